@@ -1,0 +1,24 @@
+//! The vocabulary: what one exchange is made of, from its beginning to its record.
+//!
+//! Place: shared by everything; knows no sockets, no TLS and no WebAssembly.
+//! Source: RFC 9110 for the words.
+
+mod authority;
+mod coding;
+mod content;
+mod fields;
+mod head;
+mod open;
+mod refusal;
+mod scope;
+mod state;
+
+pub use authority::{Authority, AuthorityError, Origin, Scheme};
+pub use coding::{Decoded, decode};
+pub use content::Content;
+pub use fields::{Field, Fields};
+pub use head::{Direction, RequestHead, ResponseHead};
+pub use open::OpenFlow;
+pub use refusal::{Challenge, Refusal};
+pub use scope::{ClientAddr, Principal, Scope};
+pub use state::{Flow, FlowId, LocalResponse, Outcome, SharedFlow, Timings, lock};

@@ -1,0 +1,192 @@
+//! One exchange: what is known of it so far.
+//!
+//! Place: filled by `exchange` while the exchange runs, changed by filters, read by observers. Shared behind a lock that is held for
+//! single reads and writes only and never across an `.await`.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{Content, Direction, Fields, Origin, RequestHead, ResponseHead, Scope};
+
+/// Unique within one run of the proxy.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct FlowId(pub u64);
+
+impl FlowId {
+    /// The next one.
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A flow between its hooks and its exchange.
+pub type SharedFlow = Arc<Mutex<Flow>>;
+
+/// The flow behind the lock. A panic elsewhere while it was held leaves plain data, which is still good to read.
+pub fn lock(flow: &SharedFlow) -> MutexGuard<'_, Flow> {
+    flow.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One exchange.
+#[derive(Debug)]
+pub struct Flow {
+    /// Names it in diagnostics.
+    pub id: FlowId,
+    /// On whose behalf.
+    pub scope: Arc<Scope>,
+    /// Where the client wanted to go. The URL is made of this, not of the Host field.
+    pub origin: Origin,
+    /// Where a filter sends it instead.
+    pub redirected: Option<Origin>,
+    /// As it stands: with the changes of the filters that ran before.
+    pub request: RequestHead,
+    /// The final response's head, once there is one.
+    pub response: Option<ResponseHead>,
+    /// What passed of the request's content.
+    pub request_content: Content,
+    /// What passed of the response's content.
+    pub response_content: Content,
+    /// Empty where there were none.
+    pub request_trailers: Fields,
+    /// Empty where there were none.
+    pub response_trailers: Fields,
+    /// When things happened.
+    pub timings: Timings,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Notes of plugins, keyed `plugin.key`.
+    pub tags: Vec<(String, String)>,
+}
+
+impl Flow {
+    /// A flow at the moment its request head was read.
+    pub fn new(scope: Arc<Scope>, origin: Origin, request: RequestHead) -> Self {
+        Self {
+            id: FlowId::next(),
+            scope,
+            origin,
+            redirected: None,
+            request,
+            response: None,
+            request_content: Content::default(),
+            response_content: Content::default(),
+            request_trailers: Fields::default(),
+            response_trailers: Fields::default(),
+            timings: Timings::begin(),
+            outcome: Outcome::InProgress,
+            tags: Vec::new(),
+        }
+    }
+
+    /// Absolute URL as the client asked for it, default port left out.
+    pub fn url(&self) -> String {
+        format!("{}{}", self.origin, String::from_utf8_lossy(&self.request.path))
+    }
+
+    /// The fields of one message; `None` before there is a response.
+    pub fn fields(&self, of: Direction) -> Option<&Fields> {
+        match of {
+            Direction::Request => Some(&self.request.fields),
+            Direction::Response => self.response.as_ref().map(|response| &response.fields),
+        }
+    }
+
+    /// The same, to change.
+    pub fn fields_mut(&mut self, of: Direction) -> Option<&mut Fields> {
+        match of {
+            Direction::Request => Some(&mut self.request.fields),
+            Direction::Response => self.response.as_mut().map(|response| &mut response.fields),
+        }
+    }
+
+    /// What passed of one message's content.
+    pub fn content(&self, of: Direction) -> &Content {
+        match of {
+            Direction::Request => &self.request_content,
+            Direction::Response => &self.response_content,
+        }
+    }
+
+    /// The same, to add to.
+    pub fn content_mut(&mut self, of: Direction) -> &mut Content {
+        match of {
+            Direction::Request => &mut self.request_content,
+            Direction::Response => &mut self.response_content,
+        }
+    }
+
+    /// Trailers of one message.
+    pub fn trailers(&self, of: Direction) -> &Fields {
+        match of {
+            Direction::Request => &self.request_trailers,
+            Direction::Response => &self.response_trailers,
+        }
+    }
+}
+
+/// A complete response made by a plugin or by the proxy itself.
+#[derive(Clone, Debug)]
+pub struct LocalResponse {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// Framing is the host's: `content-length` and hop-by-hop fields are not among them.
+    pub fields: Fields,
+    /// The whole content.
+    pub content: Bytes,
+}
+
+/// How a flow ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Not yet.
+    InProgress,
+    /// The response passed whole.
+    Completed,
+    /// The client went away first; the contents hold what had passed.
+    ClientAborted,
+    /// The origin broke off, or could not be used after the request had gone out; says why.
+    OriginFailed(String),
+    /// Answered by the named plugin, or by the proxy itself (`host`) before an origin saw the request.
+    AnsweredBy(String),
+}
+
+/// When things happened, anchored once to the wall clock: a clock that jumps bends no duration.
+#[derive(Clone, Copy, Debug)]
+pub struct Timings {
+    began: SystemTime,
+    anchor: Instant,
+    /// Last octet of the request read.
+    pub request_end: Option<Instant>,
+    /// Head of the final response read.
+    pub response_start: Option<Instant>,
+    /// Last octet of the response read.
+    pub response_end: Option<Instant>,
+}
+
+impl Timings {
+    /// Now: the request head has been read.
+    pub fn begin() -> Self {
+        Self { began: SystemTime::now(), anchor: Instant::now(), request_end: None, response_start: None, response_end: None }
+    }
+
+    /// When the request head had been read, in microseconds since the Unix epoch.
+    pub fn request_start_us(&self) -> u64 {
+        self.micros(self.anchor)
+    }
+
+    /// Any later moment on the same scale.
+    pub fn micros(&self, at: Instant) -> u64 {
+        let began = self.began.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let whole = began + at.saturating_duration_since(self.anchor);
+        u64::try_from(whole.as_micros()).unwrap_or(u64::MAX)
+    }
+}

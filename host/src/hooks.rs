@@ -1,0 +1,113 @@
+//! The port between the way of a flow and whatever decides about it.
+//!
+//! Place: `net` and `exchange` ask, `plugin` answers; a test may answer natively. Neither side knows the other.
+
+use std::{pin::Pin, sync::Arc};
+
+use http::Method;
+
+use crate::flow::{LocalResponse, Refusal, ResponseHead, SharedFlow};
+
+/// A boxed future: allocated only for flows that some plugin wants.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What decides about flows.
+pub trait Hooks: Send + Sync + 'static {
+    /// Whether any plugin may want flows to that host. If none does, its tunnels are spliced. `host` is a name or an IP literal without
+    /// brackets, in any case of letters.
+    fn wants_host(&self, host: &str) -> bool;
+
+    /// The plugins that want this flow, pinned until it ends; `None` (without having allocated) where there are none.
+    fn open(&self, request: &Probe<'_>) -> Option<Box<dyn Course>>;
+}
+
+/// No plugins at all.
+impl Hooks for () {
+    fn wants_host(&self, _: &str) -> bool {
+        false
+    }
+
+    fn open(&self, _: &Probe<'_>) -> Option<Box<dyn Course>> {
+        None
+    }
+}
+
+impl<H: Hooks + ?Sized> Hooks for Arc<H> {
+    fn wants_host(&self, host: &str) -> bool {
+        (**self).wants_host(host)
+    }
+
+    fn open(&self, request: &Probe<'_>) -> Option<Box<dyn Course>> {
+        (**self).open(request)
+    }
+}
+
+/// What rules are matched against before anything is built.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe<'a> {
+    /// Host of the origin, without port and brackets.
+    pub host: &'a str,
+    /// As sent.
+    pub method: &'a Method,
+    /// Path with query, as sent.
+    pub path: &'a [u8],
+}
+
+/// One flow's way through the plugins that want it. Methods are called in the order they stand here.
+pub trait Course: Send {
+    /// Places in the observers' queues, if they could not be had at once. Waits within a bound of its own and then goes without.
+    fn reserve(&mut self) -> Option<BoxFuture<'_, ()>>;
+
+    /// How the request's content is wanted.
+    fn request_needs(&self) -> Needs;
+
+    /// Request filters, in order, from where the last call stopped. `body_held`: the whole content is in the flow.
+    ///
+    /// # Errors
+    /// [`Refusal::PluginFailed`] where a filter failed whose failure refuses the flow.
+    fn request<'a>(&'a mut self, flow: &'a SharedFlow, body_held: bool) -> BoxFuture<'a, Result<Verdict, Refusal>>;
+
+    /// How the response's content is wanted, now that its head is known. Called once.
+    fn response_needs(&mut self, response: &ResponseHead) -> Needs;
+
+    /// Response filters, in reverse order, from where the last call stopped.
+    ///
+    /// # Errors
+    /// As for [`Course::request`].
+    fn response<'a>(&'a mut self, flow: &'a SharedFlow, body_held: bool) -> BoxFuture<'a, Result<Verdict, Refusal>>;
+
+    /// The flow has ended; observers get it. Neither waits nor blocks.
+    fn end(self: Box<Self>, flow: SharedFlow);
+}
+
+/// How the plugins of one flow want to meet one message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Needs {
+    /// Some filter wants to be asked about this message.
+    pub filter: bool,
+    /// Octets of content to keep for observers; 0: none.
+    pub capture: usize,
+    /// Hold the message back until its content is complete, up to so many octets.
+    pub whole: Option<usize>,
+}
+
+/// What filters decided about a message.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Send it on as it now stands.
+    Proceed,
+    /// Answer the client with this instead.
+    Answer {
+        /// The plugin's name.
+        by: String,
+        /// What to send.
+        response: LocalResponse,
+    },
+    /// Hold the content, at most so many octets, and ask again.
+    NeedBody {
+        /// Most octets to hold.
+        limit: usize,
+    },
+    /// Close the client's stream without an answer.
+    Disconnect,
+}

@@ -1,0 +1,20 @@
+//! flowgate: a WebAssembly-scriptable, TLS-intercepting forward HTTP proxy.
+//!
+//! The binary is a thin shell around this library; [`app`] is where everything is put together. How the parts
+//! depend on each other is in `ARCHITECTURE.md` and held by a test.
+
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod exchange;
+pub mod flow;
+pub mod h1;
+pub mod hooks;
+pub mod net;
+pub mod origin;
+pub mod plugin;
+pub mod record;
+pub mod tasks;
+pub mod tls;
+pub mod trace;

@@ -1,0 +1,72 @@
+//! The one place that spawns: every task is tracked, and ends when told to.
+//!
+//! Place: made in `app`, handed down. Stop order is the caller's; see `app`.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// A group of tasks with a common end.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// An empty group.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts a task of this group.
+    #[allow(clippy::disallowed_methods, reason = "the one place that may")]
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        tokio::spawn(self.tracker.track_future(task))
+    }
+
+    /// Runs what blocks (hashing, compiling, file reads) off the runtime, as a task of this group.
+    #[allow(clippy::disallowed_methods, reason = "the one place that may")]
+    pub fn block<F, T>(&self, work: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let token = self.tracker.token();
+        tokio::task::spawn_blocking(move || {
+            let _token = token;
+            work()
+        })
+    }
+
+    /// Cancelled when the group shall end.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Tells every task to end, soon and in good order.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// How many still run.
+    pub fn len(&self) -> usize {
+        self.tracker.len()
+    }
+
+    /// None runs.
+    pub fn is_empty(&self) -> bool {
+        self.tracker.is_empty()
+    }
+
+    /// Waits until all have ended; `false` if some had not after `grace`.
+    pub async fn ended(&self, grace: Duration) -> bool {
+        self.tracker.close();
+        tokio::time::timeout(grace, self.tracker.wait()).await.is_ok()
+    }
+}

@@ -1,0 +1,1 @@
+//! Diagnostics: what operators read.
