@@ -27,10 +27,9 @@ pub struct Decoded {
 pub fn decode(fields: &Fields, octets: Bytes, is_cut: bool, max: usize) -> Decoded {
     let mut decoded = Decoded { octets, truncated: is_cut, trouble: None };
     let names: Vec<String> = fields
-        .get_all("content-encoding")
-        .flat_map(|value| value.split(|octet| *octet == b','))
-        .map(|name| String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase())
-        .filter(|name| !name.is_empty() && name != "identity")
+        .members("content-encoding")
+        .map(|name| String::from_utf8_lossy(name).to_ascii_lowercase())
+        .filter(|name| name != "identity")
         .collect();
     if names.len() > MAX_CODINGS {
         decoded.trouble = Some(format!("{} content codings are more than {MAX_CODINGS}", names.len()));
@@ -132,7 +131,7 @@ mod tests {
 
     fn run(coding: &str, octets: Vec<u8>, max: usize) -> Decoded {
         let mut fields = Fields::default();
-        fields.push("Content-Encoding", coding.to_owned());
+        fields.push("Content-Encoding", coding);
         decode(&fields, octets.into(), false, max)
     }
 

@@ -1,18 +1,76 @@
-//! A field section, as it came: spelling, order and repeats kept.
+//! A field section, as it came: spelling, order, repeats and the very octets of each line kept.
 //!
 //! Place: in both heads and in trailers. An `http::HeaderMap` would lower-case names and group repeats, which an origin could tell.
-//! Source: RFC 9110 §5.
+//! Source: RFC 9110 §5, RFC 9112 §5.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
-/// One field line. Cheap to clone: both halves are handles into the head they were parsed from.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// One field line. Cheap to clone: a handle into the head it was parsed from.
+#[derive(Clone, Debug)]
 pub struct Field {
-    /// A token (RFC 9110 §5.1) as spelled by the sender; lower case in HTTP/2.
-    pub name: Bytes,
-    /// Octets without surrounding white space; never CR, LF or NUL.
-    pub value: Bytes,
+    /// `Name: value` as sent, without the line's end.
+    line: Bytes,
+    name_len: u32,
+    value_at: u32,
+    value_len: u32,
 }
+
+impl Field {
+    /// A line of our own making. `name` must be a token and `value` free of CR, LF and NUL; see [`is_token`] and [`is_field_value`].
+    pub fn new(name: &[u8], value: &[u8]) -> Self {
+        let mut line = BytesMut::with_capacity(name.len() + 2 + value.len());
+        line.put_slice(name);
+        line.put_slice(b": ");
+        line.put_slice(value);
+        Self::parsed(line.freeze(), name.len(), name.len() + 2, value.len())
+    }
+
+    /// A line as it was read: `line[..name_len]` is the name, `line[value_at..][..value_len]` the value without white space around it.
+    pub fn parsed(line: Bytes, name_len: usize, value_at: usize, value_len: usize) -> Self {
+        debug_assert!(name_len <= line.len() && value_at + value_len <= line.len());
+        // Heads are far smaller than 4 GiB (`config::limits`).
+        Self { line, name_len: name_len as u32, value_at: value_at as u32, value_len: value_len as u32 }
+    }
+
+    /// A token (RFC 9110 §5.1) as spelled by the sender; lower case in HTTP/2.
+    pub fn name(&self) -> &[u8] {
+        &self.line[..self.name_len as usize]
+    }
+
+    /// Octets without surrounding white space; never CR, LF or NUL.
+    pub fn value(&self) -> &[u8] {
+        &self.line[self.value_at as usize..][..self.value_len as usize]
+    }
+
+    /// The line as sent, without its end.
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// Names are compared without case (RFC 9110 §5.1).
+    pub fn is(&self, name: &str) -> bool {
+        self.name().eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// For guests and diagnostics; names are ASCII by construction.
+    pub fn name_str(&self) -> &str {
+        std::str::from_utf8(self.name()).unwrap_or_default()
+    }
+
+    /// The same value under the same spelling of the name.
+    fn revalued(&self, value: &[u8]) -> Self {
+        Self::new(self.name(), value)
+    }
+}
+
+/// Equal by name (as spelled) and value; white space around the value does not count.
+impl PartialEq for Field {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.value() == other.value()
+    }
+}
+
+impl Eq for Field {}
 
 /// Field lines in wire order.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -40,13 +98,13 @@ impl Fields {
     }
 
     /// The first value of that name, in any case of letters.
-    pub fn get(&self, name: &str) -> Option<&Bytes> {
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.get_all(name).next()
     }
 
     /// Every value of that name, in wire order.
-    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Bytes> {
-        self.0.iter().filter(move |field| field.is(name)).map(|field| &field.value)
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.iter().filter(move |field| field.is(name)).map(Field::value)
     }
 
     /// Whether there is a line of that name.
@@ -54,25 +112,32 @@ impl Fields {
         self.0.iter().any(|field| field.is(name))
     }
 
-    /// Whether a list-valued field (RFC 9110 §5.6.1) has that member, in any case of letters.
-    pub fn lists(&self, name: &str, member: &str) -> bool {
-        self.get_all(name)
-            .flat_map(|value| value.split(|octet| *octet == b','))
-            .any(|item| item.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
+    /// The members of a list-valued field (RFC 9110 §5.6.1), over all its lines, empty ones left out.
+    pub fn members<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.get_all(name).flat_map(|value| value.split(|octet| *octet == b',')).map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
     }
 
-    /// Appends a line.
-    pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.0.push(Field { name: name.into(), value: value.into() });
+    /// Whether a list-valued field has that member, in any case of letters.
+    pub fn lists(&self, name: &str, member: &str) -> bool {
+        self.members(name).any(|item| item.eq_ignore_ascii_case(member.as_bytes()))
+    }
+
+    /// Appends a line as it was read.
+    pub fn append(&mut self, field: Field) {
+        self.0.push(field);
+    }
+
+    /// Appends a line of our own making; see [`Field::new`] for what it must not hold.
+    pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.0.push(Field::new(name.as_ref(), value.as_ref()));
     }
 
     /// One line of that name remains, in the place (and spelling) of the first; appended where there was none.
-    pub fn set(&mut self, name: &str, value: impl Into<Bytes>) {
-        let value = value.into();
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let Some(first) = self.0.iter().position(|field| field.is(name)) else {
-            return self.push(Bytes::copy_from_slice(name.as_bytes()), value);
+            return self.push(name, value);
         };
-        self.0[first].value = value;
+        self.0[first] = self.0[first].revalued(value.as_ref());
         let mut at = 0;
         self.0.retain(|field| {
             at += 1;
@@ -80,7 +145,7 @@ impl Fields {
         });
     }
 
-    /// Takes every line of that name out; the others keep their order.
+    /// Takes every line of that name out; the others keep their order. Whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.0.len();
         self.0.retain(|field| !field.is(name));
@@ -90,18 +155,6 @@ impl Fields {
     /// Keeps the lines the predicate holds for, in order.
     pub fn retain(&mut self, keep: impl FnMut(&Field) -> bool) {
         self.0.retain(keep);
-    }
-}
-
-impl Field {
-    /// Names are compared without case (RFC 9110 §5.1).
-    pub fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name.as_bytes())
-    }
-
-    /// For guests and diagnostics; names are ASCII by construction.
-    pub fn name_str(&self) -> &str {
-        std::str::from_utf8(&self.name).unwrap_or_default()
     }
 }
 
@@ -120,12 +173,22 @@ impl FromIterator<Field> for Fields {
     }
 }
 
+/// `token` (RFC 9110 §5.6.2): what methods and field names are made of.
+pub fn is_token(octets: &[u8]) -> bool {
+    !octets.is_empty() && octets.iter().all(|octet| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet))
+}
+
+/// `field-value` (RFC 9110 §5.5): no control characters but HTAB; anything above ASCII is let through as it is.
+pub fn is_field_value(octets: &[u8]) -> bool {
+    octets.iter().all(|octet| *octet == b'\t' || (*octet >= 0x20 && *octet != 0x7f))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fields(lines: &[(&'static str, &'static str)]) -> Fields {
-        lines.iter().map(|(name, value)| Field { name: Bytes::from(*name), value: Bytes::from(*value) }).collect()
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        lines.iter().map(|(name, value)| Field::new(name.as_bytes(), value.as_bytes())).collect()
     }
 
     #[test]
@@ -142,5 +205,11 @@ mod tests {
         let some = fields(&[("Connection", "keep-alive, Upgrade"), ("connection", "TE")]);
 
         assert!(some.lists("connection", "upgrade") && some.lists("connection", "te") && !some.lists("connection", "grade"));
+    }
+
+    #[test]
+    fn what_would_split_a_message_is_no_field() {
+        assert!(is_token(b"x-a_b") && !is_token(b"") && !is_token(b"a b") && !is_token(b"a:") && !is_token("é".as_bytes()));
+        assert!(is_field_value("a\tb é".as_bytes()) && !is_field_value(b"a\r\nb") && !is_field_value(b"\0") && !is_field_value(b"\x7f"));
     }
 }

@@ -16,7 +16,7 @@ mod state;
 pub use authority::{Authority, AuthorityError, Origin, Scheme};
 pub use coding::{Decoded, decode};
 pub use content::Content;
-pub use fields::{Field, Fields};
+pub use fields::{Field, Fields, is_field_value, is_token};
 pub use head::{Direction, RequestHead, ResponseHead};
 pub use open::OpenFlow;
 pub use refusal::{Challenge, Refusal};
