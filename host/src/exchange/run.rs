@@ -50,13 +50,6 @@ pub struct Request<'a> {
     pub content: Source<'a>,
 }
 
-impl Request<'_> {
-    /// For diagnostics.
-    fn head_host(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.head.authority)
-    }
-}
-
 /// What becomes of the client's connection after an exchange.
 pub enum After {
     /// It can carry the next one.
@@ -79,6 +72,21 @@ pub(super) enum Fault {
     Origin(io::Error),
     /// A filter closes the client's stream.
     Disconnect,
+}
+
+impl Fault {
+    /// The same for the flow's record.
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Client => Outcome::ClientAborted,
+            Self::Origin(error) => Outcome::OriginFailed(error.to_string()),
+            // The request had gone out.
+            Self::Refused(refusal @ (Refusal::NoResponse { .. } | Refusal::BadResponse { .. } | Refusal::ResponseTimeout { .. })) => {
+                Outcome::OriginFailed(respond::sentence(refusal))
+            }
+            Self::Refused(_) | Self::Disconnect => Outcome::AnsweredBy("host".to_owned()),
+        }
+    }
 }
 
 /// A response that has been sent whole, or as far as an upgrade.
@@ -134,36 +142,19 @@ impl Exchange {
         self.forward(destination, request, responder, open).await
     }
 
-    /// What the client gets to see of a bad end, and what the flow's record says about it.
+    /// What the flow's record says about a bad end, and what the client gets to see of it.
     async fn conclude(&self, fault: Fault, request: Request<'_>, mut responder: Option<Responder<'_>>, open: Option<OpenFlow>) -> After {
+        if let Some(open) = open {
+            open.conclude(fault.outcome());
+        }
         let is_http2 = request.head.version == Version::HTTP_2;
-        let say = |outcome| {
-            if let Some(open) = &open {
-                open.conclude(outcome);
-            }
-        };
         match fault {
-            Fault::Client => say(Outcome::ClientAborted),
-            Fault::Origin(error) => say(Outcome::OriginFailed(error.to_string())),
-            Fault::Disconnect => {
-                say(Outcome::AnsweredBy("host".to_owned()));
-                if let Some(responder) = responder {
-                    responder.disconnect();
-                }
-            }
+            Fault::Client | Fault::Origin(_) => {}
+            Fault::Disconnect => responder.into_iter().for_each(Responder::disconnect),
             Fault::Refused(refusal) => {
-                let sentence = respond::sentence(&refusal);
-                tracing::info!(host = %request.head_host(), "{sentence}");
-                say(match refusal {
-                    // The request had gone out.
-                    Refusal::NoResponse { .. } | Refusal::BadResponse { .. } | Refusal::ResponseTimeout { .. } => {
-                        Outcome::OriginFailed(sentence)
-                    }
-                    _ => Outcome::AnsweredBy("host".to_owned()),
-                });
+                tracing::info!(host = %String::from_utf8_lossy(&request.head.authority), "{}", respond::sentence(&refusal));
                 let closes = !is_http2 && !request.content.is_done();
-                let local = respond::refusal(&refusal);
-                if send(&local, closes, &mut responder).await.is_ok() {
+                if send(&respond::refusal(&refusal), closes, &mut responder).await.is_ok() {
                     return if closes { After::Close } else { After::Next };
                 }
             }
