@@ -292,7 +292,7 @@ impl<'a> Responder<'a> {
 }
 
 /// Where the response comes from.
-pub enum Answer<'a> {
+pub(super) enum Answer<'a> {
     /// An HTTP/1 origin.
     Http1(&'a mut HalfReader),
     /// An HTTP/2 origin.
@@ -301,7 +301,7 @@ pub enum Answer<'a> {
 
 /// What came instead of a response head.
 #[derive(Debug)]
-pub enum NoAnswer {
+pub(super) enum NoAnswer {
     /// The connection ended or broke before the first octet.
     Closed(Option<io::Error>),
     /// Something came, but no response.
@@ -313,7 +313,7 @@ impl<'a> Answer<'a> {
     ///
     /// # Errors
     /// Where there is none.
-    pub async fn head(&mut self, limits: HeadLimits) -> Result<ResponseHead, NoAnswer> {
+    pub(super) async fn head(&mut self, limits: HeadLimits) -> Result<ResponseHead, NoAnswer> {
         match self {
             Self::Http1(reader) => match reader.response(limits).await {
                 Ok(Some(head)) => Ok(head),
@@ -335,7 +335,7 @@ impl<'a> Answer<'a> {
     }
 
     /// The final response's content.
-    pub fn content(self, framing: Framing, idle: Duration) -> Source<'a> {
+    pub(super) fn content(self, framing: Framing, idle: Duration) -> Source<'a> {
         match self {
             Self::Http1(reader) => Source::http1(reader, framing, idle),
             // `head` has returned the final head, and with it came the stream.
@@ -352,7 +352,7 @@ fn reset(reason: Result<Reason, h2::Error>) -> io::Error {
 }
 
 /// The system's error, where there is one below.
-pub fn h2_error(error: h2::Error) -> io::Error {
+pub(super) fn h2_error(error: h2::Error) -> io::Error {
     let kind = match error.is_reset() || error.is_go_away() {
         true => io::ErrorKind::ConnectionReset,
         false => io::ErrorKind::InvalidData,

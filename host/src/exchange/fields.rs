@@ -16,7 +16,7 @@ const PROXY_ONLY: [&str; 2] = ["proxy-authorization", "proxy-authenticate"];
 const LASTING: [&[u8]; 4] = [b"keep-alive", b"close", b"upgrade", b"te"];
 
 /// A request to an origin over HTTP/1.
-pub fn request_to_http1(fields: &mut Fields, upgrade: bool) {
+pub(super) fn request_to_http1(fields: &mut Fields, upgrade: bool) {
     if fields.iter().any(|field| field.is("proxy-authorization") || field.is("proxy-authenticate")) {
         fields.retain(|field| !PROXY_ONLY.iter().any(|name| field.is(name)));
     }
@@ -28,12 +28,12 @@ pub fn request_to_http1(fields: &mut Fields, upgrade: bool) {
 }
 
 /// A response to a client over HTTP/1. `Proxy-Authenticate` of an origin is the origin's affair and passes.
-pub fn response_to_http1(fields: &mut Fields, upgrade: bool) {
+pub(super) fn response_to_http1(fields: &mut Fields, upgrade: bool) {
     hop(fields, upgrade);
 }
 
 /// Any message to HTTP/2, where a connection has no say in a message at all (RFC 9113 §8.2.2).
-pub fn to_http2(fields: &mut Fields, is_request: bool) {
+pub(super) fn to_http2(fields: &mut Fields, is_request: bool) {
     let named = named(fields);
     fields.retain(|field| {
         let connection_specific = ["connection", "transfer-encoding", "upgrade"].iter().chain(&HOP_BY_HOP).any(|name| field.is(name));
@@ -46,12 +46,12 @@ pub fn to_http2(fields: &mut Fields, is_request: bool) {
 }
 
 /// Whether a request asks to become a WebSocket (RFC 6455 §4.1): the one upgrade that is passed on.
-pub fn asks_for_websocket(fields: &Fields) -> bool {
+pub(super) fn asks_for_websocket(fields: &Fields) -> bool {
     fields.lists("connection", "upgrade") && fields.lists("upgrade", "websocket")
 }
 
 /// Whether the connection outlives the message (RFC 9112 §9.3).
-pub fn persists(version: http::Version, fields: &Fields) -> bool {
+pub(super) fn persists(version: http::Version, fields: &Fields) -> bool {
     match version {
         http::Version::HTTP_10 => fields.lists("connection", "keep-alive"),
         _ => !fields.lists("connection", "close"),

@@ -11,7 +11,7 @@ use super::target::http2_authority;
 use crate::flow::{Authority, Field, Fields, Refusal, RequestHead, ResponseHead, Scheme};
 
 /// Field lines of a map, all in one allocation.
-pub fn fields(map: &HeaderMap) -> Fields {
+pub(super) fn fields(map: &HeaderMap) -> Fields {
     let len = map.iter().map(|(name, value)| name.as_str().len() + 2 + value.len()).sum();
     let mut block = BytesMut::with_capacity(len);
     let mut fields = Fields::with_capacity(map.len());
@@ -26,7 +26,7 @@ pub fn fields(map: &HeaderMap) -> Fields {
 }
 
 /// The same back; names become lower case. What HTTP/2 cannot carry is left out: heads from the wire hold no such thing.
-pub fn map(fields: &Fields) -> HeaderMap {
+pub(super) fn map(fields: &Fields) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(fields.len());
     for field in fields {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(field.name()), HeaderValue::from_bytes(field.value())) {
@@ -40,7 +40,7 @@ pub fn map(fields: &Fields) -> HeaderMap {
 ///
 /// # Errors
 /// Where it cannot be understood in one way only.
-pub fn request_head(request: &Request<RecvStream>, scheme: Scheme) -> Result<RequestHead, Refusal> {
+pub(super) fn request_head(request: &Request<RecvStream>, scheme: Scheme) -> Result<RequestHead, Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal::BadRequest("a tunnel inside this tunnel is not possible"));
     }
@@ -62,7 +62,7 @@ pub fn request_head(request: &Request<RecvStream>, scheme: Scheme) -> Result<Req
 ///
 /// # Errors
 /// If the target is none that HTTP/2 can carry.
-pub fn request(head: &RequestHead) -> Result<Request<()>, Refusal> {
+pub(super) fn request(head: &RequestHead) -> Result<Request<()>, Refusal> {
     let refused = |_| Refusal::BadRequest("the request-target is not one that HTTP/2 can carry");
     let uri = Uri::builder()
         .scheme(head.scheme.as_str())
@@ -76,12 +76,12 @@ pub fn request(head: &RequestHead) -> Result<Request<()>, Refusal> {
 }
 
 /// A response as it came from an origin.
-pub fn response_head<B>(response: &Response<B>) -> ResponseHead {
+pub(super) fn response_head<B>(response: &Response<B>) -> ResponseHead {
     ResponseHead { status: response.status(), reason: Bytes::new(), version: Version::HTTP_2, fields: fields(response.headers()) }
 }
 
 /// A response to a client.
-pub fn response(head: &ResponseHead) -> Response<()> {
+pub(super) fn response(head: &ResponseHead) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
     *response.version_mut() = Version::HTTP_2;
@@ -90,7 +90,7 @@ pub fn response(head: &ResponseHead) -> Response<()> {
 }
 
 /// An HTTP/2 request on its way to an origin that speaks HTTP/1.1 only (RFC 9113 §8.3.1, §8.2.3).
-pub fn downgrade(head: &mut RequestHead) {
+pub(super) fn downgrade(head: &mut RequestHead) {
     head.version = Version::HTTP_11;
     let cookies: Vec<&[u8]> = head.fields.get_all("cookie").collect();
     if cookies.len() > 1 {

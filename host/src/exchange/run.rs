@@ -331,7 +331,7 @@ impl Exchange {
                 }
                 Ok(Answered { status, client_persists, origin_persists })
             }
-            Err(PumpError::Sink(_)) => Err(Fault::Client),
+            Err(PumpError::Sink) => Err(Fault::Client),
             Err(PumpError::Source(error)) => {
                 // What came before the break still belongs to the client.
                 let _ = sink.flush().await;
@@ -385,7 +385,7 @@ async fn upload(content: &mut Source<'_>, sink: &mut Sink<'_>, flow: Option<&Sha
         }
         Err(PumpError::Source(_)) => return,
         // The origin takes no more. It may have answered already, so its response decides.
-        Err(PumpError::Sink(_)) => return std::future::pending().await,
+        Err(PumpError::Sink) => return std::future::pending().await,
     }
     content.gone().await;
 }

@@ -51,7 +51,7 @@ pub fn at_proxy(line: RequestLine) -> Result<Target, Refusal> {
 ///
 /// # Errors
 /// Where the request cannot be understood in one way only.
-pub fn in_tunnel(line: RequestLine, origin: &Origin) -> Result<RequestHead, Refusal> {
+pub(super) fn in_tunnel(line: RequestLine, origin: &Origin) -> Result<RequestHead, Refusal> {
     if line.method == Method::CONNECT {
         return Err(Refusal::BadRequest("a tunnel inside this tunnel is not possible"));
     }
@@ -146,7 +146,7 @@ fn same(one: &Authority, other: &Authority) -> bool {
 ///
 /// # Errors
 /// Where both are there and differ.
-pub fn http2_authority(pseudo: Option<&str>, fields: &Fields) -> Result<Bytes, Refusal> {
+pub(super) fn http2_authority(pseudo: Option<&str>, fields: &Fields) -> Result<Bytes, Refusal> {
     let mut hosts = fields.get_all("host");
     match (pseudo, hosts.next(), hosts.next()) {
         (_, Some(_), Some(_)) => Err(Refusal::BadRequest("there is more than one Host")),

@@ -12,23 +12,23 @@ use crate::{
 
 /// Notes what passes in one direction, if anyone wants it.
 #[derive(Clone, Copy)]
-pub struct Tee<'a> {
+pub(super) struct Tee<'a> {
     flow: Option<&'a SharedFlow>,
     of: Direction,
 }
 
 /// Which side broke.
 #[derive(Debug)]
-pub enum PumpError {
+pub(super) enum PumpError {
     /// Nothing more, or nothing good, comes in.
     Source(io::Error),
     /// Nothing more goes out.
-    Sink(io::Error),
+    Sink,
 }
 
 impl<'a> Tee<'a> {
     /// Notes into `flow`, where there is one.
-    pub fn new(flow: Option<&'a SharedFlow>, of: Direction) -> Self {
+    pub(super) fn new(flow: Option<&'a SharedFlow>, of: Direction) -> Self {
         Self { flow, of }
     }
 
@@ -36,27 +36,27 @@ impl<'a> Tee<'a> {
     ///
     /// # Errors
     /// Says which side broke.
-    pub async fn pump(&self, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), PumpError> {
+    pub(super) async fn pump(&self, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), PumpError> {
         loop {
             match source.ready().map_err(PumpError::Source)? {
                 Some(Piece::Data(data)) => {
                     if let Some(flow) = self.flow {
                         lock(flow).content_mut(self.of).pass(&data);
                     }
-                    sink.put(data).await.map_err(PumpError::Sink)?;
+                    sink.put(data).await.map_err(|_| PumpError::Sink)?;
                 }
                 Some(Piece::End(trailers)) => {
-                    sink.finish(&trailers).map_err(PumpError::Sink)?;
+                    sink.finish(&trailers).map_err(|_| PumpError::Sink)?;
                     if let Some(flow) = self.flow.filter(|_| !trailers.is_empty()) {
                         lock(flow).set_trailers(self.of, trailers);
                     }
-                    return sink.flush().await.map_err(PumpError::Sink);
+                    return sink.flush().await.map_err(|_| PumpError::Sink);
                 }
                 None => {
-                    sink.flush().await.map_err(PumpError::Sink)?;
+                    sink.flush().await.map_err(|_| PumpError::Sink)?;
                     tokio::select! {
                         waited = source.wait() => waited.map_err(PumpError::Source)?,
-                        error = sink.gone() => return Err(PumpError::Sink(error)),
+                        _ = sink.gone() => return Err(PumpError::Sink),
                     }
                 }
             }

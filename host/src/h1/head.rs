@@ -200,10 +200,10 @@ mod tests {
             lines,
             [
                 (b"Host:a.test".as_ref(), b"Host".as_ref(), b"a.test".as_ref()),
-                (b"X-A:  1", b"X-A", b"1"),
+                (b"X-A:  1 \t", b"X-A", b"1"),
                 (b"x-a: \xe9", b"x-a", b"\xe9"),
                 (b"Empty:", b"Empty", b""),
-                (b"Empty2:", b"Empty2", b""),
+                (b"Empty2:  ", b"Empty2", b""),
             ]
         );
     }

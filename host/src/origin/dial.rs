@@ -140,7 +140,7 @@ fn is_same(own: &SocketAddr, address: &SocketAddr) -> bool {
 }
 
 /// Shared by the pool and the tunnels.
-pub type SharedDialler = Arc<Dialler>;
+pub(super) type SharedDialler = Arc<Dialler>;
 
 #[cfg(test)]
 mod tests {
