@@ -3,7 +3,7 @@
 //! Place: `net` and `origin` have an `io::Error`; somewhere in it may be one of TLS.
 //! Source: RFC 8446 §6.2 for the alerts.
 
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, fmt, io};
 
 use rustls::{AlertDescription, CertificateError, Error};
 use rustls_pki_types::UnixTime;
@@ -20,6 +20,28 @@ pub enum CertificateTrouble {
     Refused(String),
     /// No certificate is to blame. Says what is.
     Other(String),
+}
+
+impl CertificateTrouble {
+    /// The peer's certificate is to blame: it was not trusted here, and nothing was sent to it.
+    pub fn is_certificate(&self) -> bool {
+        matches!(self, Self::Untrusted(_))
+    }
+
+    /// The peer does not trust us: of a client, that the root is not installed there.
+    pub fn is_distrust(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
+/// The reason, without saying which of the three it is.
+impl fmt::Display for CertificateTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Untrusted(reason) | Self::Other(reason) => f.write_str(reason),
+            Self::Refused(alert) => write!(f, "the peer refused the certificate with the alert {alert}"),
+        }
+    }
 }
 
 /// The TLS error in an I/O error; `None` where there is none, as when the connection broke.
