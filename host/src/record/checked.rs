@@ -5,16 +5,13 @@
 
 use std::fmt;
 
-/// What `place` calls its unfinished files; no record may be called so.
-pub(super) const UNFINISHED: &str = ".flowgate-";
-
 /// Most octets of one part: what file systems take.
 const MAX_PART: usize = 255;
 /// Most parts: deeper is no layout but an attack on whoever lists the folder.
 const MAX_PARTS: usize = 16;
 
-/// Relative path of a record, parts separated by `/`: no part is empty, `.` or `..`, none holds a control character or a backslash, each
-/// has at most 255 octets, and there are at most 16.
+/// Relative path of a record, parts separated by `/`: no part is empty or begins with a dot, none holds a control character or a backslash,
+/// each has at most 255 octets, and there are at most 16.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct RecordName(String);
 
@@ -28,9 +25,9 @@ pub enum BadName {
     /// `/etc/passwd`, `C:\autoexec.bat`.
     #[error("the path is absolute")]
     Absolute,
-    /// `.` and `..`.
-    #[error("the path has a part that is only dots")]
-    Dots,
+    /// `.`, `..`, and what hides: the host's own unfinished files begin so.
+    #[error("a part of the path begins with a dot")]
+    Dot,
     /// NUL, line ends, escape sequences.
     #[error("the path has a control character in it")]
     Control,
@@ -43,9 +40,6 @@ pub enum BadName {
     /// Folders in folders in folders.
     #[error("the path has more than {MAX_PARTS} parts")]
     Deep,
-    /// The host's own unfinished files.
-    #[error("names that begin with {UNFINISHED} are the host's")]
-    Reserved,
 }
 
 impl RecordName {
@@ -92,11 +86,10 @@ impl fmt::Display for RecordName {
 fn check(part: &str) -> Result<(), BadName> {
     match part {
         "" => Err(BadName::Empty),
-        "." | ".." => Err(BadName::Dots),
+        _ if part.starts_with('.') => Err(BadName::Dot),
         _ if part.len() > MAX_PART => Err(BadName::LongPart),
         _ if part.contains(char::is_control) => Err(BadName::Control),
         _ if part.contains('\\') => Err(BadName::Backslash),
-        _ if part.starts_with(UNFINISHED) => Err(BadName::Reserved),
         _ => Ok(()),
     }
 }
@@ -108,11 +101,7 @@ fn is_drive(path: &str) -> bool {
 
 /// `file` with `count` before its extension, shortened where it would become too long for a file system.
 pub(super) fn numbered(file: &str, count: u32) -> String {
-    // A leading dot hides a file, it does not begin an extension.
-    let (stem, extension) = match file.rfind('.') {
-        None | Some(0) => (file, ""),
-        Some(dot) => file.split_at(dot),
-    };
+    let (stem, extension) = file.rfind('.').map_or((file, ""), |dot| file.split_at(dot));
     let suffix = format!("-{count}");
     // An extension so long that nothing is left for the stem is none worth keeping.
     let (stem, extension) = if extension.len() + suffix.len() >= MAX_PART { (file, "") } else { (stem, extension) };
@@ -143,22 +132,22 @@ mod tests {
             ("a/", BadName::Empty),
             ("/etc/passwd", BadName::Absolute),
             ("c:/windows", BadName::Absolute),
-            (".", BadName::Dots),
-            ("a/../../b", BadName::Dots),
-            ("..", BadName::Dots),
+            (".", BadName::Dot),
+            ("a/../../b", BadName::Dot),
+            ("..", BadName::Dot),
+            ("a/.flowgate-1.tmp", BadName::Dot),
             ("a\0b", BadName::Control),
             ("a\nb", BadName::Control),
             ("a\u{1b}[31m", BadName::Control),
             ("a\\b", BadName::Backslash),
             (long.as_str(), BadName::LongPart),
             (deep.as_str(), BadName::Deep),
-            ("a/.flowgate-1.tmp", BadName::Reserved),
         ];
         for (path, why) in table {
             assert_eq!(RecordName::parse(path), Err(why), "{path:?}");
         }
         let widest = "ü".repeat(127);
-        for path in ["a", "a/b.json", "...", "..a", ".hidden", "12:30:01.json", widest.as_str(), &deep[2..]] {
+        for path in ["a", "a/b.json", "a..", "12:30:01.json", widest.as_str(), &deep[2..]] {
             assert!(RecordName::parse(path).is_ok(), "{path:?}");
         }
     }
@@ -179,7 +168,6 @@ mod tests {
             ("a.json", "a-2.json".to_owned()),
             ("a.b.json", "a.b-2.json".to_owned()),
             ("a", "a-2".to_owned()),
-            (".hidden", ".hidden-2".to_owned()),
             (long.as_str(), format!("{}-2.json", "x".repeat(248))),
             (tail.as_str(), format!("{}-2", &tail[..253])),
         ];

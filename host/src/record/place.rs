@@ -23,8 +23,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::checked::{RecordName, UNFINISHED, numbered};
+use super::checked::{RecordName, numbered};
 
+/// What unfinished files are called; no record's name begins with a dot.
+const UNFINISHED: &str = ".flowgate-";
 /// Only who runs the proxy reads records.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o700);
@@ -290,8 +292,10 @@ mod tests {
     }
 
     fn files(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect();
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+            .collect();
         names.sort();
         names
     }
@@ -331,7 +335,10 @@ mod tests {
             put(root.path(), &name("r.json"), b"12", mode).expect("written");
         }
 
-        assert_eq!((files(root.path()), fs::read(root.path().join("r.json")).expect("it is there")), (vec!["r.json".into()], b"1212".into()));
+        assert_eq!(
+            (files(root.path()), fs::read(root.path().join("r.json")).expect("it is there")),
+            (vec!["r.json".into()], b"1212".into())
+        );
     }
 
     #[test]
