@@ -1,24 +1,8 @@
 //! The composition root: signatures only, so that what is around it compiles.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::Path};
 
-use crate::config::Config;
-
-/// One plugin in service.
-#[derive(Clone, Debug)]
-pub struct PluginInfo {
-    /// Its own and its file's.
-    pub name: String,
-    /// As it says.
-    pub version: String,
-    /// SHA-256 of the component, hexadecimal.
-    pub hash: String,
-    /// Where it was loaded from; `None`: it is built in.
-    pub file: Option<PathBuf>,
-}
+use crate::{config::Config, plugin::PluginInfo};
 
 /// A running proxy.
 #[derive(Debug)]

@@ -15,8 +15,8 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app::PluginInfo,
     config::{Config, Flags},
+    plugin::PluginInfo,
 };
 
 const AFTER_HELP: &str = "\

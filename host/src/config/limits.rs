@@ -79,6 +79,10 @@ pub const OBSERVER_QUEUE: usize = 1024;
 pub const RECORD_QUEUE: usize = 1024;
 /// Octets of them.
 pub const RECORD_QUEUE_BYTES: usize = 64 * MIB;
+/// How long a record waits for its place in that queue.
+pub const RECORD_PATIENCE: Duration = Duration::from_millis(100);
+/// Threads that write records: two overlap one's waiting for the disk with the other's work.
+pub const RECORD_THREADS: usize = 2;
 
 /// How long a stop waits for what is in flight; key `grace`. Service managers kill after 90 seconds, containers after 10.
 pub const GRACE: Duration = Duration::from_secs(10);

@@ -67,7 +67,7 @@ pub struct Flags {
     /// Connect to that address instead of looking the host up, as in api.test:443=127.0.0.1:8443; may be repeated
     #[arg(long, env = "FLOWGATE_RESOLVE", value_name = "HOST:PORT=ADDRESS:PORT", value_delimiter = ',')]
     pub resolve: Vec<Resolve>,
-    /// How much of each request's and response's content plugins get to see at most, as in 8MiB [default: 8MiB]
+    /// How much of each request's and response's content is kept for plugins whose rules name no other amount, as in 8MiB [default: 8MiB]
     #[arg(long, env = "FLOWGATE_CAPTURE", value_name = "SIZE", value_parser = units::size)]
     pub capture: Option<usize>,
     /// How long a stop waits for what is in flight, as in 10s [default: 10s]
