@@ -33,4 +33,4 @@ pub use swap::PluginEvent;
 /// The plugin that is built in.
 const LOGGER: &str = "logger";
 /// Its component.
-const LOGGER_WASM: &[u8] = &[];
+const LOGGER_WASM: &[u8] = include_bytes!(env!("FLOWGATE_LOGGER_WASM"));
