@@ -25,6 +25,9 @@ mod settings;
 mod swap;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use build::{PluginCounts, PluginInfo};
 pub use platform::Platform;
 pub use settings::{Limits, OnFailure, PluginSettings, Settings};
@@ -33,4 +36,4 @@ pub use swap::PluginEvent;
 /// The plugin that is built in.
 const LOGGER: &str = "logger";
 /// Its component.
-const LOGGER_WASM: &[u8] = &[];
+const LOGGER_WASM: &[u8] = include_bytes!(env!("FLOWGATE_LOGGER_WASM"));
