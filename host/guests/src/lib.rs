@@ -65,11 +65,11 @@ fn workspace() -> Result<PathBuf> {
     root.map(Path::to_path_buf).with_context(|| format!("no workspace with a wit folder above {}", package.display()))
 }
 
-/// One target folder for the guests of all build scripts, beside the outer build's: dependencies are compiled once, and the nested cargo
-/// waits for no lock that the outer one holds. `OUT_DIR` is `<profile>/build/<package>/out`.
+/// One target folder for the guests of all build scripts and profiles, inside the outer build's: dependencies are compiled once, and the
+/// nested cargo waits for no lock that the outer one holds. `OUT_DIR` is `<target>/<profile>/build/<package>/out`.
 fn nested_target_dir(out: &Path) -> PathBuf {
     let build = out.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "build"));
-    build.and_then(Path::parent).unwrap_or(out).join("guests")
+    build.and_then(|build| build.ancestors().nth(2)).unwrap_or(out).join("guests")
 }
 
 struct Artifact {
@@ -145,8 +145,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guests_share_a_target_folder_beside_the_outer_build() {
-        assert_eq!(nested_target_dir(Path::new("/w/target/debug/build/host-1f/out")), Path::new("/w/target/debug/guests"));
+    fn guests_share_a_target_folder_inside_the_outer_builds() {
+        assert_eq!(nested_target_dir(Path::new("/w/target/debug/build/host-1f/out")), Path::new("/w/target/guests"));
         assert_eq!(nested_target_dir(Path::new("/elsewhere/out")), Path::new("/elsewhere/out/guests"));
     }
 

@@ -1,1 +1,180 @@
-//! cli
+//! The command line: one file per subcommand.
+//!
+//! Place: called by `main`; makes a `Config` and hands it to `app`. Prints for people on standard output; diagnostics are `trace`'s.
+
+mod ca;
+mod check;
+mod run;
+mod user;
+
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{Config, Flags},
+    plugin::PluginInfo,
+};
+
+const AFTER_HELP: &str = "\
+Every flag of run is also an environment variable (FLOWGATE_ and its name) and a key of flowgate.toml; a flag goes before the variable, and \
+that before the file. RUST_LOG sets how much is said on standard error (info by default).
+
+Exit codes: 0: all went well; 1: it failed while starting or running; 2: what was asked for cannot be done as written.";
+
+/// A forward HTTP proxy that looks into TLS and hands what it sees to WebAssembly plugins
+#[derive(Debug, Parser)]
+#[command(name = "flowgate", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy until it is told to stop (the default)
+    ///
+    /// Prints four lines once clients can connect. SIGINT or SIGTERM stops it in good order; a second one at once.
+    Run(Flags),
+    /// Say what the configuration comes to and whether the proxy could start with it
+    ///
+    /// Reads all files and loads all plugins, but listens nowhere. Makes a root certificate if there is none yet.
+    Check(Flags),
+    /// The root certificate that clients must trust
+    #[command(subcommand)]
+    Ca(ca::Ca),
+    /// The users who may log in (see --auth require)
+    #[command(subcommand)]
+    User(user::User),
+}
+
+/// Why the command did not do what it should, and with which code it ends.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration or the arguments cannot be followed: 2, as for wrong flags.
+    Usage(anyhow::Error),
+    /// Anything else: 1.
+    Run(anyhow::Error),
+}
+
+impl Failure {
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Run(_) => 1,
+        }
+    }
+}
+
+/// The whole chain, from what was tried to why it failed.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(error) | Self::Run(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Run(error)
+    }
+}
+
+/// Does what was asked for. For `run` that ends when the proxy is told to stop.
+///
+/// # Errors
+/// Says what went wrong and how to mend it.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(flags) => run::run(configured(flags)?),
+        Command::Check(flags) => check::run(&configured(flags)?),
+        Command::Ca(command) => ca::run(command),
+        Command::User(command) => user::run(command),
+    }
+}
+
+/// Prints the reason on standard error, if that still takes it.
+pub fn complain(failure: &Failure) {
+    let _ = writeln!(io::stderr(), "flowgate: {failure}");
+}
+
+fn configured(flags: Flags) -> Result<Config, Failure> {
+    Config::load(flags).map_err(Failure::Usage)
+}
+
+/// On standard output, which may be closed: the command has done its work all the same.
+fn print(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// `logger 0.1.0 (built in, 1f2e3d4c5b6a)`.
+fn describe(plugin: &PluginInfo) -> String {
+    let place = plugin.file.as_ref().map_or("built in".to_owned(), |file| file.display().to_string());
+    let hash: String = plugin.hash.chars().take(12).collect();
+    format!("{} {} ({place}, {hash})", plugin.name, plugin.version)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_parser_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn running_is_the_default() {
+        let cli = Cli::try_parse_from(["flowgate", "--listen", "127.0.0.1:1", "--open", "--tunnel", "a.test,b.test", "--tunnel", "c.test"])
+            .unwrap();
+
+        assert!(cli.command.is_none());
+        assert_eq!((cli.run.listen.len(), cli.run.open, cli.run.tunnel.len()), (1, Some(true), 3));
+    }
+
+    #[test]
+    fn bad_arguments_are_refused_with_a_hint() {
+        let cases = [
+            (vec!["--listen", "8080"], "127.0.0.1:8080 or [::1]:8080"),
+            (vec!["--auth", "none"], "possible values: off, identify, ask, require"),
+            (vec!["--grace", "10"], "as in 50ms"),
+            (vec!["--capture", "lots"], "as in 512KiB"),
+            (vec!["--resolve", "a"], "HOST:PORT=ADDRESS:PORT"),
+            (vec!["--open=maybe"], "--open"),
+            (vec!["--listn", "127.0.0.1:1"], "--listen"),
+            (vec!["chekc"], "check"),
+            (vec!["--open", "run"], "cannot be used with"),
+            (vec!["user", "add", "ana"], "--users"),
+            (vec!["user", "add", "a:b", "--users", "x"], "may not hold a colon"),
+            (vec!["user", "add", "ana", "--users", "x", "--argon2", "--bcrypt"], "cannot be used with"),
+        ];
+        for (arguments, expected) in cases {
+            let all = ["flowgate"].into_iter().chain(arguments.iter().copied());
+            let error = Cli::try_parse_from(all).expect_err(expected);
+            assert!(error.to_string().contains(expected), "{arguments:?}: {error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn failures_end_with_their_code_and_whole_chain() {
+        let error = || anyhow::anyhow!("no such file").context("reading x");
+
+        assert_eq!((Failure::Usage(error()).code(), Failure::from(error()).code()), (2, 1));
+        assert_eq!(Failure::Usage(error()).to_string(), "reading x: no such file");
+    }
+}

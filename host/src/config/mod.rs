@@ -1,1 +1,403 @@
-//! config
+//! What is meant: one plain struct, every path resolved, every value checked.
+//!
+//! Place: made by `cli` (or by whoever embeds the library) and consumed by `app`; no other part knows it.
+
+pub mod limits;
+mod raw;
+mod show;
+pub mod units;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use globset::Glob;
+
+use crate::auth::Mode;
+use raw::{File, Plugin};
+pub use raw::{Flags, Resolve};
+
+/// Everything that can be chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The file it came from, where there was one.
+    pub file: Option<PathBuf>,
+    /// At least one. Port 0 is any free one.
+    pub listen: Vec<SocketAddr>,
+    /// Components are loaded from here.
+    pub plugins_dir: PathBuf,
+    /// Records go here.
+    pub logs_dir: PathBuf,
+    /// The root and compiled components are kept here.
+    pub state_dir: PathBuf,
+    /// How much is asked of clients.
+    pub auth: Mode,
+    /// There, if `auth` is [`Mode::Require`].
+    pub users: Option<PathBuf>,
+    /// PEM files with roots for origins, besides the system's.
+    pub upstream_ca: Vec<PathBuf>,
+    /// Patterns of hosts that are intercepted even if no plugin asks, in lower case.
+    pub intercept: Vec<String>,
+    /// Patterns of hosts that are never intercepted, in lower case.
+    pub tunnel: Vec<String>,
+    /// Addresses of hosts (in lower case) and ports that are not to be looked up.
+    pub resolve: BTreeMap<(String, u16), SocketAddr>,
+    /// Listening beyond this machine without verified users is intended.
+    pub open: bool,
+    /// How long a stop waits for what is in flight.
+    pub grace: Duration,
+    /// Octets of each content kept for plugins; 0: none.
+    pub capture_bytes: usize,
+    /// By name. The logger is always in it, others where they were written down; [`PluginConfig::of`] has the defaults of the rest.
+    pub plugins: BTreeMap<String, PluginConfig>,
+}
+
+/// How one plugin runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginConfig {
+    /// Whether it is loaded at all.
+    pub enabled: bool,
+    /// Requests pass plugins from the lowest to the highest; responses the other way.
+    pub order: i32,
+    /// What becomes of a flow whose filter fails.
+    pub on_failure: OnFailure,
+    /// Without it the proxy does not start.
+    pub required: bool,
+    /// What it is configured with: a JSON object.
+    pub config: serde_json::Value,
+    /// Of one instance.
+    pub memory_bytes: usize,
+    /// Computing time of one call of a filter.
+    pub call: Duration,
+    /// Time by the clock of one call of a filter; not less than `call`.
+    pub wall: Duration,
+    /// Instances that answer filters' calls at a time.
+    pub instances: usize,
+}
+
+/// What becomes of a flow whose filter fails.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It goes on as if the plugin were not there.
+    #[default]
+    Pass,
+    /// It is refused.
+    Refuse,
+}
+
+/// The plugin that is built in.
+const LOGGER: &str = "logger";
+
+impl PluginConfig {
+    /// The defaults of the plugin of that name.
+    pub fn of(name: &str) -> Self {
+        Self {
+            enabled: true,
+            order: 0,
+            on_failure: OnFailure::Pass,
+            required: false,
+            config: serde_json::Value::Object(serde_json::Map::new()),
+            memory_bytes: if name == LOGGER { limits::LOGGER_MEMORY_BYTES } else { limits::PLUGIN_MEMORY_BYTES },
+            call: limits::PLUGIN_CALL,
+            wall: limits::PLUGIN_WALL,
+            instances: limits::PLUGIN_INSTANCES,
+        }
+    }
+
+    fn resolve(name: &str, written: Plugin) -> anyhow::Result<Self> {
+        let default = Self::of(name);
+        let call = written.call.unwrap_or(default.call);
+        let plugin = Self {
+            enabled: written.enabled.unwrap_or(default.enabled),
+            order: written.order.unwrap_or(default.order),
+            on_failure: written.on_failure.unwrap_or(default.on_failure),
+            required: written.required.unwrap_or(default.required),
+            config: written.config.map_or(default.config, |table| plain(table.into())),
+            memory_bytes: written.memory.unwrap_or(default.memory_bytes),
+            call,
+            wall: written.wall.unwrap_or(default.wall.max(call)),
+            instances: written.instances.unwrap_or(default.instances),
+        };
+        within("memory", plugin.memory_bytes, &limits::PLUGIN_MEMORY_RANGE, units::show_size)?;
+        let times = Duration::from_millis(1)..=limits::MAX_PLUGIN_TIME;
+        within("call", plugin.call, &times, units::show_duration)?;
+        within("wall", plugin.wall, &(plugin.call..=limits::MAX_PLUGIN_TIME), units::show_duration)?;
+        within("instances", plugin.instances, &(1..=limits::MAX_PLUGIN_INSTANCES), |count| count.to_string())?;
+        ensure!(plugin.enabled || !plugin.required, "required without being enabled can never be met: take one of the two away");
+        Ok(plugin)
+    }
+}
+
+impl Config {
+    /// Defaults throughout, any free port on loopback, and everything in one folder: for tests and embedding.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            file: None,
+            listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            plugins_dir: folder.join("plugins"),
+            logs_dir: folder.join("logs"),
+            state_dir: folder.join("state"),
+            auth: Mode::default(),
+            users: None,
+            upstream_ca: Vec::new(),
+            intercept: Vec::new(),
+            tunnel: Vec::new(),
+            resolve: BTreeMap::new(),
+            open: false,
+            grace: limits::GRACE,
+            capture_bytes: limits::CAPTURE_BYTES,
+            plugins: BTreeMap::from([(LOGGER.to_owned(), PluginConfig::of(LOGGER))]),
+        }
+    }
+
+    /// Flag beats environment beats file beats default.
+    ///
+    /// # Errors
+    /// Where the file is malformed, a value is out of its bounds or two of them contradict each other; says the mend.
+    pub fn load(flags: Flags) -> anyhow::Result<Self> {
+        let file = File::find(flags.config.as_deref())?;
+        Self::resolve(flags, file, &Surroundings::current()?)
+    }
+
+    fn resolve(flags: Flags, found: Option<(PathBuf, File)>, here: &Surroundings) -> anyhow::Result<Self> {
+        let (path, written) = found.map_or((None, File::default()), |(path, file)| (Some(here.folder.join(path)), file));
+        // Paths in the file are relative to it, all others to the working directory.
+        let beside = path.as_deref().and_then(Path::parent).unwrap_or(&here.folder).to_owned();
+        let chosen = |flag: Option<PathBuf>, key: Option<PathBuf>| match (flag, key) {
+            (Some(flag), _) => Some(here.folder.join(flag)),
+            (None, key) => key.map(|key| beside.join(key)),
+        };
+        let in_file = |error: anyhow::Error| match &path {
+            Some(path) => error.context(format!("in configuration {}", path.display())),
+            None => error,
+        };
+
+        let users = chosen(flags.users, written.users);
+        let implied = if users.is_some() { Mode::Require } else { Mode::Identify };
+        let mut plugins = BTreeMap::from([(LOGGER.to_owned(), PluginConfig::of(LOGGER))]);
+        for (name, plugin) in written.plugins {
+            let plugin = PluginConfig::resolve(&name, plugin).with_context(|| format!("in plugins.{name}")).map_err(in_file)?;
+            plugins.insert(name, plugin);
+        }
+        let config = Self {
+            listen: either(flags.listen, either(written.listen, vec![(Ipv4Addr::LOCALHOST, 8080).into()])),
+            plugins_dir: chosen(flags.plugins, written.plugins_dir).unwrap_or_else(|| here.folder.join("plugins")),
+            logs_dir: chosen(flags.logs, written.logs).unwrap_or_else(|| here.folder.join("logs")),
+            state_dir: match chosen(flags.state, written.state) {
+                Some(folder) => folder,
+                None => here
+                    .state
+                    .clone()
+                    .context("neither HOME nor XDG_STATE_HOME says where to keep the root certificate: name a folder with --state")?,
+            },
+            auth: flags.auth.or(written.auth).unwrap_or(implied),
+            users,
+            upstream_ca: match flags.upstream_ca.is_empty() {
+                true => written.upstream_ca.iter().map(|file| beside.join(file)).collect(),
+                false => flags.upstream_ca.iter().map(|file| here.folder.join(file)).collect(),
+            },
+            intercept: patterns("intercept", either(flags.intercept, written.intercept))?,
+            tunnel: patterns("tunnel", either(flags.tunnel, written.tunnel))?,
+            resolve: either(flags.resolve, written.resolve).into_iter().map(|fixed| ((fixed.host, fixed.port), fixed.address)).collect(),
+            open: flags.open.or(written.open).unwrap_or(false),
+            grace: flags.grace.or(written.grace).unwrap_or(limits::GRACE),
+            capture_bytes: flags.capture.or(written.capture).unwrap_or(limits::CAPTURE_BYTES),
+            plugins,
+            file: path,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        within("grace", self.grace, &(Duration::ZERO..=limits::MAX_GRACE), units::show_duration)?;
+        within("capture", self.capture_bytes, &(0..=limits::MAX_CAPTURE_BYTES), units::show_size)?;
+        ensure!(
+            self.auth != Mode::Require || self.users.is_some(),
+            "auth is require, but nobody has said who the users are: make a file with `flowgate user add NAME --users FILE` and name it with --users"
+        );
+        let beyond = self.listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
+        if let Some(address) = beyond.filter(|_| self.auth != Mode::Require && !self.open) {
+            bail!(
+                "listening on {address} lets anybody who reaches this machine use the proxy: let users log in (--users FILE), \
+                 listen on 127.0.0.1, or say that this is intended (--open)"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What the process was started in.
+struct Surroundings {
+    folder: PathBuf,
+    state: Option<PathBuf>,
+}
+
+impl Surroundings {
+    fn current() -> anyhow::Result<Self> {
+        // The XDG Base Directory Specification has relative paths ignored.
+        let given = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = given("XDG_STATE_HOME").or_else(|| given("HOME").map(|home| home.join(".local/state")));
+        let folder = env::current_dir().context("finding the working directory")?;
+        Ok(Self { folder, state: state.map(|state| state.join("flowgate")) })
+    }
+}
+
+fn either<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
+    if first.is_empty() { second } else { first }
+}
+
+fn patterns(key: &str, written: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let lower = written.into_iter().map(|pattern| {
+        let pattern = pattern.trim().to_lowercase();
+        ensure!(!pattern.is_empty() && !pattern.contains(['/', ':']), "{key}: {pattern:?} is no pattern of a host, as in *.example.com");
+        Glob::new(&pattern).with_context(|| format!("{key}: reading pattern {pattern:?}"))?;
+        Ok(pattern)
+    });
+    lower.collect()
+}
+
+fn within<T: PartialOrd + Copy>(key: &str, value: T, range: &RangeInclusive<T>, show: fn(T) -> String) -> anyhow::Result<()> {
+    ensure!(range.contains(&value), "{key} is {}, but must be between {} and {}", show(value), show(*range.start()), show(*range.end()));
+    Ok(())
+}
+
+/// TOML's dates come out of serde as a table of their own; JSON has texts.
+fn plain(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(mut table) if table.len() == 1 => match table.remove("$__toml_private_datetime") {
+            Some(date) => date,
+            None => table.into_iter().map(|(key, value)| (key, plain(value))).collect(),
+        },
+        Value::Object(table) => table.into_iter().map(|(key, value)| (key, plain(value))).collect(),
+        Value::Array(list) => list.into_iter().map(plain).collect(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(flags: Flags, file: &str) -> anyhow::Result<Config> {
+        let found = Some((PathBuf::from("etc/flowgate.toml"), File::parse(file).unwrap()));
+        let here = Surroundings { folder: "/work".into(), state: Some("/home/ana/.local/state/flowgate".into()) };
+        Config::resolve(flags, found, &here)
+    }
+
+    fn users(text: &str) -> Flags {
+        Flags { users: Some(text.into()), ..Flags::default() }
+    }
+
+    #[test]
+    fn nothing_written_is_a_proxy_for_this_machine() {
+        let config = resolve(Flags::default(), "").unwrap();
+
+        assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+        assert_eq!((config.auth, config.open, config.grace), (Mode::Identify, false, Duration::from_secs(10)));
+        assert_eq!(config.plugins_dir, Path::new("/work/plugins"));
+        assert_eq!(config.logs_dir, Path::new("/work/logs"));
+        assert_eq!(config.state_dir, Path::new("/home/ana/.local/state/flowgate"));
+        assert_eq!(config.plugins["logger"].memory_bytes, 256 << 20);
+        assert_eq!(PluginConfig::of("other").memory_bytes, 128 << 20);
+    }
+
+    #[test]
+    fn flags_go_before_the_file() {
+        let flags = Flags {
+            listen: vec!["127.0.0.1:1".parse().unwrap()],
+            open: Some(false),
+            logs: Some("l".into()),
+            auth: Some(Mode::Off),
+            upstream_ca: vec!["a.pem".into()],
+            tunnel: vec!["*.A.test".to_owned()],
+            capture: Some(7),
+            ..Flags::default()
+        };
+        let file = "listen = ['127.0.0.1:2', '127.0.0.1:3']\nopen = true\nlogs = 'records'\nauth = 'ask'\nupstream-ca = ['b.pem', 'c.pem']\n\
+                    tunnel = 'b.test'\nintercept = 'C.test'\ncapture = '1MiB'\ngrace = '1s'\nstate = '../state'";
+
+        let config = resolve(flags, file).unwrap();
+
+        assert_eq!(config.listen, ["127.0.0.1:1".parse().unwrap()]);
+        assert_eq!((config.open, config.auth, config.capture_bytes, config.grace), (false, Mode::Off, 7, Duration::from_secs(1)));
+        assert_eq!(config.logs_dir, Path::new("/work/l"));
+        assert_eq!(config.state_dir, Path::new("/work/etc/../state"), "relative to the file");
+        assert_eq!(config.upstream_ca, [Path::new("/work/a.pem")]);
+        assert_eq!((config.tunnel, config.intercept), (vec!["*.a.test".to_owned()], vec!["c.test".to_owned()]));
+        assert_eq!(config.file.as_deref(), Some(Path::new("/work/etc/flowgate.toml")));
+    }
+
+    #[test]
+    fn users_mean_that_they_are_required() {
+        let config = resolve(Flags::default(), "users = 'u'\nlisten = '0.0.0.0:1'").unwrap();
+
+        assert_eq!((config.auth, config.users.as_deref()), (Mode::Require, Some(Path::new("/work/etc/u"))));
+        assert_eq!(resolve(users("u"), "auth = 'off'").unwrap().auth, Mode::Off, "what is written holds");
+    }
+
+    #[test]
+    fn plugins_have_their_own_settings() {
+        let file = "[plugins.redact]\nenabled = true\norder = -5\non-failure = 'refuse'\nrequired = true\nmemory = '64MiB'\ncall = '10s'\n\
+                    instances = 2\nconfig = { fields = ['a'], since = 2024-01-02 }";
+
+        let redact = resolve(Flags::default(), file).unwrap().plugins.remove("redact").unwrap();
+
+        assert_eq!((redact.order, redact.on_failure, redact.required, redact.instances), (-5, OnFailure::Refuse, true, 2));
+        assert_eq!(redact.memory_bytes, 64 << 20);
+        assert_eq!((redact.call, redact.wall), (Duration::from_secs(10), Duration::from_secs(10)), "never less than computing takes");
+        assert_eq!(redact.config, serde_json::json!({ "fields": ["a"], "since": "2024-01-02" }));
+    }
+
+    #[test]
+    fn addresses_may_be_fixed() {
+        let config = resolve(Flags::default(), "resolve = ['A.test:443=127.0.0.1:8443']").unwrap();
+
+        assert_eq!(config.resolve[&("a.test".to_owned(), 443)], "127.0.0.1:8443".parse().unwrap());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_the_mend() {
+        let cases = [
+            ("auth = 'require'", "flowgate user add NAME --users FILE"),
+            ("listen = '0.0.0.0:8080'", "listening on 0.0.0.0:8080 lets anybody"),
+            ("listen = ['127.0.0.1:1', '[::]:2']\nauth = 'ask'", "--open"),
+            ("listen = '192.168.1.1:8080'", "--users FILE"),
+            ("grace = '2h'", "grace is 2h, but must be between 0ms and 1h"),
+            ("capture = '2GiB'", "capture is 2GiB, but must be between 0B and 1GiB"),
+            ("tunnel = '[a'", "tunnel: reading pattern \"[a\""),
+            ("intercept = 'https://a.test'", "is no pattern of a host"),
+            ("intercept = ''", "is no pattern of a host"),
+            ("[plugins.a]\nmemory = '1KiB'", "in configuration /work/etc/flowgate.toml: in plugins.a: memory is 1KiB"),
+            ("[plugins.a]\ncall = '0ms'", "call is 0ms"),
+            ("[plugins.a]\ncall = '2s'\nwall = '1s'", "wall is 1s, but must be between 2s"),
+            ("[plugins.a]\ninstances = 0", "instances is 0"),
+            ("[plugins.a]\nenabled = false\nrequired = true", "can never be met"),
+        ];
+        for (file, expected) in cases {
+            let error = format!("{:#}", resolve(Flags::default(), file).expect_err(file));
+            assert!(error.contains(expected), "{file}: {expected} is not in {error}");
+        }
+        for file in ["listen = '0.0.0.0:1'\nopen = true", "listen = ['[::1]:1', '127.9.9.9:1', '[::ffff:127.0.0.1]:1']"] {
+            assert!(resolve(Flags::default(), file).is_ok(), "{file}");
+        }
+    }
+
+    #[test]
+    fn without_a_home_the_state_must_be_said() {
+        let here = Surroundings { folder: "/work".into(), state: None };
+
+        let error = Config::resolve(Flags::default(), None, &here).unwrap_err().to_string();
+        assert!(error.contains("--state"), "{error}");
+        let flags = Flags { state: Some("s".into()), ..Flags::default() };
+        assert_eq!(Config::resolve(flags, None, &here).unwrap().state_dir, Path::new("/work/s"));
+    }
+}

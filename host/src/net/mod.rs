@@ -21,8 +21,6 @@ pub use listener::{Listener, bind};
 /// Bounds of connections from clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once; more wait in the listener's queue.
-    pub connections: usize,
     /// TLS handshake with a client.
     pub handshake: Duration,
     /// How long the first octets of a tunnel are waited for before the origin is let speak first.

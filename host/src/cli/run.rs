@@ -1,0 +1,98 @@
+//! `flowgate run`: start, say so, wait for a signal, stop.
+
+use std::{
+    io::{self, Write},
+    process::exit,
+    time::Duration,
+};
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Failure, describe, runtime};
+use crate::{
+    app::{self, App},
+    config::Config,
+};
+
+/// How long threads that still compute (a component being compiled, a hash) may hold up the end.
+const THREADS: Duration = Duration::from_millis(500);
+
+pub(super) fn run(config: Config) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(THREADS);
+    Ok(result?)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    // Before anything else: a signal that comes while plugins are being compiled is meant as well.
+    let mut signals = Signals::listen()?;
+    let app = tokio::select! {
+        app = app::start(config) => app?,
+        name = signals.next() => {
+            tracing::info!("{name}: stopped before it had started");
+            return Ok(());
+        }
+    };
+    announce(&app);
+    let name = signals.next().await;
+    tracing::info!("{name}: stopping; what is in flight may finish, a second signal ends it now");
+    tokio::select! {
+        () = app.stop() => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        name = signals.next() => {
+            tracing::warn!("{name} again: ended at once; flows in flight and records in memory are lost");
+            // Returning would wait for tasks. One tick for the line above to be written.
+            std::thread::sleep(Duration::from_millis(20));
+            exit(1)
+        }
+    }
+}
+
+/// The four lines: where it listens, what clients must trust, which plugins run, where records go.
+fn announce(app: &App) {
+    let addresses: Vec<_> = app.addresses().iter().map(ToString::to_string).collect();
+    let plugins: Vec<_> = app.plugins().iter().map(describe).collect();
+    let text = format!(
+        "flowgate {} listens on {}\nroot certificate: {} (how to install it: http://{}/)\nplugins: {}\nrecords: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        addresses.join(", "),
+        app.root_path().display(),
+        addresses.first().map_or("", String::as_str),
+        if plugins.is_empty() { "none".to_owned() } else { plugins.join(", ") },
+        app.logs().display(),
+    );
+    // On a thread of its own: standard output may be a pipe that nobody empties, and signals must still be heard.
+    std::thread::spawn(move || {
+        let mut out = io::stdout();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    });
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Taken and ignored: the terminal has gone, traffic goes on.
+    _hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("listening for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            _hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}

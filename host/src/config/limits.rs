@@ -1,0 +1,90 @@
+//! Every bound: its unit, default and reason.
+//!
+//! Place: handed by `app` to the parts that keep to them, in their own settings. Those that an administrator may want to change are also keys
+//! of the configuration; what stands here is their default.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Client connections at once, over all listeners. More wait in the system's queue. A connection takes two descriptors at most times, and
+/// administrators raise `nofile` to 65,536 for such services.
+pub const CONNECTIONS: usize = 10_000;
+/// Octets of one request or response head. Sixteen times what browsers send; Azure and GitHub tokens with cookies reach 20 KiB.
+pub const HEAD_BYTES: usize = 64 * KIB;
+/// Field lines of one head. Real ones stay below 60.
+pub const HEAD_FIELDS: usize = 256;
+/// For a whole request head, from its first octet: what keeps connections open by dripping is cut within this.
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(20);
+/// Silence between two requests on a client's connection. Editors keep connections for minutes.
+pub const CLIENT_IDLE: Duration = Duration::from_secs(300);
+/// Silence in the middle of content, in either direction. Models think for minutes before the next token; there is no limit on the whole.
+pub const CONTENT_IDLE: Duration = Duration::from_secs(300);
+/// Interim responses (1xx) to one request: one or two are usual, an endless row is an attack.
+pub const INTERIM_RESPONSES: usize = 16;
+/// HTTP/2 streams of one client connection at once: what browsers and servers settle on.
+pub const STREAMS: u32 = 128;
+
+/// TLS handshakes, with clients and with origins: the slowest mobile lines need three seconds.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the first octets of a tunnel are waited for before its origin is let speak first, as SSH and SMTP servers do.
+pub const SNIFF: Duration = Duration::from_millis(500);
+/// Name look-up. The system's resolver tries twice for five seconds.
+pub const DNS: Duration = Duration::from_secs(10);
+/// All attempts to connect to an origin, over all its addresses.
+pub const DIAL: Duration = Duration::from_secs(10);
+/// Idle connections kept per origin: an editor opens six or eight at a time.
+pub const ORIGIN_CONNECTIONS: usize = 16;
+/// How long an idle connection to an origin is kept: most servers close after 60 to 120 seconds.
+pub const ORIGIN_IDLE: Duration = Duration::from_secs(90);
+/// Leaves kept, about 2 KiB each: 20 MB at most, and far more hosts than an office visits.
+pub const LEAF_CACHE: u64 = 10_000;
+
+/// Octets kept of each request's and response's content; key `capture`. Long chats with files attached take 2 to 3 MB.
+pub const CAPTURE_BYTES: usize = 8 * MIB;
+/// Most that `capture` may be: content is kept in memory until its record is written.
+pub const MAX_CAPTURE_BYTES: usize = 1024 * MIB;
+/// Octets that kept content may have once its content codings are undone: what inflates further is cut there.
+pub const DECODED_BYTES: usize = 8 * MIB;
+
+/// Memory of one instance of a plugin; key `memory`. Rust takes 2 MB, JavaScript 30, Python 60.
+pub const PLUGIN_MEMORY_BYTES: usize = 128 * MIB;
+/// The logger's: it holds both contents, decoded, and the record made of them.
+pub const LOGGER_MEMORY_BYTES: usize = 256 * MIB;
+/// Least and most memory of an instance: a component has some static data, and WebAssembly's addresses end at 4 GiB.
+pub const PLUGIN_MEMORY_RANGE: std::ops::RangeInclusive<usize> = MIB..=4096 * MIB;
+/// Computing time of one call of a filter, for which its flow waits; key `call`.
+pub const PLUGIN_CALL: Duration = Duration::from_millis(50);
+/// Time by the clock of one call of a filter; key `wall`.
+pub const PLUGIN_WALL: Duration = Duration::from_secs(5);
+/// Most of either: a client has given up by then.
+pub const MAX_PLUGIN_TIME: Duration = Duration::from_secs(300);
+/// Instances of one plugin that answer filters' calls at a time; key `instances`. Calls take microseconds: a few are enough.
+pub const PLUGIN_INSTANCES: usize = 4;
+/// Most of them.
+pub const MAX_PLUGIN_INSTANCES: usize = 256;
+/// Computing time of an observer's call: nobody waits for it, and records of 16 MB take half a second.
+pub const OBSERVER_CALL: Duration = Duration::from_secs(2);
+/// The same by the clock: a disk may be slow.
+pub const OBSERVER_WALL: Duration = Duration::from_secs(30);
+/// Computing time of making and configuring an instance: Python imports its modules then.
+pub const CONFIGURE_CALL: Duration = Duration::from_secs(2);
+/// The same by the clock.
+pub const CONFIGURE_WALL: Duration = Duration::from_secs(10);
+/// Flows per plugin that wait for their observer. Full: a new flow waits shortly, then runs unobserved, and is counted.
+pub const OBSERVER_QUEUE: usize = 1024;
+
+/// Records waiting to be written. Full: whoever brings one waits shortly, then it is lost, counted and reported.
+pub const RECORD_QUEUE: usize = 1024;
+/// Octets of them.
+pub const RECORD_QUEUE_BYTES: usize = 64 * MIB;
+/// How long a record waits for its place in that queue.
+pub const RECORD_PATIENCE: Duration = Duration::from_millis(100);
+/// Threads that write records: two overlap one's waiting for the disk with the other's work.
+pub const RECORD_THREADS: usize = 2;
+
+/// How long a stop waits for what is in flight; key `grace`. Service managers kill after 90 seconds, containers after 10.
+pub const GRACE: Duration = Duration::from_secs(10);
+/// Most that `grace` may be.
+pub const MAX_GRACE: Duration = Duration::from_secs(3600);

@@ -1,0 +1,375 @@
+//! What was written: flags, environment variables, `flowgate.toml`. Nothing is decided here.
+//!
+//! Place: [`Flags`] is read by the command line parser, [`File`] by the TOML parser; `mod` makes a `Config` of both.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::ErrorKind,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
+
+use super::{OnFailure, units};
+use crate::auth::Mode;
+
+/// Read from the working directory where no other file is named.
+const DEFAULT_FILE: &str = "flowgate.toml";
+/// How alike two words must be for one to be offered in place of the other: two letters in ten may differ.
+const ALIKE: f64 = 0.8;
+
+/// Flags of `run` and `check`, each also an environment variable. What is given here goes before the file.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
+    /// Configuration file; default: flowgate.toml in the working directory, if there is one
+    #[arg(long, short, env = "FLOWGATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to listen; may be repeated; port 0: any free one [default: 127.0.0.1:8080]
+    #[arg(long, short, env = "FLOWGATE_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = listen)]
+    pub listen: Vec<SocketAddr>,
+    /// Listen beyond this machine although anybody may then use the proxy
+    #[arg(long, env = "FLOWGATE_OPEN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub open: Option<bool>,
+    /// Folder with plugins: a .wasm put in here is live within a second [default: plugins]
+    #[arg(long, env = "FLOWGATE_PLUGINS", value_name = "FOLDER")]
+    pub plugins: Option<PathBuf>,
+    /// Folder for records [default: logs]
+    #[arg(long, env = "FLOWGATE_LOGS", value_name = "FOLDER")]
+    pub logs: Option<PathBuf>,
+    /// Folder for the root certificate, its key and compiled plugins [default: ~/.local/state/flowgate]
+    #[arg(long, env = "FLOWGATE_STATE", value_name = "FOLDER")]
+    pub state: Option<PathBuf>,
+    /// off: nobody's name is kept; identify: a name given is believed; ask: the same, and clients are asked for one; require: name and
+    /// password must be in the users file [default: identify; with --users: require]
+    #[arg(long, env = "FLOWGATE_AUTH", value_name = "MODE", value_parser = mode())]
+    pub auth: Option<Mode>,
+    /// Users file (htpasswd with bcrypt or argon2); see `flowgate user`
+    #[arg(long, env = "FLOWGATE_USERS", value_name = "FILE")]
+    pub users: Option<PathBuf>,
+    /// PEM file with certificates that origins may be signed by, besides the system's; may be repeated
+    #[arg(long, env = "FLOWGATE_UPSTREAM_CA", value_name = "FILE", value_delimiter = ',')]
+    pub upstream_ca: Vec<PathBuf>,
+    /// Host pattern, as in *.example.com: look into TLS to these hosts even if no plugin asks for it; may be repeated
+    #[arg(long, env = "FLOWGATE_INTERCEPT", value_name = "PATTERN", value_delimiter = ',')]
+    pub intercept: Vec<String>,
+    /// Host pattern: never look into TLS to these hosts, whatever plugins ask for; may be repeated
+    #[arg(long, env = "FLOWGATE_TUNNEL", value_name = "PATTERN", value_delimiter = ',')]
+    pub tunnel: Vec<String>,
+    /// Connect to that address instead of looking the host up, as in api.test:443=127.0.0.1:8443; may be repeated
+    #[arg(long, env = "FLOWGATE_RESOLVE", value_name = "HOST:PORT=ADDRESS:PORT", value_delimiter = ',')]
+    pub resolve: Vec<Resolve>,
+    /// How much of each request's and response's content is kept for plugins whose rules name no other amount, as in 8MiB [default: 8MiB]
+    #[arg(long, env = "FLOWGATE_CAPTURE", value_name = "SIZE", value_parser = units::size)]
+    pub capture: Option<usize>,
+    /// How long a stop waits for what is in flight, as in 10s [default: 10s]
+    #[arg(long, env = "FLOWGATE_GRACE", value_name = "DURATION", value_parser = units::duration)]
+    pub grace: Option<Duration>,
+}
+
+/// `HOST:PORT=ADDRESS:PORT`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Resolve {
+    /// In lower case.
+    pub host: String,
+    /// Of the origin.
+    pub port: u16,
+    /// What to connect to.
+    pub address: SocketAddr,
+}
+
+impl FromStr for Resolve {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "HOST:PORT=ADDRESS:PORT is expected, as in api.test:443=127.0.0.1:8443";
+        let (name, address) = text.split_once('=').ok_or(EXPECTED)?;
+        let (host, port) = name.rsplit_once(':').ok_or(EXPECTED)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        if host.is_empty() {
+            return Err(EXPECTED);
+        }
+        Ok(Self { host, port: port.parse().map_err(|_| EXPECTED)?, address: address.parse().map_err(|_| EXPECTED)? })
+    }
+}
+
+fn listen(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "an IP address and a port are expected, as in 127.0.0.1:8080 or [::1]:8080")
+}
+
+fn mode() -> impl TypedValueParser<Value = Mode> {
+    PossibleValuesParser::new(Mode::ALL.map(Mode::as_str)).try_map(|name| name.parse::<Mode>())
+}
+
+/// `flowgate.toml`. Keys are those of the flags, but for `plugins-dir`: `plugins` is a table with one table per plugin.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct File {
+    #[serde(deserialize_with = "listens")]
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) open: Option<bool>,
+    pub(super) plugins_dir: Option<PathBuf>,
+    pub(super) logs: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
+    #[serde(deserialize_with = "parsed")]
+    pub(super) auth: Option<Mode>,
+    pub(super) users: Option<PathBuf>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) upstream_ca: Vec<String>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) intercept: Vec<String>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) tunnel: Vec<String>,
+    #[serde(deserialize_with = "resolves")]
+    pub(super) resolve: Vec<Resolve>,
+    #[serde(deserialize_with = "sized")]
+    pub(super) capture: Option<usize>,
+    #[serde(deserialize_with = "timed")]
+    pub(super) grace: Option<Duration>,
+    pub(super) plugins: BTreeMap<String, Plugin>,
+}
+
+/// `[plugins.NAME]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Plugin {
+    pub(super) enabled: Option<bool>,
+    pub(super) order: Option<i32>,
+    pub(super) on_failure: Option<OnFailure>,
+    pub(super) required: Option<bool>,
+    #[serde(deserialize_with = "sized")]
+    pub(super) memory: Option<usize>,
+    #[serde(deserialize_with = "timed")]
+    pub(super) call: Option<Duration>,
+    #[serde(deserialize_with = "timed")]
+    pub(super) wall: Option<Duration>,
+    pub(super) instances: Option<usize>,
+    pub(super) config: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Keys of the file, as `File` has them.
+pub(super) const KEYS: [&str; 14] = [
+    "auth",
+    "capture",
+    "grace",
+    "intercept",
+    "listen",
+    "logs",
+    "open",
+    "plugins",
+    "plugins-dir",
+    "resolve",
+    "state",
+    "tunnel",
+    "upstream-ca",
+    "users",
+];
+/// Keys of a plugin's table, as `Plugin` has them.
+pub(super) const PLUGIN_KEYS: [&str; 9] = ["call", "config", "enabled", "instances", "memory", "on-failure", "order", "required", "wall"];
+
+impl File {
+    /// The file named, or the default one if it exists; with where it was.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is malformed; names file, line or key, and the nearest right key.
+    pub(super) fn find(named: Option<&Path>) -> anyhow::Result<Option<(PathBuf, Self)>> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => {
+                let file = Self::parse(&text).with_context(|| format!("reading configuration {}", path.display()))?;
+                Ok(Some((path.to_owned(), file)))
+            }
+            Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("reading configuration {}", path.display())),
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        // Twice: the first time for keys, of which serde would only say which ones it knows.
+        let table: toml::Table = text.parse().map_err(said)?;
+        check(&table, &KEYS, "")?;
+        match table.get("plugins") {
+            Some(toml::Value::Table(plugins)) => {
+                for (name, plugin) in plugins {
+                    let toml::Value::Table(plugin) = plugin else {
+                        bail!("plugins.{name} is to be a table, as in [plugins.{name}]; the folder's key is plugins-dir");
+                    };
+                    check(plugin, &PLUGIN_KEYS, &format!("plugins.{name}."))?;
+                }
+            }
+            Some(_) => bail!("plugins is to hold tables, as in [plugins.logger]; the folder's key is plugins-dir"),
+            None => {}
+        }
+        toml::from_str(text).map_err(said)
+    }
+}
+
+/// The parser's error begins with what it is about and ends with a new line; ours are one sentence in a chain.
+fn said(error: toml::de::Error) -> anyhow::Error {
+    anyhow::anyhow!("{}", error.to_string().trim_end())
+}
+
+fn check(table: &toml::Table, known: &[&str], prefix: &str) -> anyhow::Result<()> {
+    for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
+        match nearest(key, known) {
+            Some(near) => bail!("there is no key {prefix}{key}; did you mean {prefix}{near}?"),
+            None => bail!("there is no key {prefix}{key}; there are {}", known.join(", ")),
+        }
+    }
+    Ok(())
+}
+
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let key = key.to_lowercase().replace('_', "-");
+    let scored = known.iter().map(|name| (strsim::jaro_winkler(&key, name), *name));
+    scored.filter(|(score, _)| *score >= ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, name)| name)
+}
+
+fn parsed<'de, D, T>(value: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    String::deserialize(value)?.parse().map(Some).map_err(de::Error::custom)
+}
+
+fn sized<'de, D: Deserializer<'de>>(value: D) -> Result<Option<usize>, D::Error> {
+    units::size(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
+}
+
+fn timed<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    units::duration(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
+}
+
+fn listens<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<SocketAddr>, D::Error> {
+    texts(value)?.iter().map(|text| listen(text).map_err(de::Error::custom)).collect()
+}
+
+fn resolves<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Resolve>, D::Error> {
+    texts(value)?.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
+}
+
+/// One text or a list of them.
+fn texts<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<String>, D::Error> {
+    struct Texts;
+
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text or a list of texts")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = list.next_element()? {
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+
+    value.deserialize_any(Texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_understood() {
+        let value = |key: &str| {
+            match key {
+                "plugins" => return "[plugins.logger]\n".to_owned(),
+                "listen" => "'127.0.0.1:1'",
+                "open" | "enabled" | "required" => "true",
+                "auth" => "'ask'",
+                "resolve" => "['a.test:443=127.0.0.1:1']",
+                "capture" | "memory" => "'64MiB'",
+                "grace" | "call" | "wall" => "'2s'",
+                "order" | "instances" => "3",
+                "on-failure" => "'refuse'",
+                "config" => "{ a = 1 }",
+                _ => "'x'",
+            }
+            .to_owned()
+        };
+        let line = |key: &&str| match *key {
+            "plugins" => value(key),
+            key => format!("{key} = {}\n", value(key)),
+        };
+        for key in &KEYS {
+            File::parse(&line(key)).unwrap_or_else(|error| panic!("{key}: {error:#}"));
+        }
+        let plugin = PLUGIN_KEYS.iter().map(|key| line(key)).collect::<String>();
+        File::parse(&format!("[plugins.logger]\n{plugin}")).unwrap();
+    }
+
+    #[test]
+    fn bad_files_say_what_is_wrong_where() {
+        let cases = [
+            ("listn = '127.0.0.1:1'", "there is no key listn; did you mean listen?"),
+            ("upstream_ca = 'x'", "there is no key upstream_ca; did you mean upstream-ca?"),
+            ("Listen = 'x'", "did you mean listen?"),
+            ("zzz = 1", "there is no key zzz; there are auth, capture"),
+            ("[plugins.logger]\nmemroy = '1MiB'", "there is no key plugins.logger.memroy; did you mean plugins.logger.memory?"),
+            ("plugins = 'wasm'", "the folder's key is plugins-dir"),
+            ("[plugins]\nfolder = 'wasm'", "the folder's key is plugins-dir"),
+            ("listen = 8080", "a text or a list of texts"),
+            ("listen = 'localhost'", "an IP address and a port are expected"),
+            ("\nlisten = ['127.0.0.1:1', 2]", "line 2"),
+            ("auth = 'none'", "auth is off, identify, ask or require"),
+            ("grace = 10", "line 1, column 9"),
+            ("grace = '10'", "a duration is expected, as in 50ms"),
+            ("capture = '10 MiB of it'", "a size is expected"),
+            ("open = 'yes'", "expected a boolean"),
+            ("resolve = 'a=b'", "HOST:PORT=ADDRESS:PORT is expected"),
+            ("[plugins.logger]\non-failure = 'ignore'", "unknown variant `ignore`, expected `pass` or `refuse`"),
+            ("[plugins.logger]\ninstances = -1", "line 2"),
+            ("[plugins.logger]\nconfig = 3", "line 2"),
+            ("listen", "line 1"),
+            ("a = 1\na = 2", "duplicate key"),
+        ];
+        for (text, expected) in cases {
+            let error = format!("{:#}", File::parse(text).expect_err(text));
+            assert!(error.contains(expected), "{text}: {expected} is not in {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_named_must_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.toml");
+
+        let error = format!("{:#}", File::find(Some(&path)).unwrap_err());
+        assert!(error.contains("reading configuration") && error.contains("f.toml"), "{error}");
+        std::fs::write(&path, b"\xff").unwrap();
+        assert!(File::find(Some(&path)).is_err());
+        std::fs::write(&path, "open = true").unwrap();
+        assert_eq!(File::find(Some(&path)).unwrap().unwrap().1.open, Some(true));
+    }
+
+    #[test]
+    fn fixed_addresses_are_read() {
+        let good = [("A.test:443=127.0.0.1:8443", "a.test", 443, "127.0.0.1:8443"), ("[::1]:80=[::1]:81", "::1", 80, "[::1]:81")];
+        for (text, host, port, address) in good {
+            let expected = Resolve { host: host.to_owned(), port, address: address.parse().unwrap() };
+            assert_eq!(text.parse(), Ok(expected));
+        }
+        for text in ["", "a.test=127.0.0.1:1", "a.test:443=127.0.0.1", ":443=127.0.0.1:1", "a.test:x=127.0.0.1:1"] {
+            assert!(text.parse::<Resolve>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A configuration as a `flowgate.toml` that would give the same one.
+//!
+//! Place: what `flowgate check` prints.
+
+use std::{fmt, path::Path};
+
+use toml::Value;
+
+use super::{
+    Config, OnFailure,
+    units::{show_duration, show_size},
+};
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        line(f, "listen", list(self.listen.iter().map(ToString::to_string)))?;
+        line(f, "open", self.open)?;
+        line(f, "plugins-dir", path(&self.plugins_dir))?;
+        line(f, "logs", path(&self.logs_dir))?;
+        line(f, "state", path(&self.state_dir))?;
+        line(f, "auth", self.auth.as_str())?;
+        if let Some(users) = &self.users {
+            line(f, "users", path(users))?;
+        }
+        line(f, "upstream-ca", list(self.upstream_ca.iter().map(|file| path(file))))?;
+        line(f, "intercept", list(self.intercept.iter().cloned()))?;
+        line(f, "tunnel", list(self.tunnel.iter().cloned()))?;
+        line(f, "resolve", list(self.resolve.iter().map(|((host, port), address)| fixed(host, *port, address))))?;
+        line(f, "capture", show_size(self.capture_bytes))?;
+        line(f, "grace", show_duration(self.grace))?;
+        for (name, plugin) in &self.plugins {
+            writeln!(f, "\n[plugins.{}]", key(name))?;
+            line(f, "enabled", plugin.enabled)?;
+            line(f, "order", i64::from(plugin.order))?;
+            line(f, "on-failure", if plugin.on_failure == OnFailure::Refuse { "refuse" } else { "pass" })?;
+            line(f, "required", plugin.required)?;
+            line(f, "memory", show_size(plugin.memory_bytes))?;
+            line(f, "call", show_duration(plugin.call))?;
+            line(f, "wall", show_duration(plugin.wall))?;
+            line(f, "instances", plugin.instances as i64)?;
+            // Came out of TOML, which has no null.
+            line(f, "config", Value::try_from(&plugin.config).map_err(|_| fmt::Error)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, key: &str, value: impl Into<Value>) -> fmt::Result {
+    writeln!(f, "{key} = {}", value.into())
+}
+
+/// Bare where TOML allows it.
+fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
+    if bare { name.to_owned() } else { Value::from(name).to_string() }
+}
+
+fn list(items: impl Iterator<Item = String>) -> Value {
+    items.map(Value::from).collect::<Vec<_>>().into()
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn fixed(host: &str, port: u16, address: &std::net::SocketAddr) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}={address}"),
+        false => format!("{host}:{port}={address}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::raw::File, *};
+    use crate::config::{Flags, Surroundings};
+
+    #[test]
+    fn what_is_shown_gives_the_same_again() {
+        let here = || Surroundings { folder: "/work".into(), state: Some("/state".into()) };
+        let file = "users = 'a \"b\"'\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
+                    upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
+                    config = { a = [1, 2.5, true], b = { c = 'd' } }";
+        let first = Config::resolve(Flags::default(), Some(("/etc/f.toml".into(), File::parse(file).unwrap())), &here()).unwrap();
+
+        let shown = File::parse(&first.to_string()).unwrap_or_else(|error| panic!("{error:#}\n{first}"));
+        let second = Config::resolve(Flags::default(), Some(("/etc/f.toml".into(), shown)), &here()).unwrap();
+
+        assert_eq!(first, second);
+    }
+}
