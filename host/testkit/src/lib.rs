@@ -1,1 +1,3 @@
+//! Origins, clients and guests for tests.
 
+pub mod guests;
