@@ -279,7 +279,7 @@ impl Incoming {
         if self.in_chunk == 0 {
             let end = wire.exactly(2).await?;
             self.wire.extend_from_slice(&end);
-            if end != *b"\r\n" {
+            if &*end != b"\r\n" {
                 return Err(Trouble::Malformed("a chunk does not end with CRLF".into()));
             }
         }
@@ -289,7 +289,7 @@ impl Incoming {
     async fn trailer_section(&mut self, wire: &mut Wire) -> Result<Option<Bytes>, Trouble> {
         loop {
             let line = self.line(wire).await?;
-            if line == *b"\r\n" {
+            if &*line == b"\r\n" {
                 self.done = true;
                 return Ok(None);
             }

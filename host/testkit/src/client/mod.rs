@@ -16,7 +16,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 pub use self::{
     h1::{Answer, H1, Response, request},
-    h2::{H2, H2Answer, H2Response},
+    h2::{H2, H2Answer, H2Response, send as send_h2},
 };
 use crate::{
     certificates::Authority,
@@ -142,7 +142,8 @@ impl Client {
 
     /// Offers TLS 1.2 only.
     pub fn tls12(mut self) -> Self {
-        self.versions = &[&version::TLS12];
+        static TLS12: [&SupportedProtocolVersion; 1] = [&version::TLS12];
+        self.versions = &TLS12;
         self
     }
 
