@@ -128,7 +128,10 @@ impl Head {
     }
 
     fn lists(&self, name: &str, member: &str) -> bool {
-        self.all(name).iter().flat_map(|value| value.split(|o| *o == b',')).any(|item| item.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
+        self.all(name)
+            .iter()
+            .flat_map(|value| value.split(|o| *o == b','))
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
     }
 
     /// Whether the connection ends with this message, as far as the head says.

@@ -14,7 +14,8 @@ use http::Request;
 async fn heads_and_content_arrive_octet_for_octet() {
     let sent = b"HTTP/1.1 200 Quite Fine\r\nX-A: 1\r\nx-b: \xe9\r\nX-A: 2\r\nContent-Length: 2\r\n\r\nhi";
     let origin = Origin::start(Setup::http1(), |_| Script::raw(&sent[..])).await;
-    let asked = b"POST /a//b?%2F[] HTTP/1.1\r\nHost: x\r\nX-Odd:\tv \r\nTransfer-Encoding: chunked\r\n\r\n3;e=1\r\nabc\r\n0\r\nX-T: 9\r\n\r\n";
+    let asked =
+        b"POST /a//b?%2F[] HTTP/1.1\r\nHost: x\r\nX-Odd:\tv \r\nTransfer-Encoding: chunked\r\n\r\n3;e=1\r\nabc\r\n0\r\nX-T: 9\r\n\r\n";
 
     let response = Client::direct().h1(&origin.authority()).await.unwrap().exchange(asked).await.unwrap();
 

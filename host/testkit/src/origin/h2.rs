@@ -1,10 +1,6 @@
 //! Performs scripts over HTTP/2, on the `h2` crate.
 
-use std::{
-    collections::VecDeque,
-    future::poll_fn,
-    sync::Arc,
-};
+use std::{collections::VecDeque, future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
 use flowgate::tasks::Tasks;
