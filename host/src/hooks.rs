@@ -6,7 +6,7 @@ use std::{pin::Pin, sync::Arc};
 
 use http::Method;
 
-use crate::flow::{LocalResponse, Refusal, ResponseHead, SharedFlow};
+use crate::flow::{Direction, LocalResponse, Refusal, ResponseHead, SharedFlow};
 
 /// A boxed future: allocated only for flows that some plugin wants.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -66,6 +66,16 @@ pub trait Course: Send {
     /// # Errors
     /// [`Refusal::PluginFailed`] where a filter failed whose failure refuses the flow.
     fn request<'a>(&'a mut self, flow: &'a SharedFlow, body_held: bool) -> BoxFuture<'a, Result<Verdict, Refusal>>;
+
+    /// The request's content is larger than [`Needs::whole`] or [`Verdict::NeedBody`] allowed; it passes unfiltered unless a plugin that
+    /// refuses on failure had asked for it.
+    ///
+    /// # Errors
+    /// [`Refusal::ContentTooLarge`] for a request, [`Refusal::PluginFailed`] for a response.
+    fn overflow(&mut self, of: Direction) -> Result<(), Refusal> {
+        let _ = of;
+        Ok(())
+    }
 
     /// How the response's content is wanted, now that its head is known. Called once.
     fn response_needs(&mut self, response: &ResponseHead) -> Needs;

@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod flow;
 pub mod h1;
 pub mod hooks;
+pub mod io;
 pub mod net;
 pub mod origin;
 pub mod plugin;

@@ -1,1 +1,55 @@
-//! exchange
+//! Exchanges: requests in, responses out.
+//!
+//! Place: `net` hands over a connection whose peer is known; connections to origins come from `origin`, decisions from `hooks`.
+//! Knows neither plugins nor configuration.
+//! Source: RFC 9110, RFC 9112, RFC 9113.
+
+mod ends;
+mod fields;
+mod filter;
+mod http2;
+mod respond;
+mod run;
+mod serve;
+mod target;
+mod tee;
+mod upgrade;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{h1::HeadLimits, hooks::Hooks, origin::Pool, tasks::Tasks};
+
+pub use respond::{head as local_head, refusal as local_refusal, sentence};
+pub use run::{After, Request, Via};
+pub use serve::Served;
+pub use target::{Target, at_proxy};
+pub use upgrade::relay;
+
+/// Bounds of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of request and response heads.
+    pub head: HeadLimits,
+    /// Longest wait for a whole request head, from its first octet.
+    pub head_deadline: Duration,
+    /// Longest wait for the next request on a connection.
+    pub keep_alive: Duration,
+    /// Longest silence in the middle of content.
+    pub idle: Duration,
+    /// Most interim responses to one request.
+    pub interim_responses: usize,
+    /// Most HTTP/2 streams of one client connection at once.
+    pub streams: u32,
+}
+
+/// What all exchanges share.
+pub struct Exchange {
+    /// What decides about flows.
+    pub hooks: Arc<dyn Hooks>,
+    /// Connections to origins.
+    pub pool: Pool,
+    /// Bounds.
+    pub limits: Limits,
+    /// Where streams of HTTP/2 connections run; its stop lets every connection end after the exchange it is in.
+    pub tasks: Tasks,
+}

@@ -99,7 +99,7 @@ impl Fields {
 
     /// The first value of that name, in any case of letters.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.get_all(name).next()
+        self.0.iter().find(|field| field.is(name)).map(Field::value)
     }
 
     /// Every value of that name, in wire order.

@@ -31,9 +31,6 @@ pub enum Refusal {
         /// In octets.
         limit: usize,
     },
-    /// 417: the expectation is not `100-continue`.
-    #[error("the expectation cannot be met")]
-    ExpectationFailed,
     /// Credentials are missing or do not verify; the challenge says what is asked for.
     #[error("proxy authentication is required")]
     AuthenticationRequired(Challenge),

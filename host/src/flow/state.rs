@@ -65,6 +65,15 @@ pub struct Flow {
     pub outcome: Outcome,
     /// Notes of plugins, keyed `plugin.key`.
     pub tags: Vec<(String, String)>,
+    request_held: Held,
+    response_held: Held,
+}
+
+/// Whether a message's content is held back, and still its own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    now: bool,
+    replaced: bool,
 }
 
 impl Flow {
@@ -84,6 +93,8 @@ impl Flow {
             timings: Timings::begin(),
             outcome: Outcome::InProgress,
             tags: Vec::new(),
+            request_held: Held::default(),
+            response_held: Held::default(),
         }
     }
 
@@ -129,6 +140,55 @@ impl Flow {
         match of {
             Direction::Request => &self.request_trailers,
             Direction::Response => &self.response_trailers,
+        }
+    }
+
+    /// Puts other content in place of what is held, and makes the fields that describe it agree (RFC 9110 §8.4, §8.6). Only while the
+    /// content is held: [`Flow::is_held`].
+    pub fn set_body(&mut self, of: Direction, octets: Bytes) {
+        let len = octets.len().to_string();
+        if let Some(fields) = self.fields_mut(of) {
+            fields.remove("content-encoding");
+            fields.remove("transfer-encoding");
+            fields.set("content-length", len);
+        }
+        *self.content_mut(of) = Content::whole(octets);
+        self.held_mut(of).replaced = true;
+    }
+
+    /// Whether the whole content of that message is held back now.
+    pub fn is_held(&self, of: Direction) -> bool {
+        match of {
+            Direction::Request => self.request_held.now,
+            Direction::Response => self.response_held.now,
+        }
+    }
+
+    /// Holds the whole content of that message.
+    pub fn hold(&mut self, of: Direction, octets: Bytes, trailers: Fields) {
+        *self.content_mut(of) = Content::whole(octets);
+        self.set_trailers(of, trailers);
+        self.held_mut(of).now = true;
+    }
+
+    /// Lets the content go on; the other content, if a filter has put some in its place.
+    pub fn release(&mut self, of: Direction) -> Option<Bytes> {
+        let held = std::mem::take(self.held_mut(of));
+        held.replaced.then(|| self.content(of).octets())
+    }
+
+    fn held_mut(&mut self, of: Direction) -> &mut Held {
+        match of {
+            Direction::Request => &mut self.request_held,
+            Direction::Response => &mut self.response_held,
+        }
+    }
+
+    /// Keeps the trailers of one message.
+    pub fn set_trailers(&mut self, of: Direction, trailers: Fields) {
+        match of {
+            Direction::Request => self.request_trailers = trailers,
+            Direction::Response => self.response_trailers = trailers,
         }
     }
 }

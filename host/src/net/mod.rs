@@ -1,1 +1,55 @@
-//! net
+//! From the listener to the inside of a tunnel.
+//!
+//! Place: accepts connections, admits their clients by `auth`, decides what becomes of a tunnel, ends its TLS by `tls`, and hands what is
+//! inside to `exchange`. Knows neither plugins nor configuration.
+//! Source: RFC 9110 §9.3.6, RFC 9112 §3.2.
+
+mod connection;
+mod listener;
+mod own;
+mod sniff;
+mod tunnel;
+
+use std::{sync::Arc, time::Duration};
+
+use globset::GlobSet;
+
+use crate::{auth::Gate, exchange::Exchange, tls::Interceptor};
+
+pub use listener::{Listener, bind};
+
+/// Bounds of connections from clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; more wait in the listener's queue.
+    pub connections: usize,
+    /// TLS handshake with a client.
+    pub handshake: Duration,
+    /// How long the first octets of a tunnel are waited for before the origin is let speak first.
+    pub sniff: Duration,
+}
+
+/// What becomes of tunnels, by configuration. Host patterns are in lower case.
+#[derive(Debug, Default)]
+pub struct Routes {
+    /// Never intercepted, whatever plugins want.
+    pub tunnel: GlobSet,
+    /// Intercepted even if no plugin asks; where it is empty, plugins decide alone.
+    pub intercept: Option<GlobSet>,
+}
+
+/// What every connection needs.
+pub struct Front {
+    /// Who may enter.
+    pub gate: Gate,
+    /// Certificates for intercepted tunnels.
+    pub interceptor: Interceptor,
+    /// What becomes of tunnels.
+    pub routes: Routes,
+    /// What happens inside.
+    pub exchange: Arc<Exchange>,
+    /// The root certificate in PEM, for whoever asks.
+    pub root_pem: String,
+    /// Bounds.
+    pub limits: Limits,
+}

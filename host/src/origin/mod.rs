@@ -1,1 +1,10 @@
-//! origin
+//! Connections to origin servers.
+//!
+//! Place: asked by `exchange` for a connection per request; dials, verifies certificates by `tls`, keeps connections for the next request.
+//! Source: RFC 9110 §7.3, RFC 9112 §9, RFC 9113 §9.1.
+
+mod dial;
+mod pool;
+
+pub use dial::{DialLimits, Dialler};
+pub use pool::{Connection, Destination, Lease, Pool, PoolLimits};

@@ -1,1 +1,49 @@
-//! tls
+//! TLS at both ends: certificates for the clients, verification of the origins.
+//!
+//! Place: `net` asks for a server's configuration per intercepted tunnel, `origin` for a client's per connection. Owns no sockets, reads
+//! only the files of the root and of the trusted roots.
+//! Source: RFC 8446, RFC 5280, RFC 7301.
+
+mod cache;
+mod client;
+mod explain;
+mod leaf;
+mod root;
+mod server;
+#[cfg(test)]
+mod testing;
+
+use std::sync::{Arc, LazyLock};
+
+use anyhow::anyhow;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+pub use cache::Leaves;
+pub use client::Trust;
+pub use explain::{CertificateTrouble, explain};
+pub use root::Root;
+pub use server::Interceptor;
+
+/// What is agreed on by ALPN (RFC 7301), decided before the handshake.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Protocol {
+    /// `http/1.1`.
+    Http1,
+    /// `h2`.
+    Http2,
+    /// No ALPN at all.
+    Unsaid,
+}
+
+/// Handed to every configuration, so that nothing depends on a default of the process.
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+    PROVIDER.clone()
+}
+
+/// A serial number or an identifier nobody can foresee.
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut octets = [0; N];
+    provider().secure_random.fill(&mut octets).map_err(|_| anyhow!("the system gives no random numbers"))?;
+    Ok(octets)
+}

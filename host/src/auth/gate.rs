@@ -1,0 +1,372 @@
+//! The gate: who is admitted, under which name.
+//!
+//! Place: asked once per tunnel and once per absolute-form request, before anything is dialled. A login costs one hash, however many tunnels
+//! it opens, and the hash is computed off the runtime.
+//! Source: RFC 9110 §11.7, RFC 7617.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use argon2::password_hash::rand_core::{OsRng, RngCore};
+use moka::{policy::EvictionPolicy, sync::Cache};
+use sha2::{Digest, Sha256};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{Credentials, Mode, Users, users::Snapshot};
+use crate::{
+    flow::{Challenge, Principal, Refusal},
+    tasks::Tasks,
+};
+
+const CHALLENGE: Challenge = Challenge { realm: "flowgate" };
+/// Logins that are remembered as verified, 32 octets each.
+const REMEMBERED: u64 = 10_000;
+/// Names for which failures are counted.
+const COUNTED: u64 = 10_000;
+/// How long a failure counts.
+const COUNTED_FOR: Duration = Duration::from_secs(15 * 60);
+/// Longest wait for a turn at hashing before a login is turned away: longer, and its client would have given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// When a wrong password is answered, counted from when it came. Doubles with each further one for that name, four times at most. It is longer
+/// than a hash takes, so that nothing can be learned from the time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const MOST_DOUBLINGS: u32 = 4;
+
+/// Decides who is admitted.
+#[derive(Debug)]
+pub struct Gate {
+    mode: Mode,
+    verifier: Option<Verifier>,
+}
+
+impl Gate {
+    /// `users` are those of [`Mode::Require`]; without them it admits nobody. Other modes look at nobody.
+    pub fn new(mode: Mode, users: Option<Users>, tasks: &Tasks) -> Self {
+        Self { mode, verifier: users.map(|users| Verifier::new(users, tasks.clone())) }
+    }
+
+    /// What `Proxy-Authorization` (its value, where there is one) makes of a client.
+    ///
+    /// Cancelling is safe: a hash that has begun is finished and remembered by nobody.
+    ///
+    /// # Errors
+    /// [`Refusal::AuthenticationRequired`] where credentials are wanted and missing or wrong, the latter not before a pause;
+    /// [`Refusal::Overloaded`] where too many others are being verified.
+    pub async fn admit(&self, authorization: Option<&[u8]>) -> Result<Principal, Refusal> {
+        match (self.mode, authorization) {
+            (Mode::Off, _) => Ok(Principal::UNKNOWN),
+            (Mode::Identify, value) => Ok(believed(value)),
+            (Mode::Ask, Some(value)) => Ok(believed(Some(value))),
+            (Mode::Ask, None) => Err(Refusal::AuthenticationRequired(CHALLENGE)),
+            (Mode::Require, value) => {
+                let credentials = value.and_then(Credentials::parse).zip(self.verifier.as_ref());
+                let (credentials, verifier) = credentials.ok_or(Refusal::AuthenticationRequired(CHALLENGE))?;
+                verifier.admit(credentials).await
+            }
+        }
+    }
+}
+
+/// The password is forgotten here and now.
+fn believed(value: Option<&[u8]>) -> Principal {
+    value.and_then(Credentials::parse).map_or(Principal::UNKNOWN, |credentials| Principal::named(&credentials.name))
+}
+
+/// Stands for a name and a password, and tells neither.
+type Fingerprint = [u8; 32];
+
+#[derive(Debug)]
+struct Verifier {
+    users: Arc<Users>,
+    tasks: Tasks,
+    /// Of this process alone: what is kept cannot be guessed at from outside.
+    secret: [u8; 32],
+    /// Good logins, of this and of former versions of the file (which nothing asks for any more).
+    verified: Cache<Fingerprint, ()>,
+    /// Failures by name.
+    failures: Cache<Fingerprint, u32>,
+    /// Logins being verified right now; who comes with the same waits for the same hash.
+    pending: Mutex<HashMap<Fingerprint, Arc<OnceCell<bool>>>>,
+    /// Hashing takes a core and up to 256 MiB each.
+    turns: Arc<Semaphore>,
+    patience: Duration,
+    first_pause: Duration,
+}
+
+impl Verifier {
+    fn new(users: Users, tasks: Tasks) -> Self {
+        let mut secret = [0; 32];
+        OsRng.fill_bytes(&mut secret);
+        // Half of the cores: hashing must not starve traffic.
+        let turns = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+        Self {
+            users: Arc::new(users),
+            tasks,
+            secret,
+            // Least recently used: a flood of guesses never gets in, and so cannot push anybody out.
+            verified: Cache::builder().max_capacity(REMEMBERED).eviction_policy(EvictionPolicy::lru()).build(),
+            failures: Cache::builder().max_capacity(COUNTED).time_to_live(COUNTED_FOR).build(),
+            pending: Mutex::default(),
+            turns: Arc::new(Semaphore::new(turns)),
+            patience: PATIENCE,
+            first_pause: FIRST_PAUSE,
+        }
+    }
+
+    async fn admit(&self, credentials: Credentials) -> Result<Principal, Refusal> {
+        let came = Instant::now();
+        let users = self.users().await;
+        let login = self.fingerprint(&[&users.generation.to_be_bytes(), credentials.name.as_bytes(), credentials.password.octets()]);
+        let principal = Principal::named(&credentials.name);
+        if self.verified.get(&login).is_some() {
+            return Ok(principal);
+        }
+        let name = self.fingerprint(&[credentials.name.as_bytes()]);
+        let turn = Turn::take(&self.pending, login);
+        if *turn.cell.get_or_try_init(|| self.verify(users, credentials, login, name)).await? {
+            return Ok(principal);
+        }
+        sleep_until(came + self.pause(&name)).await;
+        Err(Refusal::AuthenticationRequired(CHALLENGE))
+    }
+
+    /// One hash, and what is remembered of it.
+    async fn verify(&self, users: Arc<Snapshot>, credentials: Credentials, login: Fingerprint, name: Fingerprint) -> Result<bool, Refusal> {
+        if self.verified.get(&login).is_some() {
+            // Verified between the look before and this turn.
+            return Ok(true);
+        }
+        let turn = timeout(self.patience, self.turns.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(Refusal::Overloaded("too many logins are being verified")) };
+        let hashing = self.tasks.block(move || {
+            // Kept in here: a caller who gives up does not make the core free.
+            let _turn = turn;
+            users.table.verify(&credentials)
+        });
+        let good = hashing.await.map_err(|_| Refusal::Internal("verifying a login failed"))?;
+        match good {
+            true => {
+                self.verified.insert(login, ());
+                self.failures.invalidate(&name);
+            }
+            false => {
+                self.failures
+                    .entry(name)
+                    .and_upsert_with(|failures| failures.map_or(1, |failures| failures.into_value().saturating_add(1)));
+            }
+        }
+        Ok(good)
+    }
+
+    /// After the failures so far.
+    fn pause(&self, name: &Fingerprint) -> Duration {
+        let doublings = self.failures.get(name).unwrap_or(0).saturating_sub(1).min(MOST_DOUBLINGS);
+        self.first_pause * 2_u32.pow(doublings)
+    }
+
+    async fn users(&self) -> Arc<Snapshot> {
+        if self.users.look_is_due() {
+            let users = self.users.clone();
+            // A look that fails has said so itself.
+            let _ = self.tasks.block(move || users.refresh()).await;
+        }
+        self.users.current()
+    }
+
+    fn fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
+        let mut hash = Sha256::new_with_prefix(self.secret);
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+}
+
+/// A share in a login being verified; the last one to go clears it away, cancelled or not.
+struct Turn<'a> {
+    pending: &'a Mutex<HashMap<Fingerprint, Arc<OnceCell<bool>>>>,
+    login: Fingerprint,
+    cell: Arc<OnceCell<bool>>,
+}
+
+impl<'a> Turn<'a> {
+    fn take(pending: &'a Mutex<HashMap<Fingerprint, Arc<OnceCell<bool>>>>, login: Fingerprint) -> Self {
+        let cell = pending.lock().unwrap_or_else(PoisonError::into_inner).entry(login).or_default().clone();
+        Self { pending, login, cell }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map's own and this one; shares are only made under the lock.
+        if Arc::strong_count(&self.cell) <= 2 {
+            pending.remove(&self.login);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use base64::{Engine, prelude::BASE64_STANDARD};
+
+    use super::*;
+
+    /// Of `U*U`.
+    const HASH: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+    /// In place of the real ones, so that the tests need not wait.
+    const BRISK: Duration = Duration::from_millis(5);
+    const PATIENT: Duration = Duration::from_millis(300);
+
+    struct Fixture {
+        _folder: tempfile::TempDir,
+        path: PathBuf,
+        gate: Gate,
+    }
+
+    impl Fixture {
+        fn new(mode: Mode) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("users");
+            fs::write(&path, format!("ana:{HASH}\n")).unwrap();
+            let mut gate = Gate::new(mode, Some(Users::open(&path).unwrap()), &Tasks::new());
+            let verifier = gate.verifier.as_mut().unwrap();
+            (verifier.patience, verifier.first_pause) = (PATIENT, BRISK);
+            Self { _folder: folder, path, gate }
+        }
+
+        async fn admit(&self, credentials: &str) -> Result<Option<String>, String> {
+            let value = format!("Basic {}", BASE64_STANDARD.encode(credentials));
+            outcome(self.gate.admit(Some(value.as_bytes())).await)
+        }
+
+        fn verifier(&self) -> &Verifier {
+            self.gate.verifier.as_ref().unwrap()
+        }
+    }
+
+    fn outcome(result: Result<Principal, Refusal>) -> Result<Option<String>, String> {
+        result.map(|principal| principal.name().map(str::to_owned)).map_err(|refusal| refusal.to_string())
+    }
+
+    fn named(name: &str) -> Result<Option<String>, String> {
+        Ok(Some(name.to_owned()))
+    }
+
+    fn asked() -> Result<Option<String>, String> {
+        Err("proxy authentication is required".to_owned())
+    }
+
+    #[tokio::test]
+    async fn modes_differ_in_what_they_ask() {
+        let none: Option<&[u8]> = None;
+        let odd: Option<&[u8]> = Some(b"Bearer abc");
+        let some: Option<&[u8]> = Some(b"Basic Ym86eA=="); // bo:x
+        let cases = [
+            (Mode::Off, none, Ok(None)),
+            (Mode::Off, some, Ok(None)),
+            (Mode::Identify, none, Ok(None)),
+            (Mode::Identify, odd, Ok(None)),
+            (Mode::Identify, some, named("bo")),
+            (Mode::Ask, none, asked()),
+            (Mode::Ask, odd, Ok(None)),
+            (Mode::Ask, some, named("bo")),
+            (Mode::Require, none, asked()),
+            (Mode::Require, odd, asked()),
+        ];
+        for (mode, value, expected) in cases {
+            assert_eq!(outcome(Fixture::new(mode).gate.admit(value).await), expected, "{mode} {value:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn users_enter_with_their_password_only() {
+        let fixture = Fixture::new(Mode::Require);
+
+        assert_eq!(fixture.admit("ana:U*U").await, named("ana"));
+        for wrong in ["ana:u*u", "ana:", "ana", "bo:U*U"] {
+            assert_eq!(fixture.admit(wrong).await, asked(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_enters_where_there_are_no_users() {
+        let gate = Gate::new(Mode::Require, None, &Tasks::new());
+
+        assert_eq!(outcome(gate.admit(Some(b"Basic YW5hOng=")).await), asked());
+    }
+
+    #[tokio::test]
+    async fn a_login_costs_one_hash_however_many_come_with_it() {
+        let fixture = Fixture::new(Mode::Require);
+        let turns = fixture.verifier().turns.clone();
+        let only = turns.clone().acquire_many_owned(turns.available_permits() as u32).await.unwrap();
+
+        // All of them wait for one turn, which is one hash.
+        let many = async { tokio::join!(fixture.admit("ana:U*U"), fixture.admit("ana:U*U"), fixture.admit("ana:U*U")) };
+        let release = async {
+            tokio::task::yield_now().await;
+            assert_eq!(fixture.verifier().pending.lock().unwrap().len(), 1);
+            drop(only);
+        };
+        let (all, ()) = tokio::join!(many, release);
+
+        assert_eq!(all, (named("ana"), named("ana"), named("ana")));
+        assert!(fixture.verifier().pending.lock().unwrap().is_empty());
+        // Even with no turn to be had it is known from now on.
+        let _none = turns.clone().acquire_many_owned(turns.available_permits() as u32).await.unwrap();
+        assert_eq!(fixture.admit("ana:U*U").await, named("ana"));
+    }
+
+    #[tokio::test]
+    async fn wrong_passwords_are_answered_ever_more_slowly_and_unknown_names_alike() {
+        let fixture = Fixture::new(Mode::Require);
+        let pause = |name: &str| fixture.verifier().pause(&fixture.verifier().fingerprint(&[name.as_bytes()]));
+        for name in ["ana", "nobody"] {
+            for factor in [1, 2, 4, 8, 16, 16] {
+                let came = Instant::now();
+                assert_eq!(fixture.admit(&format!("{name}:wrong")).await, asked());
+                assert_eq!(pause(name), BRISK * factor);
+                assert!(came.elapsed() >= BRISK * factor);
+            }
+        }
+
+        assert_eq!(fixture.admit("ana:U*U").await, named("ana"), "guesses lock nobody out");
+
+        assert_eq!(pause("ana"), BRISK, "a good login forgets the bad ones");
+        assert_eq!(pause("nobody"), BRISK * 16);
+    }
+
+    #[tokio::test]
+    async fn too_many_logins_at_once_are_turned_away() {
+        let fixture = Fixture::new(Mode::Require);
+        let turns = fixture.verifier().turns.clone();
+        let _all = turns.clone().acquire_many_owned(turns.available_permits() as u32).await.unwrap();
+
+        let refusal = fixture.gate.admit(Some(b"Basic YW5hOlUqVQ==")).await;
+
+        assert!(matches!(refusal, Err(Refusal::Overloaded(_))), "{refusal:?}");
+        assert!(fixture.verifier().pending.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_is_taken_out_is_out() {
+        let fixture = Fixture::new(Mode::Require);
+        assert_eq!(fixture.admit("ana:U*U").await, named("ana"));
+
+        super::super::remove(&fixture.path, "ana").unwrap();
+        fixture.verifier().users.refresh();
+
+        assert_eq!(fixture.admit("ana:U*U").await, asked());
+    }
+}

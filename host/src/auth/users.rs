@@ -1,0 +1,389 @@
+//! Who may enter: a users file, read again when it changes.
+//!
+//! Place: `gate` verifies against it, `cli` edits it. A file that is broken, half written or gone never takes the place of one that was good.
+
+use std::{
+    fs::{self, File, Metadata},
+    io::{ErrorKind, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use arc_swap::ArcSwap;
+use tracing::{info, warn};
+
+use super::htpasswd::{self, Table};
+
+/// How often the file is looked at while logins come in: a change takes effect within a second, and a look costs one system call.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A hundred thousand users; more is not a users file.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The users of a file, kept up to date.
+#[derive(Debug)]
+pub struct Users {
+    path: PathBuf,
+    current: ArcSwap<Snapshot>,
+    /// Of the file that was last read, well or not.
+    seen: Mutex<Option<Stamp>>,
+    opened: Instant,
+    look_every: Duration,
+    /// In milliseconds since `opened`.
+    next_look: AtomicU64,
+}
+
+/// The users at one moment.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) table: Table,
+    /// Another number for every version of the file.
+    pub(super) generation: u64,
+}
+
+/// What tells two versions of a file apart without reading them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Users {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is malformed; names file and line.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        Self::open_looking(path, LOOK_EVERY)
+    }
+
+    fn open_looking(path: &Path, look_every: Duration) -> anyhow::Result<Self> {
+        let (table, stamp) = load(path).with_context(|| format!("reading users file {}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            current: ArcSwap::from_pointee(Snapshot { table, generation: 0 }),
+            seen: Mutex::new(Some(stamp)),
+            opened: Instant::now(),
+            look_every,
+            next_look: AtomicU64::new(0),
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.current.load().table.len()
+    }
+
+    /// There are none: nobody gets in.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Whether it is time to call [`Users::refresh`]; says so to one caller only.
+    pub(super) fn look_is_due(&self) -> bool {
+        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let due = self.next_look.load(Ordering::Relaxed);
+        let next = now.saturating_add(u64::try_from(self.look_every.as_millis()).unwrap_or(u64::MAX));
+        due <= now && self.next_look.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Reads the file again if it has changed. Blocks. What is broken is reported once and otherwise ignored.
+    pub(super) fn refresh(&self) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
+        if *seen == now {
+            return;
+        }
+        match load(&self.path) {
+            Ok((table, stamp)) => {
+                info!(file = %self.path.display(), users = table.len(), "users file read again");
+                let generation = self.current.load().generation + 1;
+                self.current.store(Arc::new(Snapshot { table, generation }));
+                *seen = Some(stamp);
+            }
+            Err(error) => {
+                warn!(file = %self.path.display(), "users file not taken over, the users before it remain: {error:#}");
+                *seen = now;
+            }
+        }
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// What an edit did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// There was no such user before.
+    Added,
+    /// The user has another password now.
+    Replaced,
+}
+
+/// Gives a user an entry, in place of the old one. A file that is not there is made, with mode 0600; every other line stays as it is. The new
+/// file takes the old one's place at once and whole.
+///
+/// # Errors
+/// Where the file cannot be read or written, or holds a line that is no entry (which is then better looked at first).
+pub fn set(path: &Path, name: &str, hash: &str) -> anyhow::Result<Change> {
+    htpasswd::check_name(name)?;
+    edit(path, |text| {
+        let (text, replaced) = htpasswd::with(text, name, hash);
+        Ok((text, if replaced { Change::Replaced } else { Change::Added }))
+    })
+}
+
+/// Takes a user out.
+///
+/// # Errors
+/// Where there is no such user, and as for [`set`].
+pub fn remove(path: &Path, name: &str) -> anyhow::Result<()> {
+    edit(path, |text| match htpasswd::without(text, name) {
+        Some(text) => Ok((text, ())),
+        None => bail!("there is no user {name:?} in it"),
+    })
+}
+
+/// The names of all users, in the order of the file.
+///
+/// # Errors
+/// Where it cannot be read or holds a line that is no entry.
+pub fn names(path: &Path) -> anyhow::Result<Vec<String>> {
+    read(path).and_then(|(text, _)| htpasswd::names(&text)).with_context(|| format!("reading users file {}", path.display()))
+}
+
+fn edit<T>(path: &Path, change: impl FnOnce(&str) -> anyhow::Result<(String, T)>) -> anyhow::Result<T> {
+    // Behind a symbolic link: the file itself is replaced, not the link.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let lock = File::open(folder).with_context(|| format!("opening {}", folder.display()))?;
+    // Two edits at a time would lose one of them; the lock goes with the handle.
+    lock.lock().with_context(|| format!("locking {}", folder.display()))?;
+    let (text, old) = match read(path) {
+        Ok((text, metadata)) => (text, Some(metadata)),
+        Err(error) if is_missing(&error) => (String::new(), None),
+        Err(error) => return Err(error).with_context(|| format!("reading users file {}", path.display())),
+    };
+    let (text, result) =
+        htpasswd::names(&text).and_then(|_| change(&text)).with_context(|| format!("changing users file {}", path.display()))?;
+    replace(path, folder, &text, old.as_ref()).with_context(|| format!("writing users file {}", path.display()))?;
+    Ok(result)
+}
+
+fn replace(path: &Path, folder: &Path, text: &str, old: Option<&Metadata>) -> anyhow::Result<()> {
+    let name = path.file_name().context("this is no file's name")?.to_string_lossy();
+    let temporary = folder.join(format!(".{name}.{}.new", std::process::id()));
+    let result = (|| {
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        if let Some(old) = old {
+            let new = file.metadata()?;
+            if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+                // Edited by an administrator, read by the proxy's own user.
+                std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid())).context("keeping its owner")?;
+            }
+            // A group that could read it still can; nobody else ever does.
+            file.set_permissions(fs::Permissions::from_mode(old.mode() & 0o040 | 0o600))?;
+        }
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        anyhow::Ok(())
+    })();
+    if result.is_err() {
+        // Best effort: the error before it is the one to report.
+        let _ = fs::remove_file(&temporary);
+    }
+    result
+}
+
+fn load(path: &Path) -> anyhow::Result<(Table, Stamp)> {
+    let (text, metadata) = read(path)?;
+    let stamp = Stamp::of(&metadata);
+    ensure!(Stamp::of(&fs::metadata(path)?) == stamp, "it is being written");
+    Ok((Table::parse(&text)?, stamp))
+}
+
+fn read(path: &Path) -> anyhow::Result<(String, Metadata)> {
+    // Before it is opened: a pipe would block.
+    ensure!(fs::metadata(path)?.is_file(), "this is no file");
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    ensure!(metadata.len() <= MAX_FILE_BYTES, "it is larger than {MAX_FILE_BYTES} octets");
+    let mut octets = Vec::new();
+    file.take(MAX_FILE_BYTES).read_to_end(&mut octets)?;
+    match String::from_utf8(octets) {
+        Ok(text) => Ok((text, metadata)),
+        Err(error) => {
+            let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|octet| **octet == b'\n').count();
+            bail!("line {line}: this is not UTF-8")
+        }
+    }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Credentials, Password};
+
+    const HASH: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+    struct Fixture {
+        _folder: tempfile::TempDir,
+        path: PathBuf,
+    }
+
+    impl Fixture {
+        fn new(text: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("users");
+            fs::write(&path, text).unwrap();
+            Self { _folder: folder, path }
+        }
+
+        fn users(&self) -> Users {
+            Users::open_looking(&self.path, Duration::ZERO).unwrap()
+        }
+    }
+
+    fn knows(users: &Users, name: &str) -> bool {
+        users.refresh();
+        users.current().table.verify(&Credentials { name: name.to_owned(), password: Password::new("U*U".to_owned()) })
+    }
+
+    #[test]
+    fn changes_are_taken_over() {
+        let fixture = Fixture::new(&format!("ana:{HASH}\n"));
+        let users = fixture.users();
+        assert!(knows(&users, "ana"));
+
+        set(&fixture.path, "bo", HASH).unwrap();
+        assert!(knows(&users, "bo"));
+        remove(&fixture.path, "ana").unwrap();
+
+        assert!(!knows(&users, "ana") && knows(&users, "bo"));
+        assert_eq!(users.current().generation, 2);
+    }
+
+    #[test]
+    fn what_is_broken_never_replaces_what_was_good() {
+        let fixture = Fixture::new(&format!("ana:{HASH}\n"));
+        let users = fixture.users();
+
+        fs::write(&fixture.path, "ana:$2y$05$CCCC").unwrap();
+        assert!(knows(&users, "ana"));
+        fs::remove_file(&fixture.path).unwrap();
+        assert!(knows(&users, "ana"));
+        fs::create_dir(&fixture.path).unwrap();
+        assert!(knows(&users, "ana"));
+        assert_eq!(users.current().generation, 0);
+
+        fs::remove_dir(&fixture.path).unwrap();
+        fs::write(&fixture.path, format!("bo:{HASH}\n")).unwrap();
+        assert!(knows(&users, "bo") && !knows(&users, "ana"));
+    }
+
+    #[test]
+    fn one_caller_looks_at_a_time() {
+        let fixture = Fixture::new("");
+        let users = Users::open(&fixture.path).unwrap();
+
+        assert!(users.look_is_due());
+        assert!(!users.look_is_due(), "within a second");
+    }
+
+    #[test]
+    fn edits_keep_lines_and_close_the_file_to_others() {
+        let fixture = Fixture::new(&format!("# staff\nana:{HASH}\n"));
+        fs::set_permissions(&fixture.path, fs::Permissions::from_mode(0o644)).unwrap();
+
+        assert_eq!(set(&fixture.path, "ana", "$2b$new").unwrap(), Change::Replaced);
+        assert_eq!(set(&fixture.path, "bo", HASH).unwrap(), Change::Added);
+
+        assert_eq!(fs::read_to_string(&fixture.path).unwrap(), format!("# staff\nana:$2b$new\nbo:{HASH}\n"));
+        assert_eq!(fs::metadata(&fixture.path).unwrap().mode() & 0o007, 0);
+        assert_eq!(names(&fixture.path).unwrap(), ["ana", "bo"]);
+        assert_eq!(fs::read_dir(fixture.path.parent().unwrap()).unwrap().count(), 1, "no temporary file remains");
+    }
+
+    #[test]
+    fn a_new_file_is_the_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users");
+
+        assert_eq!(set(&path, "ana", HASH).unwrap(), Change::Added);
+
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn links_stay_links() {
+        let fixture = Fixture::new("");
+        let link = fixture.path.with_file_name("link");
+        std::os::unix::fs::symlink(&fixture.path, &link).unwrap();
+
+        set(&link, "ana", HASH).unwrap();
+
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(names(&fixture.path).unwrap(), ["ana"]);
+    }
+
+    #[test]
+    fn concurrent_edits_lose_nobody() {
+        let fixture = Fixture::new("");
+
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let path = &fixture.path;
+                scope.spawn(move || set(path, &format!("user{number}"), HASH).unwrap());
+            }
+        });
+
+        assert_eq!(names(&fixture.path).unwrap().len(), 8);
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let fixture = Fixture::new("no colon\n");
+        let gone = fixture.path.with_file_name("gone");
+        fs::write(fixture.path.with_file_name("latin1"), b"ok:$2\nbj\xf6rn:x").unwrap();
+        let cases = [
+            (Users::open(&fixture.path).map(drop), "line 1: this is no `name:hash`"),
+            (Users::open(&gone).map(drop), "No such file"),
+            (Users::open(fixture.path.parent().unwrap()).map(drop), "this is no file"),
+            (Users::open(&fixture.path.with_file_name("latin1")).map(drop), "line 2: this is not UTF-8"),
+            (set(&fixture.path, "ana", HASH).map(drop), "line 1: this is no `name:hash`"),
+            (set(&gone, "a:b", HASH).map(drop), "a user's name may not hold a colon"),
+            (remove(&gone, "ana"), "there is no user \"ana\" in it"),
+            (names(&gone).map(drop), "No such file"),
+            (set(&gone.join("deeper"), "ana", HASH).map(drop), "opening"),
+        ];
+        for (result, expected) in cases {
+            let error = format!("{:#}", result.expect_err(expected));
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

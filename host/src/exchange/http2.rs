@@ -1,0 +1,108 @@
+//! Between our heads and those of the `h2` crate.
+//!
+//! Place: at both HTTP/2 ends of `exchange`. `http::HeaderMap` keeps the order of names but groups repeats; that is all that is lost.
+//! Source: RFC 9113 §8.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use h2::RecvStream;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri::PathAndQuery};
+
+use super::target::http2_authority;
+use crate::flow::{Authority, Field, Fields, Refusal, RequestHead, ResponseHead, Scheme};
+
+/// Field lines of a map, all in one allocation.
+pub(super) fn fields(map: &HeaderMap) -> Fields {
+    let len = map.iter().map(|(name, value)| name.as_str().len() + 2 + value.len()).sum();
+    let mut block = BytesMut::with_capacity(len);
+    let mut fields = Fields::with_capacity(map.len());
+    for (name, value) in map {
+        block.put_slice(name.as_str().as_bytes());
+        block.put_slice(b": ");
+        block.put_slice(value.as_bytes());
+        let name_len = name.as_str().len();
+        fields.append(Field::parsed(block.split().freeze(), name_len, name_len + 2, value.len()));
+    }
+    fields
+}
+
+/// The same back; names become lower case. What HTTP/2 cannot carry is left out: heads from the wire hold no such thing.
+pub(super) fn map(fields: &Fields) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(field.name()), HeaderValue::from_bytes(field.value())) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// A request as it came from a client.
+///
+/// # Errors
+/// Where it cannot be understood in one way only.
+pub(super) fn request_head(request: &Request<RecvStream>, scheme: Scheme) -> Result<RequestHead, Refusal> {
+    if request.method() == Method::CONNECT {
+        return Err(Refusal::BadRequest("a tunnel inside this tunnel is not possible"));
+    }
+    let fields = fields(request.headers());
+    let authority = http2_authority(request.uri().authority().map(|authority| authority.as_str()), &fields)?;
+    Authority::parse_or(&authority, Some(scheme.default_port()))?;
+    let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    Ok(RequestHead {
+        method: request.method().clone(),
+        scheme,
+        authority,
+        path: Bytes::copy_from_slice(path.as_bytes()),
+        version: Version::HTTP_2,
+        fields,
+    })
+}
+
+/// A request to an origin.
+///
+/// # Errors
+/// If the target is none that HTTP/2 can carry.
+pub(super) fn request(head: &RequestHead) -> Result<Request<()>, Refusal> {
+    let refused = |_| Refusal::BadRequest("the request-target is not one that HTTP/2 can carry");
+    let uri = Uri::builder()
+        .scheme(head.scheme.as_str())
+        .authority(head.authority.as_ref())
+        .path_and_query(head.path.as_ref())
+        .build()
+        .map_err(refused)?;
+    let mut request = Request::builder().method(head.method.clone()).uri(uri).version(Version::HTTP_2).body(()).map_err(refused)?;
+    *request.headers_mut() = map(&head.fields);
+    Ok(request)
+}
+
+/// A response as it came from an origin.
+pub(super) fn response_head<B>(response: &Response<B>) -> ResponseHead {
+    ResponseHead { status: response.status(), reason: Bytes::new(), version: Version::HTTP_2, fields: fields(response.headers()) }
+}
+
+/// A response to a client.
+pub(super) fn response(head: &ResponseHead) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = head.status;
+    *response.version_mut() = Version::HTTP_2;
+    *response.headers_mut() = map(&head.fields);
+    response
+}
+
+/// An HTTP/2 request on its way to an origin that speaks HTTP/1.1 only (RFC 9113 §8.3.1, §8.2.3).
+pub(super) fn downgrade(head: &mut RequestHead) {
+    head.version = Version::HTTP_11;
+    let cookies: Vec<&[u8]> = head.fields.get_all("cookie").collect();
+    if cookies.len() > 1 {
+        let cookie = cookies.join(&b"; "[..]);
+        head.fields.set("cookie", cookie);
+    }
+    if !head.fields.contains("host") {
+        let mut fields = Fields::with_capacity(head.fields.len() + 1);
+        fields.push("Host", &head.authority);
+        for field in &head.fields {
+            fields.append(field.clone());
+        }
+        head.fields = fields;
+    }
+}

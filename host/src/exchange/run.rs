@@ -1,0 +1,457 @@
+//! One request, one response: the way of a flow.
+//!
+//! Place: called by `serve` once per request, whatever protocol the client speaks; asks `hooks`, takes connections from `origin`.
+//! Cancelling it anywhere is safe: an open flow concludes when it is dropped, a connection that was in use is not used again.
+//! Source: RFC 9110 §3.4, §7.6; the order is that of `ARCHITECTURE.md`.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http::{Method, StatusCode, Version};
+
+use super::{
+    Exchange,
+    ends::{Answer, NoAnswer, Responder, Sink, Source},
+    fields, filter, http2, respond,
+    tee::{PumpError, Tee},
+};
+use crate::{
+    flow::{
+        Content, Direction, Flow, LocalResponse, OpenFlow, Origin, Outcome, Refusal, RequestHead, ResponseHead, Scope, SharedFlow, lock,
+    },
+    h1::{Framing, encode_request, response_framing},
+    hooks::Probe,
+    origin::{Connection, Destination, Lease},
+};
+
+/// On whose behalf, and where to.
+#[derive(Clone, Debug)]
+pub struct Via {
+    /// The client and its principal.
+    pub scope: Arc<Scope>,
+    /// The origin of the tunnel, or of the one absolute-form request.
+    pub destination: Destination,
+}
+
+/// A request whose content is still to come.
+pub struct Request<'a> {
+    /// As sent.
+    pub head: RequestHead,
+    /// As declared.
+    pub framing: Framing,
+    /// Its content.
+    pub content: Source<'a>,
+}
+
+/// What becomes of the client's connection after an exchange.
+pub enum After {
+    /// It can carry the next one.
+    Next,
+    /// It is to be closed; what was sent is to reach the client first.
+    Close,
+    /// It is to be dropped at once: only so can the client see that something is missing.
+    Abort,
+    /// Both ends speak another protocol from here on (HTTP/1.1 only).
+    Upgraded(Box<Connection>),
+}
+
+/// Why an exchange has no good end.
+pub(super) enum Fault {
+    /// The response head has not been sent: the client is told.
+    Refused(Refusal),
+    /// The client is gone.
+    Client,
+    /// The origin broke off in the middle of the response.
+    Origin(io::Error),
+    /// A filter closes the client's stream.
+    Disconnect,
+}
+
+impl Fault {
+    /// The same for the flow's record.
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Client => Outcome::ClientAborted,
+            Self::Origin(error) => Outcome::OriginFailed(error.to_string()),
+            // The request had gone out.
+            Self::Refused(refusal @ (Refusal::NoResponse { .. } | Refusal::BadResponse { .. } | Refusal::ResponseTimeout { .. })) => {
+                Outcome::OriginFailed(respond::sentence(refusal))
+            }
+            Self::Refused(_) | Self::Disconnect => Outcome::AnsweredBy("host".to_owned()),
+        }
+    }
+}
+
+/// A response that has been sent whole, or as far as an upgrade.
+struct Answered {
+    status: StatusCode,
+    client_persists: bool,
+    origin_persists: bool,
+}
+
+impl Exchange {
+    /// Runs one exchange.
+    pub async fn run(&self, via: &Via, mut request: Request<'_>, responder: Responder<'_>) -> After {
+        let mut open = self.open(via, &request.head).await;
+        let mut responder = Some(responder);
+        match self.decide(via, &mut request, &mut responder, open.as_mut()).await {
+            Ok(after) => after,
+            Err(fault) => self.conclude(fault, request, responder, open).await,
+        }
+    }
+
+    /// The flow for the plugins that want it; for nobody, nothing is built.
+    async fn open(&self, via: &Via, head: &RequestHead) -> Option<OpenFlow> {
+        let authority = &via.destination.origin.authority;
+        let probe = Probe { host: authority.host(), method: &head.method, path: &head.path };
+        let mut course = self.hooks.open(&probe)?;
+        if let Some(reserving) = course.reserve() {
+            reserving.await;
+        }
+        let mut flow = Flow::new(via.scope.clone(), via.destination.origin.clone(), head.clone());
+        flow.request_content = Content::keeping(course.request_needs().capture);
+        Some(OpenFlow::new(flow, course))
+    }
+
+    /// Request filters, then the origin.
+    async fn decide<'a>(
+        &self,
+        via: &Via,
+        request: &mut Request<'a>,
+        responder: &mut Option<Responder<'a>>,
+        mut open: Option<&mut OpenFlow>,
+    ) -> Result<After, Fault> {
+        let mut destination = via.destination.clone();
+        if let Some(open) = open.as_deref_mut() {
+            if let Some(local) = filter::request(open, request, responder).await? {
+                let closes = request.head.version != Version::HTTP_2 && !request.content.is_done();
+                send(&local, closes, responder).await?;
+                return Ok(if closes { After::Close } else { After::Next });
+            }
+            if let Some(origin) = &lock(open.flow()).redirected {
+                destination = Destination::new(origin.clone());
+            }
+        }
+        self.forward(destination, request, responder, open).await
+    }
+
+    /// What the flow's record says about a bad end, and what the client gets to see of it.
+    async fn conclude(&self, fault: Fault, request: Request<'_>, mut responder: Option<Responder<'_>>, open: Option<OpenFlow>) -> After {
+        if let Some(open) = open {
+            open.conclude(fault.outcome());
+        }
+        let is_http2 = request.head.version == Version::HTTP_2;
+        match fault {
+            Fault::Client | Fault::Origin(_) => {}
+            Fault::Disconnect => responder.into_iter().for_each(Responder::disconnect),
+            Fault::Refused(refusal) => {
+                tracing::info!(host = %String::from_utf8_lossy(&request.head.authority), "{}", respond::sentence(&refusal));
+                let closes = !is_http2 && !request.content.is_done();
+                if send(&respond::refusal(&refusal), closes, &mut responder).await.is_ok() {
+                    return if closes { After::Close } else { After::Next };
+                }
+            }
+        }
+        if is_http2 { After::Next } else { After::Abort }
+    }
+
+    /// To the origin and back, once more on a fresh connection where a kept one turned out to be dead.
+    async fn forward<'a>(
+        &self,
+        destination: Destination,
+        request: &mut Request<'a>,
+        responder: &mut Option<Responder<'a>>,
+        mut open: Option<&mut OpenFlow>,
+    ) -> Result<After, Fault> {
+        let upgrade = request.head.version == Version::HTTP_11 && fields::asks_for_websocket(&request.head.fields);
+        let mut fresh = false;
+        loop {
+            let lease = match request.head.version {
+                Version::HTTP_2 => self.pool.http2(&destination).await,
+                _ => self.pool.http1(&destination, fresh).await.map(Lease::Http1),
+            };
+            match lease.map_err(Fault::Refused)? {
+                Lease::Http2(send) => return self.over_http2(&destination.origin, send, request, responder, open).await,
+                Lease::Http1(mut connection) => {
+                    let sent =
+                        self.over_http1(&destination.origin, &mut connection, upgrade, request, responder, open.as_deref_mut()).await;
+                    match sent {
+                        Err(Fault::Refused(Refusal::NoResponse { .. })) if connection.reused && !fresh && is_repeatable(request) => {
+                            fresh = true
+                        }
+                        Err(fault) => return Err(fault),
+                        Ok(answered) if answered.status == StatusCode::SWITCHING_PROTOCOLS => return Ok(After::Upgraded(connection)),
+                        Ok(answered) => {
+                            if answered.origin_persists && request.content.is_done() {
+                                self.pool.give_back(destination, *connection);
+                            }
+                            return Ok(match answered.client_persists && request.content.is_done() {
+                                true => After::Next,
+                                false => After::Close,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn over_http1<'a>(
+        &self,
+        origin: &Origin,
+        connection: &mut Connection,
+        upgrade: bool,
+        request: &mut Request<'a>,
+        responder: &mut Option<Responder<'a>>,
+        open: Option<&mut OpenFlow>,
+    ) -> Result<Answered, Fault> {
+        let mut head = request.head.clone();
+        let mut framing = request.framing;
+        if head.version == Version::HTTP_2 {
+            fields::to_http2(&mut head.fields, true);
+            http2::downgrade(&mut head);
+            if framing == Framing::Chunked {
+                head.fields.push("Transfer-Encoding", "chunked");
+            }
+        } else {
+            fields::request_to_http1(&mut head.fields, upgrade);
+        }
+        if framing == Framing::UntilClose {
+            framing = Framing::Empty;
+        }
+        let Connection { reader, writer, .. } = connection;
+        encode_request(writer.buffer(), &head.method, &head.path, head.version, &head.fields);
+        let sink = Sink::Http1 { writer, outgoing: framing.into() };
+        self.drive(origin, request, sink, Answer::Http1(reader), responder, open).await
+    }
+
+    async fn over_http2<'a>(
+        &self,
+        origin: &Origin,
+        send: h2::client::SendRequest<Bytes>,
+        request: &mut Request<'a>,
+        responder: &mut Option<Responder<'a>>,
+        open: Option<&mut OpenFlow>,
+    ) -> Result<After, Fault> {
+        let mut head = request.head.clone();
+        fields::to_http2(&mut head.fields, true);
+        let ends = matches!(request.framing, Framing::Empty);
+        let outgoing = http2::request(&head).map_err(Fault::Refused)?;
+        let failed = |error| {
+            let source = Some(super::ends::h2_error(error));
+            Fault::Refused(Refusal::NoResponse { origin: origin.clone(), source })
+        };
+        let mut send = send.ready().await.map_err(failed)?;
+        let (answer, stream) = send.send_request(outgoing, ends).map_err(failed)?;
+        let sink = if ends { Sink::Ended } else { Sink::Http2(stream) };
+        self.drive(origin, request, sink, Answer::Http2(answer, None), responder, open).await.map(|_| After::Next)
+    }
+
+    /// Both directions at once: an origin may answer before it has read all, and a client may leave at any time.
+    async fn drive<'a>(
+        &self,
+        origin: &Origin,
+        request: &mut Request<'a>,
+        mut sink: Sink<'_>,
+        answer: Answer<'_>,
+        responder: &mut Option<Responder<'a>>,
+        open: Option<&mut OpenFlow>,
+    ) -> Result<Answered, Fault> {
+        let flow = open.as_ref().map(|open| open.flow().clone());
+        let uploaded = AtomicBool::new(false);
+        let method = request.head.method.clone();
+        let client_persists = fields::persists(request.head.version, &request.head.fields);
+        let client_version = request.head.version;
+        let mut drive = Box::pin(async {
+            let upload = upload(&mut request.content, &mut sink, flow.as_ref(), &uploaded);
+            let download = self.download(origin, &method, client_version, answer, responder, open);
+            tokio::select! {
+                biased;
+                answered = download => answered,
+                () = upload => Err(Fault::Client),
+            }
+        });
+        let mut answered = drive.as_mut().await;
+        drop(drive);
+        if let Ok(answered) = &mut answered {
+            answered.client_persists &= client_persists;
+            answered.origin_persists &= uploaded.load(Ordering::Relaxed);
+        } else if !uploaded.load(Ordering::Relaxed) {
+            sink.break_off();
+        }
+        answered
+    }
+
+    /// The response, from its head to its last octet.
+    async fn download<'a>(
+        &self,
+        origin: &Origin,
+        method: &Method,
+        client_version: Version,
+        mut answer: Answer<'_>,
+        responder: &mut Option<Responder<'a>>,
+        mut open: Option<&mut OpenFlow>,
+    ) -> Result<Answered, Fault> {
+        let head = self.final_head(origin, client_version, &mut answer, responder).await?;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return switch(head, responder, open).await;
+        }
+        let bad = |reason: &str| Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason: reason.to_owned() });
+        let framing = match head.version {
+            Version::HTTP_2 => http2_framing(method, &head),
+            _ => response_framing(method, &head).map_err(|error| bad(error.0))?,
+        };
+        let origin_persists = framing != Framing::UntilClose && fields::persists(head.version, &head.fields);
+        let mut content = answer.content(framing, self.limits.idle);
+        let mut head = head;
+        let mut framing = framing;
+        if let Some(open) = open.as_deref_mut()
+            && let Some(local) = filter::response(open, &mut head, &mut framing, &mut content).await?
+        {
+            send(&local, client_version != Version::HTTP_2, responder).await?;
+            return Ok(Answered { status: local.status, client_persists: false, origin_persists: false });
+        }
+        let status = head.status;
+        let (head, framing, client_persists) = for_client(head, framing, client_version);
+        let flow = open.as_ref().map(|open| open.flow());
+        let responder = responder.take().ok_or(Fault::Client)?;
+        let mut sink = responder.head(&head, framing).map_err(|_| Fault::Client)?;
+        match Tee::new(flow, Direction::Response).pump(&mut content, &mut sink).await {
+            Ok(()) => {
+                if let Some(open) = open {
+                    lock(open.flow()).timings.response_end = Some(Instant::now());
+                    open.conclude(Outcome::Completed);
+                }
+                Ok(Answered { status, client_persists, origin_persists })
+            }
+            Err(PumpError::Sink) => Err(Fault::Client),
+            Err(PumpError::Source(error)) => {
+                // What came before the break still belongs to the client.
+                let _ = sink.flush().await;
+                sink.break_off();
+                Err(Fault::Origin(error))
+            }
+        }
+    }
+
+    /// Interim responses go on as they come (RFC 9110 §15.2); the first other head is the final one. 101 is final here.
+    async fn final_head(
+        &self,
+        origin: &Origin,
+        client_version: Version,
+        answer: &mut Answer<'_>,
+        responder: &mut Option<Responder<'_>>,
+    ) -> Result<ResponseHead, Fault> {
+        let responder = responder.as_mut().ok_or(Fault::Client)?;
+        for _ in 0..self.limits.interim_responses {
+            let head = tokio::select! {
+                head = answer.head(self.limits.head) => head,
+                _ = responder.gone() => return Err(Fault::Client),
+            };
+            let head = head.map_err(|none| {
+                Fault::Refused(match none {
+                    NoAnswer::Closed(source) => Refusal::NoResponse { origin: origin.clone(), source },
+                    NoAnswer::Malformed(reason) => Refusal::BadResponse { origin: origin.clone(), reason },
+                })
+            })?;
+            if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(head);
+            }
+            // RFC 9110 §15.2: never to a client of HTTP/1.0.
+            if client_version != Version::HTTP_10 {
+                responder.interim(&head).await.map_err(|_| Fault::Client)?;
+            }
+        }
+        let reason = "too many interim responses".to_owned();
+        Err(Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason }))
+    }
+}
+
+/// The request's content to the origin, then an eye on the client. Resolves when the client is gone.
+async fn upload(content: &mut Source<'_>, sink: &mut Sink<'_>, flow: Option<&SharedFlow>, uploaded: &AtomicBool) {
+    match Tee::new(flow, Direction::Request).pump(content, sink).await {
+        Ok(()) => {
+            uploaded.store(true, Ordering::Relaxed);
+            if let Some(flow) = flow {
+                lock(flow).timings.request_end = Some(Instant::now());
+            }
+        }
+        Err(PumpError::Source(_)) => return,
+        // The origin takes no more. It may have answered already, so its response decides.
+        Err(PumpError::Sink) => return std::future::pending().await,
+    }
+    content.gone().await;
+}
+
+/// Hands the client's connection over (RFC 9110 §7.8). The flow ends here; what follows is no HTTP.
+async fn switch(head: ResponseHead, responder: &mut Option<Responder<'_>>, open: Option<&mut OpenFlow>) -> Result<Answered, Fault> {
+    let status = head.status;
+    let mut head = head;
+    fields::response_to_http1(&mut head.fields, true);
+    let responder = responder.as_mut().ok_or(Fault::Client)?;
+    responder.interim(&head).await.map_err(|_| Fault::Client)?;
+    if let Some(open) = open {
+        {
+            let mut flow = lock(open.flow());
+            let now = Some(Instant::now());
+            (flow.timings.response_start, flow.timings.response_end) = (now, now);
+            flow.response = Some(head.clone());
+        }
+        open.course().0.response_needs(&head);
+        open.conclude(Outcome::Completed);
+    }
+    Ok(Answered { status, client_persists: true, origin_persists: false })
+}
+
+/// Sends a response made here.
+pub(super) async fn send(local: &LocalResponse, closes: bool, responder: &mut Option<Responder<'_>>) -> Result<(), Fault> {
+    let responder = responder.take().ok_or(Fault::Client)?;
+    let head = respond::head(local, closes);
+    let framing = Framing::Length(local.content.len() as u64);
+    let sent = async {
+        let mut sink = responder.head(&head, framing)?;
+        if !local.content.is_empty() {
+            sink.put(local.content.clone()).await?;
+        }
+        sink.finish(&crate::flow::Fields::default())?;
+        sink.flush().await
+    };
+    sent.await.map_err(|_: io::Error| Fault::Client)
+}
+
+/// HTTP/2 ends messages itself; what counts here is whether the head is all (RFC 9113 §8.1).
+fn http2_framing(method: &Method, head: &ResponseHead) -> Framing {
+    match *method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        true => Framing::Empty,
+        false => Framing::Chunked,
+    }
+}
+
+/// A response head as this client is to see it, how its content is framed for it, and whether its connection outlives it.
+fn for_client(mut head: ResponseHead, framing: Framing, client: Version) -> (ResponseHead, Framing, bool) {
+    if client == Version::HTTP_2 {
+        fields::to_http2(&mut head.fields, false);
+        return (head, framing, true);
+    }
+    fields::response_to_http1(&mut head.fields, false);
+    let mut framing = framing;
+    if framing == Framing::Chunked && client == Version::HTTP_10 {
+        // RFC 9112 §6.1: such a client knows no chunks; the end of the connection is the end of the content.
+        head.fields.remove("transfer-encoding");
+        framing = Framing::UntilClose;
+    }
+    let persists = framing != Framing::UntilClose && fields::persists(head.version, &head.fields);
+    (head, framing, persists)
+}
+
+/// RFC 9110 §9.2.2: sent again only where twice is the same as once, and nothing of it has to be read again.
+fn is_repeatable(request: &Request<'_>) -> bool {
+    request.framing == Framing::Empty && request.head.method.is_idempotent()
+}

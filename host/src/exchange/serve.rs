@@ -1,0 +1,200 @@
+//! Serving a connection whose client and origin are known: the inside of a tunnel.
+//!
+//! Place: `net` ends the TLS and hands over what is inside.
+//! Source: RFC 9112 §9, RFC 9113 §3.4 and §5.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::Version;
+use tokio::{io::AsyncReadExt, time::timeout};
+
+use super::{
+    Exchange,
+    ends::{Responder, Source},
+    http2, respond,
+    run::{After, Request, Via},
+    target::in_tunnel,
+    upgrade::relay,
+};
+use crate::{
+    flow::{LocalResponse, Refusal},
+    h1::{Framing, HeadError, ReadError, RequestLine, encode_response, request_framing},
+    io::{HalfReader, HalfWriter, Io},
+};
+
+/// Content and window of one HTTP/2 stream that may be on its way to us, in octets. What a stalled reader can make us hold.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The connection's window: large, so that stalled streams do not starve the others (RFC 9113 §5.2).
+const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
+
+/// How long a client that is being closed may still take to read its last response.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Octets of a request nobody reads any more that are swallowed while lingering.
+const LINGER_OCTETS: u64 = 1024 * 1024;
+
+/// What is left when a connection has carried one exchange.
+pub enum Served {
+    /// It can carry the next one.
+    Next(HalfReader, HalfWriter),
+    /// It has ended.
+    Ended,
+}
+
+impl Exchange {
+    /// Serves HTTP/1 inside a tunnel until either side has enough.
+    pub async fn serve_http1(&self, mut reader: HalfReader, mut writer: HalfWriter, via: Via) {
+        loop {
+            let line = match self.next_request(&mut reader).await {
+                Ok(Some(line)) => line,
+                Ok(None) => return,
+                Err(refusal) => return self.refuse(refusal, reader, writer).await,
+            };
+            let framing = request_framing(line.version, &line.fields).map_err(|error| Refusal::BadRequest(error.0));
+            let head = match in_tunnel(line, &via.destination.origin) {
+                Ok(head) => head,
+                Err(refusal) => return self.refuse(refusal, reader, writer).await,
+            };
+            match framing {
+                Err(refusal) => return self.refuse(refusal, reader, writer).await,
+                Ok(framing) => match self.one(reader, writer, &via, head, framing).await {
+                    Served::Next(read, write) => (reader, writer) = (read, write),
+                    Served::Ended => return,
+                },
+            }
+        }
+    }
+
+    /// The next request head; `None` when the connection ends, idles for too long, or the proxy stops.
+    ///
+    /// # Errors
+    /// Where what comes is no request, or comes too slowly.
+    pub async fn next_request(&self, reader: &mut HalfReader) -> Result<Option<RequestLine>, Refusal> {
+        if reader.buffer().is_empty() {
+            tokio::select! {
+                biased;
+                filled = timeout(self.limits.keep_alive, reader.fill()) => match filled {
+                    Ok(Ok(1..)) => {}
+                    _ => return Ok(None),
+                },
+                () = self.tasks.stopping().cancelled() => return Ok(None),
+            }
+        }
+        match timeout(self.limits.head_deadline, reader.request(self.limits.head)).await {
+            Ok(Ok(line)) => Ok(line),
+            Ok(Err(ReadError::Io(_))) => Ok(None),
+            Ok(Err(ReadError::Head(HeadError::TooLarge))) => Err(Refusal::HeadTooLarge { limit: self.limits.head.octets }),
+            Ok(Err(ReadError::Head(HeadError::Malformed(reason)))) => Err(Refusal::BadRequest(reason)),
+            Err(_elapsed) => Err(Refusal::BadRequest("the head did not arrive in time")),
+        }
+    }
+
+    /// One exchange on an HTTP/1 connection.
+    pub async fn one(
+        &self,
+        mut reader: HalfReader,
+        mut writer: HalfWriter,
+        via: &Via,
+        head: crate::flow::RequestHead,
+        framing: Framing,
+    ) -> Served {
+        let content = Source::http1(&mut reader, framing, self.limits.idle);
+        let after = self.run(via, Request { head, framing, content }, Responder::Http1(&mut writer)).await;
+        match after {
+            After::Next => Served::Next(reader, writer),
+            After::Abort => Served::Ended,
+            After::Close => {
+                linger(reader, writer).await;
+                Served::Ended
+            }
+            After::Upgraded(connection) => {
+                // How either side ends it is theirs to say.
+                let _ = relay((reader, writer), (connection.reader, connection.writer)).await;
+                Served::Ended
+            }
+        }
+    }
+
+    /// Answers a request that was not understood, and closes: what follows it cannot be trusted to be a request.
+    pub async fn refuse(&self, refusal: Refusal, reader: HalfReader, writer: HalfWriter) {
+        tracing::info!("{}", respond::sentence(&refusal));
+        self.say_and_close(&respond::refusal(&refusal), reader, writer).await;
+    }
+
+    /// Sends a response made here on an HTTP/1 connection and closes it.
+    pub async fn say_and_close(&self, response: &LocalResponse, reader: HalfReader, mut writer: HalfWriter) {
+        encode_response(writer.buffer(), &respond::head(response, true));
+        writer.buffer().extend_from_slice(&response.content);
+        if writer.flush().await.is_ok() {
+            linger(reader, writer).await;
+        }
+    }
+
+    /// Serves HTTP/2 inside a tunnel until either side has enough.
+    pub async fn serve_http2(self: &Arc<Self>, io: Io, via: Via) {
+        let mut builder = h2::server::Builder::new();
+        builder
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(self.limits.streams)
+            .max_header_list_size(u32::try_from(self.limits.head.octets).unwrap_or(u32::MAX));
+        let Ok(Ok(mut connection)) = timeout(self.limits.head_deadline, builder.handshake::<_, Bytes>(io)).await else {
+            return;
+        };
+        let mut stopping = false;
+        loop {
+            let accepted = tokio::select! {
+                accepted = connection.accept() => accepted,
+                () = self.tasks.stopping().cancelled(), if !stopping => {
+                    connection.graceful_shutdown();
+                    stopping = true;
+                    continue;
+                }
+            };
+            // An error ends the connection; its streams see it themselves.
+            let Some(Ok((request, respond))) = accepted else { return };
+            let (exchange, via) = (self.clone(), via.clone());
+            self.tasks.spawn(async move { exchange.stream(via, request, respond).await });
+        }
+    }
+
+    async fn stream(&self, via: Via, request: http::Request<h2::RecvStream>, respond: h2::server::SendResponse<Bytes>) {
+        let head = match http2::request_head(&request, via.destination.origin.scheme) {
+            Ok(head) => head,
+            Err(refusal) => {
+                tracing::info!("{}", respond::sentence(&refusal));
+                let mut responder = Some(Responder::Http2(respond));
+                let _ = super::run::send(&respond::refusal(&refusal), false, &mut responder).await;
+                return;
+            }
+        };
+        debug_assert_eq!(head.version, Version::HTTP_2);
+        let stream = request.into_body();
+        let framing = match stream.is_end_stream() {
+            true => Framing::Empty,
+            false => http2_request_framing(&head),
+        };
+        let content = Source::http2(stream, self.limits.idle);
+        self.run(&via, Request { head, framing, content }, Responder::Http2(respond)).await;
+    }
+}
+
+/// The length a client announced serves an HTTP/1 origin as well; `h2` holds the client to it.
+fn http2_request_framing(head: &crate::flow::RequestHead) -> Framing {
+    match request_framing(Version::HTTP_11, &head.fields) {
+        Ok(Framing::Length(octets)) => Framing::Length(octets),
+        _ => Framing::Chunked,
+    }
+}
+
+/// Lets a client read its last response: a reset caused by unread octets would take it away again (RFC 9112 §9.6).
+async fn linger(reader: HalfReader, mut writer: HalfWriter) {
+    let (read, _) = reader.into_parts();
+    let swallow = async {
+        writer.shutdown().await?;
+        tokio::io::copy(&mut read.take(LINGER_OCTETS), &mut tokio::io::sink()).await
+    };
+    let _ = timeout(LINGER, swallow).await;
+}

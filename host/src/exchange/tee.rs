@@ -1,0 +1,65 @@
+//! Moving content on while keeping a handle to it.
+//!
+//! Place: both directions of `run`. Nothing is ever held back to be logged: a piece is noted and goes on in the same step.
+
+use std::io;
+
+use super::ends::{Sink, Source};
+use crate::{
+    flow::{Direction, SharedFlow, lock},
+    h1::Piece,
+};
+
+/// Notes what passes in one direction, if anyone wants it.
+#[derive(Clone, Copy)]
+pub(super) struct Tee<'a> {
+    flow: Option<&'a SharedFlow>,
+    of: Direction,
+}
+
+/// Which side broke.
+#[derive(Debug)]
+pub(super) enum PumpError {
+    /// Nothing more, or nothing good, comes in.
+    Source(io::Error),
+    /// Nothing more goes out.
+    Sink,
+}
+
+impl<'a> Tee<'a> {
+    /// Notes into `flow`, where there is one.
+    pub(super) fn new(flow: Option<&'a SharedFlow>, of: Direction) -> Self {
+        Self { flow, of }
+    }
+
+    /// Moves everything from `source` to `sink`, each piece when it arrives, pieces that arrived together in one write.
+    ///
+    /// # Errors
+    /// Says which side broke.
+    pub(super) async fn pump(&self, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), PumpError> {
+        loop {
+            match source.ready().map_err(PumpError::Source)? {
+                Some(Piece::Data(data)) => {
+                    if let Some(flow) = self.flow {
+                        lock(flow).content_mut(self.of).pass(&data);
+                    }
+                    sink.put(data).await.map_err(|_| PumpError::Sink)?;
+                }
+                Some(Piece::End(trailers)) => {
+                    sink.finish(&trailers).map_err(|_| PumpError::Sink)?;
+                    if let Some(flow) = self.flow.filter(|_| !trailers.is_empty()) {
+                        lock(flow).set_trailers(self.of, trailers);
+                    }
+                    return sink.flush().await.map_err(|_| PumpError::Sink);
+                }
+                None => {
+                    sink.flush().await.map_err(|_| PumpError::Sink)?;
+                    tokio::select! {
+                        waited = source.wait() => waited.map_err(PumpError::Source)?,
+                        _ = sink.gone() => return Err(PumpError::Sink),
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Relaying octets that are no HTTP (any more).
+//!
+//! Place: after 101, and for tunnels that are spliced. Octets already read go first; an end is passed on to the other side.
+//! Source: RFC 9110 §7.8, §9.3.6.
+
+use std::io;
+
+use tokio::io::copy_bidirectional_with_sizes;
+
+use crate::io::{HalfReader, HalfWriter, whole};
+
+/// Octets read at a time, per direction.
+const BUFFER: usize = 16 * 1024;
+
+/// Relays between two connections until both have ended.
+///
+/// # Errors
+/// What either side says.
+pub async fn relay(client: (HalfReader, HalfWriter), origin: (HalfReader, HalfWriter)) -> io::Result<(u64, u64)> {
+    let (mut client, mut origin) = (whole(client.0, client.1), whole(origin.0, origin.1));
+    copy_bidirectional_with_sizes(&mut client, &mut origin, BUFFER, BUFFER).await
+}

@@ -1,0 +1,264 @@
+//! Parsing heads, strictly.
+//!
+//! Place: fed by [`super::Reader`]. Line ends are CRLF and nothing else, names touch their colon, lines are not folded: where a lenient
+//! reader and a strict one would see different messages, there is none (RFC 9112 §2.2, §5.1, §5.2).
+//! Source: RFC 9112 §2 to §5; the tokens are recognised by `httparse`.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode, Version};
+
+use crate::flow::{Field, Fields, ResponseHead};
+
+/// Most field lines of one head that are looked at; [`HeadLimits::fields`] may only be lower.
+const MAX_FIELDS: usize = 512;
+
+/// Bounds of a head.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// From the first octet to the empty line.
+    pub octets: usize,
+    /// Field lines.
+    pub fields: usize,
+}
+
+/// Why octets are not a head.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum HeadError {
+    /// More octets or lines than [`HeadLimits`] allows.
+    #[error("the head is larger than the limit")]
+    TooLarge,
+    /// Everything else: says what.
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
+/// A request as it stands on the wire, its target not yet understood.
+#[derive(Clone, Debug)]
+pub struct RequestLine {
+    /// Case-sensitive.
+    pub method: Method,
+    /// Request-target, octet for octet.
+    pub target: Bytes,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    /// In wire order.
+    pub fields: Fields,
+}
+
+/// Where a head ends, looked for once: octets already looked at are not looked at again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scan {
+    line_start: usize,
+    at: usize,
+}
+
+impl Scan {
+    /// Length of the head at the front of `buffer`, its empty line included; `None` if it is not all there. Empty lines in front of a head
+    /// are taken out first (RFC 9112 §2.2).
+    pub(super) fn head_len(&mut self, buffer: &mut BytesMut, limits: HeadLimits) -> Result<Option<usize>, HeadError> {
+        while self.at == 0 && buffer.starts_with(b"\r\n") {
+            let _ = buffer.split_to(2);
+        }
+        while let Some(found) = memchr::memchr(b'\n', &buffer[self.at..]) {
+            let end = self.at + found;
+            if end == 0 || buffer[end - 1] != b'\r' {
+                return Err(HeadError::Malformed("a line of the head does not end in CRLF"));
+            }
+            if end - 1 == self.line_start {
+                return if end < limits.octets { Ok(Some(end + 1)) } else { Err(HeadError::TooLarge) };
+            }
+            (self.at, self.line_start) = (end + 1, end + 1);
+        }
+        self.at = buffer.len();
+        if buffer.len() >= limits.octets { Err(HeadError::TooLarge) } else { Ok(None) }
+    }
+}
+
+/// Parses a whole request head.
+///
+/// # Errors
+/// If it is not one, or has too many lines.
+pub fn parse_request(head: Bytes, limits: HeadLimits) -> Result<RequestLine, HeadError> {
+    let mut slots = [MaybeUninit::uninit(); MAX_FIELDS];
+    let slots = &mut slots[..limits.fields.min(MAX_FIELDS)];
+    let mut request = httparse::Request::new(&mut []);
+    let status = httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut request, &head, slots);
+    let (Ok(httparse::Status::Complete(_)), Some(method), Some(target), Some(minor)) =
+        (status, request.method, request.path, request.version)
+    else {
+        return Err(explain(status));
+    };
+    Ok(RequestLine {
+        method: Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Malformed("the method is not a token"))?,
+        target: head.slice_ref(target.as_bytes()),
+        version: version(minor),
+        fields: fields(&head, request.headers)?,
+    })
+}
+
+/// Parses a whole response head.
+///
+/// # Errors
+/// If it is not one, or has too many lines.
+pub fn parse_response(head: Bytes, limits: HeadLimits) -> Result<ResponseHead, HeadError> {
+    let mut slots = [MaybeUninit::uninit(); MAX_FIELDS];
+    let slots = &mut slots[..limits.fields.min(MAX_FIELDS)];
+    let mut response = httparse::Response::new(&mut []);
+    let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, &head, slots);
+    let (Ok(httparse::Status::Complete(_)), Some(code), Some(minor)) = (status, response.code, response.version) else {
+        return Err(explain(status));
+    };
+    // `httparse` drops a reason phrase that is not ASCII; the line itself still has it.
+    let line = &head[..memchr::memchr(b'\r', &head).unwrap_or(head.len())];
+    let reason = line.get("HTTP/1.1 200 ".len()..).unwrap_or_default();
+    Ok(ResponseHead {
+        status: StatusCode::from_u16(code).map_err(|_| HeadError::Malformed("the status is not one"))?,
+        reason: head.slice_ref(reason),
+        version: version(minor),
+        fields: fields(&head, response.headers)?,
+    })
+}
+
+/// Parses a field section that stands alone: trailers, their empty line included.
+///
+/// # Errors
+/// If it is not one, or has too many lines.
+pub fn parse_fields(section: Bytes, limits: HeadLimits) -> Result<Fields, HeadError> {
+    let mut slots = [httparse::EMPTY_HEADER; 64];
+    let most = limits.fields.min(slots.len());
+    match httparse::parse_headers(&section, &mut slots[..most]) {
+        Ok(httparse::Status::Complete((_, parsed))) => fields(&section, parsed),
+        other => Err(explain(other)),
+    }
+}
+
+/// `httparse` knows HTTP/1.0 and HTTP/1.1 and refuses the rest.
+fn version(minor: u8) -> Version {
+    if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
+}
+
+fn fields(head: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<Fields, HeadError> {
+    let base = head.as_ptr() as usize;
+    let mut fields = Fields::with_capacity(parsed.len());
+    for header in parsed {
+        let start = header.name.as_ptr() as usize - base;
+        let value_at = header.value.as_ptr() as usize - base;
+        // An empty value of `httparse` may point nowhere in particular.
+        let (value_at, value_len) = match header.value.len() {
+            0 => (start + header.name.len() + 1, 0),
+            len => (value_at, len),
+        };
+        if !crate::flow::is_field_value(header.value) {
+            return Err(HeadError::Malformed("a field value holds a control character"));
+        }
+        let from = value_at + value_len;
+        let end = from + memchr::memchr(b'\r', &head[from..]).ok_or(HeadError::Malformed("a field line has no end"))?;
+        if head[from..end].iter().any(|octet| !matches!(octet, b' ' | b'\t')) {
+            return Err(HeadError::Malformed("a field line holds a bare CR"));
+        }
+        fields.append(Field::parsed(head.slice(start..end), header.name.len(), value_at - start, value_len));
+    }
+    Ok(fields)
+}
+
+fn explain<T>(status: Result<httparse::Status<T>, httparse::Error>) -> HeadError {
+    use httparse::Error;
+    match status {
+        Err(Error::TooManyHeaders) => HeadError::TooLarge,
+        Err(Error::HeaderName) => HeadError::Malformed("a field name is not a token"),
+        Err(Error::HeaderValue) => HeadError::Malformed("a field value holds a control character"),
+        Err(Error::NewLine) => HeadError::Malformed("a line of the head does not end in CRLF"),
+        Err(Error::Status) => HeadError::Malformed("the status line is malformed"),
+        Err(Error::Token) => HeadError::Malformed("the first line is malformed"),
+        Err(Error::Version) => HeadError::Malformed("the version is not HTTP/1.0 or HTTP/1.1"),
+        Ok(_) => HeadError::Malformed("the head is malformed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { octets: 1000, fields: 8 };
+
+    fn request(text: &[u8]) -> Result<RequestLine, HeadError> {
+        let mut buffer = BytesMut::from(text);
+        let len = Scan::default().head_len(&mut buffer, LIMITS)?.expect("a whole head");
+        parse_request(buffer.split_to(len).freeze(), LIMITS)
+    }
+
+    #[test]
+    fn a_head_keeps_every_octet() {
+        let head = request(b"\r\nPOST /a//b%2F?[x]? HTTP/1.1\r\nHost:a.test\r\nX-A:  1 \t\r\nx-a: \xe9\r\nEmpty:\r\nEmpty2:  \r\n\r\n")
+            .expect("a head");
+
+        assert_eq!((head.method, head.target.as_ref(), head.version), (Method::POST, b"/a//b%2F?[x]?".as_ref(), Version::HTTP_11));
+        let lines: Vec<_> = head.fields.iter().map(|field| (field.line(), field.name(), field.value())).collect();
+        assert_eq!(
+            lines,
+            [
+                (b"Host:a.test".as_ref(), b"Host".as_ref(), b"a.test".as_ref()),
+                (b"X-A:  1 \t", b"X-A", b"1"),
+                (b"x-a: \xe9", b"x-a", b"\xe9"),
+                (b"Empty:", b"Empty", b""),
+                (b"Empty2:  ", b"Empty2", b""),
+            ]
+        );
+    }
+
+    #[test]
+    fn ambiguous_heads_are_refused() {
+        let table: [&[u8]; 13] = [
+            b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\n\tb\r\n\r\n",
+            b"GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            b"GET / HTTP/1.1\r\n: a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost\r\n\r\n",
+            b"GET  / HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/2.0\r\n\r\n",
+            b"GET / a HTTP/1.1\r\n\r\n",
+            b"G(T / HTTP/1.1\r\n\r\n",
+        ];
+        for text in table {
+            assert!(matches!(request(text), Err(HeadError::Malformed(_))), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn limits_hold() {
+        let long = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(1000));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(9));
+
+        assert_eq!(request(long.as_bytes()).err(), Some(HeadError::TooLarge));
+        assert_eq!(request(many.as_bytes()).err(), Some(HeadError::TooLarge));
+    }
+
+    #[test]
+    fn a_head_in_pieces_is_looked_at_once() {
+        let text = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
+        let (mut scan, mut buffer) = (Scan::default(), BytesMut::new());
+        let mut found = None;
+        for octet in text {
+            buffer.extend_from_slice(&[*octet]);
+            found = found.or(scan.head_len(&mut buffer, LIMITS).expect("well-formed"));
+        }
+
+        assert_eq!(found, Some(text.len() - 4));
+    }
+
+    #[test]
+    fn reason_phrases_pass_as_they_are() {
+        for (line, reason) in
+            [("HTTP/1.1 200 OK", "OK"), ("HTTP/1.1 200 Fine \u{e9} too", "Fine \u{e9} too"), ("HTTP/1.0 404 ", ""), ("HTTP/1.1 404", "")]
+        {
+            let head = parse_response(format!("{line}\r\nA: b\r\n\r\n").into(), LIMITS).expect("a head");
+            assert_eq!(head.reason, reason, "{line}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Buffered reading of one side of a connection.
+//!
+//! Place: owned by whoever serves a client connection or holds an origin connection. Reading may be cancelled at any `.await`: octets are
+//! either still in the socket or in the buffer.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
+
+use super::head::{HeadError, HeadLimits, RequestLine, Scan, parse_request, parse_response};
+use crate::flow::ResponseHead;
+
+/// First size of a read; most requests and answers fit.
+const SMALL: usize = 8 * 1024;
+
+/// Size of a read once a connection has shown that it brings much at a time.
+const LARGE: usize = 64 * 1024;
+
+/// A source of octets and what has been read from it but not taken yet.
+#[derive(Debug)]
+pub struct Reader<R> {
+    io: R,
+    buffer: BytesMut,
+    size: usize,
+    at_end: bool,
+    scan: Scan,
+}
+
+/// Why there is no head.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The connection broke, or ended in the middle.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// What was read is no head.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// Reads `io` after `first`, which has been read already.
+    pub fn new(io: R, first: BytesMut) -> Self {
+        Self { io, buffer: first, size: SMALL, at_end: false, scan: Scan::default() }
+    }
+
+    /// What has been read and not taken.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// Whether the source has ended; the buffer may still hold octets.
+    pub fn at_end(&self) -> bool {
+        self.at_end
+    }
+
+    /// The source, and what has been read from it and not taken.
+    pub fn into_parts(self) -> (R, BytesMut) {
+        (self.io, self.buffer)
+    }
+
+    /// The source, for those who read it themselves.
+    pub fn io_mut(&mut self) -> &mut R {
+        &mut self.io
+    }
+
+    /// Reads more into the buffer; 0 at the end. An idle connection holds no buffer: it is let go while there is nothing to read.
+    ///
+    /// # Errors
+    /// What the source says.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// [`Reader::fill`] as a poll.
+    pub fn poll_fill(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() - self.buffer.len() < self.size / 4 {
+            self.buffer.reserve(self.size);
+        }
+        let read = match poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer) {
+            Poll::Pending if self.buffer.is_empty() => {
+                self.buffer = BytesMut::new();
+                return Poll::Pending;
+            }
+            poll => ready!(poll)?,
+        };
+        self.at_end = read == 0;
+        if read >= self.size / 2 {
+            self.size = LARGE;
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// The head at the front of the stream as octets; `None` if the stream ends before it begins.
+    async fn head(&mut self, limits: HeadLimits) -> Result<Option<Bytes>, ReadError> {
+        loop {
+            if let Some(len) = self.scan.head_len(&mut self.buffer, limits)? {
+                self.scan = Scan::default();
+                return Ok(Some(self.buffer.split_to(len).freeze()));
+            }
+            if self.at_end || self.fill().await? == 0 {
+                return match self.buffer.is_empty() {
+                    true => Ok(None),
+                    false => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                };
+            }
+        }
+    }
+
+    /// The next request; `None` if the stream ends before it begins.
+    ///
+    /// # Errors
+    /// If the connection breaks or what comes is no request head within `limits`.
+    pub async fn request(&mut self, limits: HeadLimits) -> Result<Option<RequestLine>, ReadError> {
+        match self.head(limits).await? {
+            Some(head) => Ok(Some(parse_request(head, limits)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The next response head, interim ones included; `None` if the stream ends before it begins.
+    ///
+    /// # Errors
+    /// If the connection breaks or what comes is no response head within `limits`.
+    pub async fn response(&mut self, limits: HeadLimits) -> Result<Option<ResponseHead>, ReadError> {
+        match self.head(limits).await? {
+            Some(head) => Ok(Some(parse_response(head, limits)?)),
+            None => Ok(None),
+        }
+    }
+}

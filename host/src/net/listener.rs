@@ -1,0 +1,115 @@
+//! Accepting connections.
+//!
+//! Place: one per listening address, started by `app`. A permit is taken before a connection is accepted: what cannot be served waits in the
+//! kernel's queue. Descriptors that run out are waited for, not spun on.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::sleep,
+};
+use tracing::Instrument;
+
+use super::{Front, connection};
+use crate::{flow::ClientAddr, tasks::Tasks};
+
+/// Connections the kernel queues for us; more than its usual limit only if that is raised.
+const BACKLOG: u32 = 1024;
+
+/// Pause after an accept that failed for want of descriptors or memory.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// A bound address.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// Binds an address.
+///
+/// # Errors
+/// Names the address, and the mend where the port is taken.
+pub fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
+    let socket = || -> io::Result<TcpListener> {
+        let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
+        // A restart must not wait for connections of the run before.
+        socket.set_reuseaddr(true)?;
+        // Linux hands it on to accepted connections; set there again for systems that do not.
+        socket.set_nodelay(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let socket = socket().map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{address} is in use by another process: stop it, or choose another address with --listen")
+        }
+        io::ErrorKind::PermissionDenied => anyhow::anyhow!("{address} needs privileges: choose a port above 1023 with --listen"),
+        io::ErrorKind::AddrNotAvailable => anyhow::anyhow!("{address} is not an address of this machine: choose another with --listen"),
+        _ => error.into(),
+    });
+    let socket = socket.with_context(|| format!("listening on {address}"))?;
+    let address = socket.local_addr().context("asking for the listening address")?;
+    Ok(Listener { socket, address })
+}
+
+impl Listener {
+    /// Where it listens; the port is real even if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts until told to stop. Every connection is a task of `tasks`.
+    pub async fn run(self, front: Arc<Front>, permits: Arc<Semaphore>, tasks: Tasks) {
+        static CONNECTION: AtomicU64 = AtomicU64::new(1);
+        let stopping = tasks.stopping().clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.accept(&permits) => accepted,
+                () = stopping.cancelled() => return,
+            };
+            let Some((stream, client, permit)) = accepted else { continue };
+            let id = CONNECTION.fetch_add(1, Ordering::Relaxed);
+            let span = tracing::info_span!("connection", id, client = %client.0);
+            let front = front.clone();
+            let serve = async move {
+                connection::serve(front, stream, id, client).await;
+                drop(permit);
+            };
+            tasks.spawn(serve.instrument(span));
+        }
+    }
+
+    async fn accept(&self, permits: &Arc<Semaphore>) -> Option<(TcpStream, ClientAddr, tokio::sync::OwnedSemaphorePermit)> {
+        // Never closed.
+        let permit = permits.clone().acquire_owned().await.ok()?;
+        match self.socket.accept().await {
+            Ok((stream, address)) => {
+                let _ = stream.set_nodelay(true);
+                Some((stream, ClientAddr(address), permit))
+            }
+            Err(error) if is_of_one_connection(&error) => None,
+            Err(error) => {
+                tracing::warn!("accepting on {}: {error}", self.address);
+                sleep(BACK_OFF).await;
+                None
+            }
+        }
+    }
+}
+
+/// The connection died in the queue; the next one is not concerned.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+}

@@ -1,0 +1,55 @@
+//! What the proxy itself says: refusals that leave the connection usable, and the root certificate to whoever fetches it.
+//!
+//! Place: requests in origin-form, which are for the proxy (RFC 9112 §3.2.1).
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+use super::Front;
+use crate::{
+    exchange::{local_head, local_refusal, sentence},
+    flow::{Fields, LocalResponse, Refusal, RequestHead},
+    h1::encode_response,
+    io::{HalfReader, HalfWriter},
+};
+
+/// Answers with a refusal and gives the connection back; `None` if it is gone.
+pub(super) async fn say(front: &Front, refusal: &Refusal, reader: HalfReader, mut writer: HalfWriter) -> Option<(HalfReader, HalfWriter)> {
+    let response = local_refusal(refusal);
+    if !matches!(refusal, Refusal::AuthenticationRequired(_)) {
+        tracing::info!("{}", sentence(refusal));
+        front.exchange.say_and_close(&response, reader, writer).await;
+        return None;
+    }
+    encode_response(writer.buffer(), &local_head(&response, false));
+    writer.buffer().extend_from_slice(&response.content);
+    writer.flush().await.ok()?;
+    Some((reader, writer))
+}
+
+/// The root certificate, or a page that says where it is.
+pub(super) fn page(front: &Front, head: &RequestHead) -> LocalResponse {
+    let path = head.path.split(|octet| *octet == b'?').next().unwrap_or_default();
+    let (status, media_type, content) = match (head.method == Method::GET || head.method == Method::HEAD, path) {
+        (false, _) => (StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "flowgate: only GET is answered here\n".to_owned()),
+        (_, b"/flowgate-ca.pem") => (StatusCode::OK, "application/x-x509-ca-cert", front.root_pem.clone()),
+        (_, b"/") => (StatusCode::OK, "text/plain; charset=utf-8", welcome(head)),
+        _ => (StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "flowgate: there is only / and /flowgate-ca.pem here\n".to_owned()),
+    };
+    let mut fields = Fields::default();
+    fields.push("Content-Type", media_type);
+    let content = if head.method == Method::HEAD { String::new() } else { content };
+    LocalResponse { status, fields, content: Bytes::from(content) }
+}
+
+fn welcome(head: &RequestHead) -> String {
+    let own = String::from_utf8_lossy(&head.authority);
+    format!(
+        "This is flowgate, a forward proxy. Set your client's HTTP and HTTPS proxy to http://{own}\n\
+         and let it trust the root certificate at http://{own}/flowgate-ca.pem\n\n\
+         curl   curl -x http://NAME@{own} --cacert flowgate-ca.pem https://example.com/\n\
+         Node   NODE_EXTRA_CA_CERTS=flowgate-ca.pem\n\
+         Python REQUESTS_CA_BUNDLE=flowgate-ca.pem SSL_CERT_FILE=flowgate-ca.pem\n\
+         git    git config http.proxy http://NAME@{own} && git config http.sslCAInfo flowgate-ca.pem\n"
+    )
+}

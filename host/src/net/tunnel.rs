@@ -1,0 +1,208 @@
+//! A tunnel: from an admitted CONNECT to what is spoken inside it.
+//!
+//! Place: after `connection`. A spliced tunnel is connected before the client hears 200, so a refusal has a status; an intercepted one says
+//! 200 first, for only its inside tells where to.
+//! Source: RFC 9110 §9.3.6, RFC 6066 §3, RFC 7301.
+
+use std::{io, sync::Arc};
+
+use bytes::BytesMut;
+use rustls::server::{Acceptor, ClientHello};
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::{
+    Front,
+    sniff::{Sniffed, sniff},
+};
+use crate::{
+    exchange::{Via, relay},
+    flow::{Authority, Origin, Refusal, Scheme, Scope},
+    io::{HalfReader, HalfWriter, Io, halves, whole},
+    origin::Destination,
+    tls::{self, Protocol},
+};
+
+/// RFC 9110 §9.3.6: nothing but a status is needed; a reason phrase is what some clients look for.
+const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+
+/// What becomes of a tunnel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Treatment {
+    /// TLS is ended here, and what is inside is seen.
+    Intercept,
+    /// Octets are relayed blindly.
+    Splice,
+}
+
+/// Runs a tunnel to its end.
+pub(super) async fn run(front: Arc<Front>, reader: HalfReader, mut writer: HalfWriter, scope: Arc<Scope>, authority: Authority) {
+    if treatment(&front, authority.host()) == Treatment::Splice {
+        return splice(&front, reader, writer, &authority, true).await;
+    }
+    writer.buffer().extend_from_slice(ESTABLISHED);
+    if writer.flush().await.is_err() {
+        return;
+    }
+    let mut reader = reader;
+    match first_octets(&front, &mut reader, &authority).await {
+        Ok(First::Spoken(Sniffed::Tls)) => intercept(front, whole(reader, writer), scope, authority).await,
+        Ok(First::Spoken(Sniffed::Http1)) => {
+            let origin = Origin { scheme: Scheme::Http, authority };
+            let via = Via { scope, destination: Destination::new(origin) };
+            front.exchange.serve_http1(reader, writer, via).await;
+        }
+        Ok(First::Spoken(Sniffed::Opaque | Sniffed::Unclear)) => splice(&front, reader, writer, &authority, false).await,
+        Ok(First::Origin(origin)) => drop(relay((reader, writer), origin).await),
+        // The client is gone, or so is what it wanted; it has heard 200, so the end of the connection has to say it.
+        Err(Some(refusal)) => tracing::info!("{}", crate::exchange::sentence(&refusal)),
+        Err(None) => {}
+    }
+}
+
+fn treatment(front: &Front, host: &str) -> Treatment {
+    let lower = host.to_ascii_lowercase();
+    if front.routes.tunnel.is_match(&lower) {
+        return Treatment::Splice;
+    }
+    let wanted = match &front.routes.intercept {
+        Some(hosts) => hosts.is_match(&lower),
+        None => front.exchange.hooks.wants_host(host),
+    };
+    if wanted { Treatment::Intercept } else { Treatment::Splice }
+}
+
+/// Relays to the origin blindly. `answer`: the client still waits for the response to its CONNECT.
+async fn splice(front: &Front, reader: HalfReader, mut writer: HalfWriter, authority: &Authority, answer: bool) {
+    match front.exchange.pool.dialler().tcp(authority).await {
+        Ok(stream) => {
+            if answer {
+                writer.buffer().extend_from_slice(ESTABLISHED);
+                if writer.flush().await.is_err() {
+                    return;
+                }
+            }
+            // How either side ends it is theirs to say.
+            let _ = relay((reader, writer), halves(Box::new(stream), BytesMut::new())).await;
+        }
+        Err(refusal) if answer => front.exchange.refuse(refusal, reader, writer).await,
+        Err(refusal) => tracing::info!("{}", crate::exchange::sentence(&refusal)),
+    }
+}
+
+/// Who spoke first.
+enum First {
+    /// The client, and what.
+    Spoken(Sniffed),
+    /// The origin: no protocol we know, so all is relayed.
+    Origin((HalfReader, HalfWriter)),
+}
+
+/// Waits for the client to speak. One that stays silent may wait for a server that speaks first, so after a while the origin is listened
+/// to as well.
+async fn first_octets(front: &Front, reader: &mut HalfReader, authority: &Authority) -> Result<First, Option<Refusal>> {
+    if let Ok(spoken) = timeout(front.limits.sniff, client_speaks(reader)).await {
+        return spoken.map(First::Spoken).map_err(|_| None);
+    }
+    let stopping = front.exchange.tasks.stopping();
+    let dial = front.exchange.pool.dialler().tcp(authority);
+    let (mut origin, writer) = tokio::select! {
+        spoken = client_speaks(reader) => return spoken.map(First::Spoken).map_err(|_| None),
+        dialled = dial => halves(Box::new(dialled.map_err(Some)?), BytesMut::new()),
+        () = stopping.cancelled() => return Err(None),
+    };
+    tokio::select! {
+        spoken = client_speaks(reader) => spoken.map(First::Spoken).map_err(|_| None),
+        _ = origin.fill() => Ok(First::Origin((origin, writer))),
+        () = stopping.cancelled() => Err(None),
+    }
+}
+
+/// Reads until it is clear what the client speaks. May be cancelled and called again: nothing read is lost.
+async fn client_speaks(reader: &mut HalfReader) -> io::Result<Sniffed> {
+    loop {
+        match sniff(reader.buffer()) {
+            Sniffed::Unclear => {}
+            clear => return Ok(clear),
+        }
+        if reader.fill().await? == 0 {
+            return match reader.buffer().is_empty() {
+                true => Err(io::ErrorKind::UnexpectedEof.into()),
+                false => Ok(Sniffed::Opaque),
+            };
+        }
+    }
+}
+
+/// Ends the client's TLS with a leaf for the name it asks for, and serves what is inside.
+async fn intercept(front: Arc<Front>, client: impl crate::io::Duplex, scope: Arc<Scope>, authority: Authority) {
+    let handshake = async {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), client).await?;
+        let hello = Hello::read(&start.client_hello());
+        let origin = Origin { scheme: Scheme::Https, authority: authority.clone() };
+        let destination = Destination::called(origin, hello.server_name.as_deref());
+        let protocol = agree(&front, &hello, &destination).await;
+        let config = front.interceptor.config(hello.server_name.as_deref(), authority.host(), protocol).map_err(io::Error::other)?;
+        let stream = start.into_stream(config).await?;
+        io::Result::Ok((stream, destination, protocol))
+    };
+    match timeout(front.limits.handshake, handshake).await {
+        Ok(Ok((stream, destination, protocol))) => {
+            let via = Via { scope, destination };
+            let io: Io = Box::new(stream);
+            match protocol {
+                Protocol::Http2 => front.exchange.serve_http2(io, via).await,
+                Protocol::Http1 | Protocol::Unsaid => {
+                    let (reader, writer) = halves(io, BytesMut::new());
+                    front.exchange.serve_http1(reader, writer, via).await;
+                }
+            }
+        }
+        Ok(Err(error)) => explain(&authority, &error),
+        Err(_elapsed) => tracing::info!("the client did not finish its TLS handshake for {authority}"),
+    }
+}
+
+/// What a client asks for before anything is agreed.
+struct Hello {
+    server_name: Option<String>,
+    http2: bool,
+    alpn: bool,
+}
+
+impl Hello {
+    fn read(hello: &ClientHello<'_>) -> Self {
+        let protocols: Vec<&[u8]> = hello.alpn().into_iter().flatten().collect();
+        Self {
+            server_name: hello.server_name().map(str::to_owned),
+            http2: protocols.contains(&b"h2".as_ref()),
+            alpn: protocols.contains(&b"http/1.1".as_ref()),
+        }
+    }
+}
+
+/// The client is offered what the origin speaks, so that both hear what they would hear from each other (RFC 7301). Where the origin cannot
+/// be asked, the client gets what it prefers, and then the reason as a response.
+async fn agree(front: &Front, hello: &Hello, destination: &Destination) -> Protocol {
+    if !hello.http2 {
+        return if hello.alpn { Protocol::Http1 } else { Protocol::Unsaid };
+    }
+    match front.exchange.pool.speaks_http2(destination).await {
+        Ok(false) if hello.alpn => Protocol::Http1,
+        Ok(_) | Err(_) => Protocol::Http2,
+    }
+}
+
+/// One line for the operator, with the mend where there is one.
+fn explain(authority: &Authority, error: &io::Error) {
+    let host = authority.host();
+    match tls::explain(error) {
+        Some(trouble) if trouble.is_distrust() => tracing::warn!(
+            "the client does not trust the root certificate for {host}: install it on the client (`flowgate ca show` says where it is), \
+             or leave {host} alone with --tunnel {host}"
+        ),
+        Some(trouble) => tracing::info!("TLS with the client for {host} failed: {trouble}"),
+        // Clients open tunnels ahead of need and drop them; that is no news.
+        None => tracing::debug!("TLS with the client for {host} failed: {error}"),
+    }
+}

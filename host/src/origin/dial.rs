@@ -1,0 +1,165 @@
+//! From an authority to a connection: names, addresses, TCP, TLS.
+//!
+//! Place: below `pool`, and directly below tunnels that are spliced. A request is never sent to an origin whose certificate does not verify.
+//! Source: RFC 9110 §4.3.4, RFC 6125; RFC 8305 for trying one address after the other.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use rustls_pki_types::ServerName;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::Destination;
+use crate::{
+    flow::{Authority, Refusal, Scheme},
+    io::Io,
+    tls::{self, Protocol, Trust},
+};
+
+/// Bounds of dialling.
+#[derive(Clone, Copy, Debug)]
+pub struct DialLimits {
+    /// Name look-up.
+    pub resolve: Duration,
+    /// All attempts to connect, together.
+    pub connect: Duration,
+    /// TLS handshake.
+    pub handshake: Duration,
+}
+
+/// Opens connections.
+#[derive(Debug)]
+pub struct Dialler {
+    trust: Trust,
+    limits: DialLimits,
+    /// Addresses given by configuration in place of look-ups.
+    fixed: HashMap<(String, u16), SocketAddr>,
+    /// Where this proxy itself listens.
+    own: OnceLock<Vec<SocketAddr>>,
+}
+
+impl Dialler {
+    /// Verifies origins by `trust`. `fixed`: hosts (lower case) and ports that are found at that address, without a look-up.
+    pub fn new(trust: Trust, limits: DialLimits, fixed: HashMap<(String, u16), SocketAddr>) -> Self {
+        Self { trust, limits, fixed, own: OnceLock::new() }
+    }
+
+    /// Says where this proxy listens, so that requests that lead back to it are refused. The first call counts.
+    pub fn set_own(&self, addresses: Vec<SocketAddr>) {
+        let _ = self.own.set(addresses);
+    }
+
+    /// A TCP connection, without Nagle's delay.
+    ///
+    /// # Errors
+    /// [`Refusal::DnsError`], [`Refusal::ConnectionRefused`], [`Refusal::ConnectionTimeout`], [`Refusal::Loop`].
+    pub async fn tcp(&self, authority: &Authority) -> Result<TcpStream, Refusal> {
+        let addresses = self.resolve(authority).await?;
+        let attempts = async {
+            let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            for address in addresses {
+                match TcpStream::connect(address).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        };
+        let refused = |source| Refusal::ConnectionRefused { authority: authority.clone(), source };
+        let stream = match timeout(self.limits.connect, attempts).await {
+            Ok(connected) => connected.map_err(refused)?,
+            Err(_elapsed) => return Err(Refusal::ConnectionTimeout { authority: authority.clone(), after: self.limits.connect }),
+        };
+        // Without it every chunked message waits for the other side's delayed acknowledgement: 40 ms.
+        stream.set_nodelay(true).map_err(refused)?;
+        Ok(stream)
+    }
+
+    /// A connection that speaks HTTP: TLS for https, verified. The second value: HTTP/2 was agreed on.
+    ///
+    /// # Errors
+    /// As for [`Dialler::tcp`], and [`Refusal::CertificateError`], [`Refusal::TlsError`].
+    pub async fn connect(&self, destination: &Destination, protocol: Protocol) -> Result<(Io, bool), Refusal> {
+        let authority = &destination.origin.authority;
+        let stream = self.tcp(authority).await?;
+        if destination.origin.scheme == Scheme::Http {
+            return Ok((Box::new(stream), false));
+        }
+        let failed = |reason: String| Refusal::TlsError { authority: authority.clone(), reason };
+        let name = ServerName::try_from(destination.server_name().to_owned()).map_err(|error| failed(error.to_string()))?;
+        let connector = TlsConnector::from(self.trust.config(protocol));
+        match timeout(self.limits.handshake, connector.connect(name, stream)).await {
+            Ok(Ok(stream)) => {
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                Ok((Box::new(stream), http2))
+            }
+            Ok(Err(error)) => Err(match tls::explain(&error) {
+                Some(trouble) if trouble.is_certificate() => {
+                    Refusal::CertificateError { authority: authority.clone(), reason: trouble.to_string() }
+                }
+                Some(trouble) => failed(trouble.to_string()),
+                None => failed(error.to_string()),
+            }),
+            Err(_elapsed) => Err(Refusal::ConnectionTimeout { authority: authority.clone(), after: self.limits.handshake }),
+        }
+    }
+
+    async fn resolve(&self, authority: &Authority) -> Result<Vec<SocketAddr>, Refusal> {
+        let (host, port) = (authority.host(), authority.port());
+        let fixed = self.fixed.get(&(host.to_ascii_lowercase(), port));
+        let addresses: Vec<SocketAddr> = match (fixed, authority.ip()) {
+            (Some(address), _) => vec![*address],
+            (None, Some(ip)) => vec![SocketAddr::new(ip, port)],
+            (None, None) => {
+                let failed = |source| Refusal::DnsError { authority: authority.clone(), source };
+                let found = timeout(self.limits.resolve, lookup_host((host, port))).await;
+                found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?.collect()
+            }
+        };
+        let leads_back = |address: &SocketAddr| self.own.get().is_some_and(|own| own.iter().any(|own| is_same(own, address)));
+        if addresses.iter().any(leads_back) { Err(Refusal::Loop) } else { Ok(addresses) }
+    }
+}
+
+/// Whether dialling `address` reaches the listener at `own`, which may listen on every address of this machine.
+fn is_same(own: &SocketAddr, address: &SocketAddr) -> bool {
+    let ip = match address.ip() {
+        IpAddr::V6(ip) => ip.to_canonical(),
+        ip => ip,
+    };
+    own.port() == address.port() && (own.ip() == ip || (own.ip().is_unspecified() && ip.is_loopback()) || ip.is_unspecified())
+}
+
+/// Shared by the pool and the tunnels.
+pub(super) type SharedDialler = Arc<Dialler>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proxys_own_ports_are_known_in_every_spelling() {
+        let own: SocketAddr = "127.0.0.1:8080".parse().expect("an address");
+        let any: SocketAddr = "0.0.0.0:8080".parse().expect("an address");
+        for (address, loops) in [
+            ("127.0.0.1:8080", true),
+            ("[::ffff:127.0.0.1]:8080", true),
+            ("0.0.0.0:8080", true),
+            ("127.0.0.1:8081", false),
+            ("192.0.2.1:8080", false),
+        ] {
+            let address = address.parse().expect("an address");
+            assert_eq!(is_same(&own, &address), loops, "{address}");
+            assert_eq!(is_same(&any, &address), loops, "{address}");
+        }
+    }
+}

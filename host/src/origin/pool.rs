@@ -1,0 +1,270 @@
+//! Connections kept for the next request.
+//!
+//! Place: between `exchange` and `dial`. An HTTP/1 connection is lent to one exchange at a time; an HTTP/2 connection carries many. What an
+//! origin speaks is remembered, so that the client's side can be told the same.
+//! Policy when full: the connection that was idle longest is closed.
+//! Source: RFC 9112 §9.3, RFC 9113 §9.1.1.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+
+use super::dial::SharedDialler;
+use crate::{
+    flow::{Origin, Refusal, Scheme},
+    io::{HalfReader, HalfWriter, halves},
+    tasks::Tasks,
+    tls::Protocol,
+};
+
+/// Content of one stream that may be on its way to us, in octets: what a stalled client can make us hold.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The connection's window: large, so that stalled streams do not starve the others (RFC 9113 §5.2).
+const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
+
+/// Largest response head over HTTP/2, in octets as RFC 9113 §6.5.2 counts them.
+const HEADER_LIST: u32 = 128 * 1024;
+
+/// Where a request goes: an origin, and the name asked for in TLS.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Destination {
+    /// Scheme, host and port.
+    pub origin: Origin,
+    /// The server name a client asked for (RFC 6066 §3), where it was not the host.
+    server_name: Option<Arc<str>>,
+}
+
+impl Destination {
+    /// An origin, called by its own name.
+    pub fn new(origin: Origin) -> Self {
+        Self { origin, server_name: None }
+    }
+
+    /// The same origin, called by the name the client used.
+    pub fn called(origin: Origin, server_name: Option<&str>) -> Self {
+        let server_name = server_name.filter(|name| !name.eq_ignore_ascii_case(origin.authority.host())).map(Arc::from);
+        Self { origin, server_name }
+    }
+
+    /// Whom the certificate must be for.
+    pub fn server_name(&self) -> &str {
+        self.server_name.as_deref().unwrap_or(self.origin.authority.host())
+    }
+}
+
+/// An HTTP/1 connection to an origin, lent to one exchange.
+pub struct Connection {
+    /// Responses come from here.
+    pub reader: HalfReader,
+    /// Requests go here.
+    pub writer: HalfWriter,
+    /// It has carried an exchange before, so it may have died meanwhile.
+    pub reused: bool,
+}
+
+/// A way to send one request.
+pub enum Lease {
+    /// A connection of its own.
+    Http1(Box<Connection>),
+    /// A stream on a shared connection.
+    Http2(SendRequest<Bytes>),
+}
+
+/// Bounds of the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolLimits {
+    /// Idle connections to one origin.
+    pub per_origin: usize,
+    /// Longest time a connection is kept idle.
+    pub idle: Duration,
+}
+
+/// Connections to all origins.
+pub struct Pool {
+    dialler: SharedDialler,
+    limits: PoolLimits,
+    idle: Arc<Mutex<HashMap<Destination, Vec<Idle>>>>,
+    shared: Mutex<HashMap<Destination, Arc<Slot>>>,
+    tasks: Tasks,
+}
+
+struct Idle {
+    connection: Box<Connection>,
+    since: Instant,
+}
+
+/// The HTTP/2 connection to one origin; the lock makes dialling single-flight.
+type Slot = tokio::sync::Mutex<Option<Known>>;
+
+/// What is known of an origin's protocol.
+enum Known {
+    Http2(SendRequest<Bytes>),
+    Http1,
+}
+
+impl Pool {
+    /// An empty pool. Its tasks (HTTP/2 connections, the sweep) run in `tasks`.
+    pub fn new(dialler: SharedDialler, limits: PoolLimits, tasks: Tasks) -> Self {
+        let pool = Self { dialler, limits, idle: Arc::default(), shared: Mutex::default(), tasks };
+        pool.sweep();
+        pool
+    }
+
+    /// For connections that are not pooled.
+    pub fn dialler(&self) -> &SharedDialler {
+        &self.dialler
+    }
+
+    /// An HTTP/1 connection. `fresh`: none that was kept.
+    ///
+    /// # Errors
+    /// Whatever keeps it from coming up.
+    pub async fn http1(&self, destination: &Destination, fresh: bool) -> Result<Box<Connection>, Refusal> {
+        if !fresh && let Some(connection) = self.take_idle(destination) {
+            return Ok(connection);
+        }
+        let (io, _) = self.dialler.connect(destination, Protocol::Http1).await?;
+        let (reader, writer) = halves(io, BytesMut::new());
+        Ok(Box::new(Connection { reader, writer, reused: false }))
+    }
+
+    /// HTTP/2 where the origin offers it, else HTTP/1.
+    ///
+    /// # Errors
+    /// Whatever keeps it from coming up.
+    pub async fn http2(&self, destination: &Destination) -> Result<Lease, Refusal> {
+        if destination.origin.scheme == Scheme::Http {
+            return self.http1(destination, false).await.map(Lease::Http1);
+        }
+        let slot = self.slot(destination);
+        let mut known = slot.lock().await;
+        match &*known {
+            Some(Known::Http2(send)) => {
+                if let Ok(send) = send.clone().ready().await {
+                    return Ok(Lease::Http2(send));
+                }
+            }
+            Some(Known::Http1) => {
+                drop(known);
+                return self.http1(destination, false).await.map(Lease::Http1);
+            }
+            None => {}
+        }
+        let (io, http2) = self.dialler.connect(destination, Protocol::Http2).await?;
+        if !http2 {
+            *known = Some(Known::Http1);
+            let (reader, writer) = halves(io, BytesMut::new());
+            return Ok(Lease::Http1(Box::new(Connection { reader, writer, reused: false })));
+        }
+        let handshake = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEADER_LIST)
+            .enable_push(false)
+            .handshake::<_, Bytes>(io);
+        let (send, connection) = handshake.await.map_err(|error| Refusal::TlsError {
+            authority: destination.origin.authority.clone(),
+            reason: format!("HTTP/2 did not start: {error}"),
+        })?;
+        let stopping = self.tasks.stopping().clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                // How it ended reaches every stream that is on it.
+                _ = connection => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+        *known = Some(Known::Http2(send.clone()));
+        Ok(Lease::Http2(send))
+    }
+
+    /// Whether the origin speaks HTTP/2, so that its clients can be offered the same. Asks it, the first time.
+    ///
+    /// # Errors
+    /// Whatever keeps a connection from coming up.
+    pub async fn speaks_http2(&self, destination: &Destination) -> Result<bool, Refusal> {
+        if let Some(known) = &*self.slot(destination).lock().await {
+            return Ok(matches!(known, Known::Http2(_)));
+        }
+        match self.http2(destination).await? {
+            Lease::Http2(_) => Ok(true),
+            Lease::Http1(connection) => {
+                self.give_back(destination.clone(), *connection);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Keeps a connection that has carried its exchange to the end.
+    pub fn give_back(&self, destination: Destination, mut connection: Connection) {
+        // Octets nobody asked for would be taken for the next response.
+        if connection.reader.at_end() || !connection.reader.buffer().is_empty() || self.tasks.stopping().is_cancelled() {
+            return;
+        }
+        connection.reused = true;
+        let mut idle = self.idle();
+        let kept = idle.entry(destination).or_default();
+        if kept.len() >= self.limits.per_origin {
+            kept.remove(0);
+        }
+        kept.push(Idle { connection: Box::new(connection), since: Instant::now() });
+    }
+
+    /// The one that was used last, which is the least likely to have died.
+    fn take_idle(&self, destination: &Destination) -> Option<Box<Connection>> {
+        let mut idle = self.idle();
+        let kept = idle.get_mut(destination)?;
+        while let Some(mut candidate) = kept.pop() {
+            if candidate.is_alive(self.limits.idle) {
+                return Some(candidate.connection);
+            }
+        }
+        None
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<Destination, Vec<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, destination: &Destination) -> Arc<Slot> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match shared.get(destination) {
+            Some(slot) => slot.clone(),
+            None => shared.entry(destination.clone()).or_default().clone(),
+        }
+    }
+
+    /// Closes what idles for too long or has died, now and then.
+    fn sweep(&self) {
+        let (idle, limit, stopping) = (self.idle.clone(), self.limits.idle, self.tasks.stopping().clone());
+        self.tasks.spawn(async move {
+            let mut every = tokio::time::interval(limit / 4);
+            loop {
+                tokio::select! {
+                    _ = every.tick() => {}
+                    () = stopping.cancelled() => return idle.lock().unwrap_or_else(PoisonError::into_inner).clear(),
+                }
+                let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+                idle.retain(|_, kept| {
+                    kept.retain_mut(|connection| connection.is_alive(limit));
+                    !kept.is_empty()
+                });
+            }
+        });
+    }
+}
+
+impl Idle {
+    /// Alive is: not too old, and nothing to read: neither an end nor octets nobody asked for.
+    fn is_alive(&mut self, limit: Duration) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.since.elapsed() < limit && matches!(self.connection.reader.poll_fill(&mut cx), Poll::Pending)
+    }
+}

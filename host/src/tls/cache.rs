@@ -1,0 +1,114 @@
+//! Leaves that were minted: one per host, made once however many tunnels ask.
+//!
+//! Place: between `server` and `leaf`. Full: those least used go.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use moka::{ops::compute::Op, sync::Cache};
+use rustls::sign::CertifiedKey;
+use time::OffsetDateTime;
+
+use super::{
+    Root,
+    leaf::{Leaf, Mint, is_normal, normal},
+};
+
+/// Leaves by host, bounded.
+#[derive(Clone)]
+pub struct Leaves {
+    mint: Arc<Mint>,
+    cache: Cache<String, Leaf>,
+}
+
+impl Leaves {
+    /// Room for `capacity` leaves, about 2 KiB each.
+    ///
+    /// # Errors
+    /// Where the key of the leaves cannot be made.
+    pub fn new(root: Arc<Root>, capacity: u64) -> anyhow::Result<Self> {
+        Ok(Self { mint: Arc::new(Mint::new(root)?), cache: Cache::new(capacity) })
+    }
+
+    /// The leaf for a DNS name or an IP literal without brackets, in any case of letters. Takes tens of microseconds where it has to be
+    /// made; several callers at a time wait for the same one.
+    ///
+    /// # Errors
+    /// Where the host is neither a DNS name (A-labels) nor an IP address, or the root has expired.
+    pub fn for_host(&self, host: &str) -> anyhow::Result<Arc<CertifiedKey>> {
+        let now = OffsetDateTime::now_utc();
+        if is_normal(host)
+            && let Some(leaf) = self.cache.get(host).filter(|leaf| leaf.is_fresh(now))
+        {
+            return Ok(leaf.key);
+        }
+        let host = normal(host)?;
+        let made = self.cache.entry(host.text.clone()).and_try_compute_with(|entry| match entry {
+            Some(entry) if entry.value().is_fresh(now) => Ok(Op::Nop),
+            _ => self.mint.leaf(&host).map(Op::Put),
+        })?;
+        let leaf = made.into_entry().ok_or_else(|| anyhow!("no certificate was made for {}", host.text))?;
+        Ok(leaf.into_value().key)
+    }
+}
+
+impl std::fmt::Debug for Leaves {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leaves").field("kept", &self.cache.entry_count()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing;
+
+    fn leaves(capacity: u64) -> (tempfile::TempDir, Leaves) {
+        let (folder, root) = testing::root();
+        (folder, Leaves::new(Arc::new(root), capacity).unwrap())
+    }
+
+    #[test]
+    fn a_host_has_one_leaf_in_every_spelling() {
+        let (_folder, leaves) = leaves(10);
+
+        let first = leaves.for_host("a.test").unwrap();
+
+        for host in ["a.test", "A.TEST", "a.test."] {
+            assert!(Arc::ptr_eq(&first, &leaves.for_host(host).unwrap()), "{host}");
+        }
+        assert!(!Arc::ptr_eq(&first, &leaves.for_host("b.test").unwrap()));
+    }
+
+    #[test]
+    fn callers_at_the_same_time_get_the_same_leaf() {
+        let (_folder, leaves) = leaves(10);
+
+        let all: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| leaves.for_host("a.test").unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+
+        assert!(all.iter().all(|leaf| Arc::ptr_eq(leaf, &all[0])));
+    }
+
+    #[test]
+    fn the_number_of_leaves_is_bounded() {
+        let (_folder, leaves) = leaves(8);
+
+        for number in 0..200 {
+            leaves.for_host(&format!("host-{number}.test")).unwrap();
+        }
+        leaves.cache.run_pending_tasks();
+
+        assert!(leaves.cache.entry_count() <= 8);
+    }
+
+    #[test]
+    fn what_is_no_host_gets_no_leaf() {
+        let (_folder, leaves) = leaves(8);
+
+        assert!(leaves.for_host("not a host").is_err());
+        assert!(leaves.for_host("*.test").is_err());
+    }
+}

@@ -1,0 +1,350 @@
+//! The proxy as the client of origins: whom it trusts.
+//!
+//! Place: `origin` asks for a configuration per connection; they are built once. There is no switch that turns verification off.
+//! Source: RFC 9110 §4.3.4, RFC 5280 §6.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context, ensure};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
+    client::{
+        Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+};
+use rustls_native_certs::load_native_certs;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+
+use super::{Protocol, provider};
+
+/// Servers whose sessions are remembered, a few KiB each at most.
+const SESSIONS: usize = 1024;
+/// Most characters of a name out of a certificate that are repeated in a message.
+const MAX_NAME: usize = 100;
+
+/// Certificates that origins are verified against, and the configurations that do.
+#[derive(Debug)]
+pub struct Trust {
+    system: usize,
+    extra: usize,
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+    unsaid: Arc<ClientConfig>,
+}
+
+impl Trust {
+    /// The system's roots and those in the given PEM files.
+    ///
+    /// # Errors
+    /// Where a file cannot be read or holds no certificate, or there is no root at all.
+    pub fn load(upstream_ca: &[PathBuf]) -> anyhow::Result<Self> {
+        let found = load_native_certs();
+        let mut roots = RootCertStore::empty();
+        // One odd certificate in the system's store does not make the others worse.
+        let (system, _unusable) = roots.add_parsable_certificates(found.certs);
+        let mut extra = 0;
+        for path in upstream_ca {
+            extra += add_file(&mut roots, path).with_context(|| format!("reading trusted certificates {}", path.display()))?;
+        }
+        let reasons: Vec<_> = found.errors.iter().map(|error| format!(": {error}")).collect();
+        ensure!(
+            !roots.is_empty(),
+            "there is no root certificate to verify origins against{}; install the system's certificates (ca-certificates) or name a PEM file with --upstream-ca",
+            reasons.concat()
+        );
+        Self::with_roots(roots, system, extra)
+    }
+
+    /// What to connect to an origin with: `Http1` offers `http/1.1`, `Http2` offers `h2` and `http/1.1`, `Unsaid` offers nothing. Sessions are
+    /// resumed across all three.
+    pub fn config(&self, protocol: Protocol) -> Arc<ClientConfig> {
+        match protocol {
+            Protocol::Http1 => self.http1.clone(),
+            Protocol::Http2 => self.http2.clone(),
+            Protocol::Unsaid => self.unsaid.clone(),
+        }
+    }
+
+    /// How many roots came from the system.
+    pub fn system_roots(&self) -> usize {
+        self.system
+    }
+
+    /// How many came from the files given.
+    pub fn extra_roots(&self) -> usize {
+        self.extra
+    }
+
+    fn with_roots(roots: RootCertStore, system: usize, extra: usize) -> anyhow::Result<Self> {
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().context("building the verifier")?;
+        let mut unsaid = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .context("choosing TLS versions")?
+            .dangerous()
+            // Decides exactly as webpki does, and only says more about it.
+            .with_custom_certificate_verifier(Arc::new(Wordy(webpki)))
+            .with_no_client_auth();
+        unsaid.resumption = Resumption::in_memory_sessions(SESSIONS);
+        let with = |names: &[&[u8]]| {
+            let mut config = unsaid.clone();
+            config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        };
+        Ok(Self { system, extra, http1: with(&[b"http/1.1"]), http2: with(&[b"h2", b"http/1.1"]), unsaid: Arc::new(unsaid) })
+    }
+}
+
+fn add_file(roots: &mut RootCertStore, path: &PathBuf) -> anyhow::Result<usize> {
+    let text = std::fs::read(path)?;
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.context("this is not PEM")?;
+        roots.add(certificate).with_context(|| format!("certificate {} in it cannot be used", count + 1))?;
+        count += 1;
+    }
+    ensure!(count > 0, "there is no certificate in it; PEM is expected, as in -----BEGIN CERTIFICATE-----");
+    Ok(count)
+}
+
+/// Why webpki did not find a way to a root: it says so only in general.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Distrust {
+    #[error("it is self-signed")]
+    SelfSigned,
+    #[error("its issuer, {0}, is not trusted")]
+    UnknownIssuer(String),
+}
+
+/// webpki's verdict in more words.
+#[derive(Debug)]
+struct Wordy(Arc<WebPkiServerVerifier>);
+
+impl Wordy {
+    fn reword(certificate: &CertificateDer<'_>, error: Error) -> Error {
+        let Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_)) = error else { return error };
+        let Ok((_, seen)) = X509Certificate::from_der(certificate) else { return error };
+        let distrust = if seen.issuer().as_raw() == seen.subject().as_raw() {
+            Distrust::SelfSigned
+        } else if matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer)) {
+            Distrust::UnknownIssuer(printable(&seen.issuer().to_string()))
+        } else {
+            return error;
+        };
+        Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
+    }
+}
+
+impl ServerCertVerifier for Wordy {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.0
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .map_err(|error| Self::reword(end_entity, error))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        self.0.root_hint_subjects()
+    }
+}
+
+/// A name somebody else chose, fit for a line of diagnostics.
+pub(super) fn printable(name: &str) -> String {
+    name.chars().take(MAX_NAME).map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+    };
+    use rustls::{HandshakeKind, ServerConfig, sign::CertifiedKey};
+    use rustls_pki_types::PrivateKeyDer;
+
+    use super::*;
+    use crate::tls::{
+        explain::{CertificateTrouble, explain_error},
+        testing,
+    };
+
+    /// An authority of the test's own.
+    struct Authority {
+        issuer: Issuer<'static, KeyPair>,
+        pem: String,
+        der: CertificateDer<'static>,
+    }
+
+    impl Authority {
+        fn new() -> Self {
+            Self::named("test authority")
+        }
+
+        fn named(name: &str) -> Self {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+            let key = KeyPair::generate().unwrap();
+            let certificate = params.self_signed(&key).unwrap();
+            Self { pem: certificate.pem(), der: certificate.into(), issuer: Issuer::new(params, key) }
+        }
+
+        fn trust(&self) -> Trust {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.der.clone()).unwrap();
+            Trust::with_roots(roots, 0, 1).unwrap()
+        }
+
+        /// A server's configuration with a certificate changed that way.
+        fn server(&self, change: impl FnOnce(&mut CertificateParams)) -> Arc<ServerConfig> {
+            let key = KeyPair::generate().unwrap();
+            let mut params = params();
+            change(&mut params);
+            serving(params.signed_by(&key, &self.issuer).unwrap().into(), &key)
+        }
+    }
+
+    fn params() -> CertificateParams {
+        let mut params = CertificateParams::new(["a.test".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "a.test");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params
+    }
+
+    fn serving(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConfig> {
+        let der = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let signing = provider().key_provider.load_private_key(der).unwrap();
+        let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(CertifiedKey::new(vec![certificate], signing)));
+        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+
+    #[test]
+    fn a_good_certificate_is_accepted_and_the_session_resumed() {
+        let authority = Authority::new();
+        let trust = authority.trust();
+        let server = authority.server(|_| ());
+
+        let offers = [(Protocol::Http2, Some(&b"h2"[..])), (Protocol::Http1, Some(b"http/1.1")), (Protocol::Unsaid, None)];
+        let kinds = offers.map(|(protocol, expected)| {
+            let seen = testing::handshake(trust.config(protocol), "a.test", server.clone()).unwrap();
+            assert_eq!(seen.client.alpn_protocol(), expected);
+            seen.client.handshake_kind()
+        });
+
+        assert_ne!(kinds[0], Some(HandshakeKind::Resumed));
+        assert_eq!(kinds[1..], [Some(HandshakeKind::Resumed); 2]);
+    }
+
+    #[test]
+    fn bad_certificates_are_refused_and_explained() {
+        type Change = fn(&mut CertificateParams);
+        let cases: [(Change, &str); 6] = [
+            (|params| params.not_after = date_time_ymd(2020, 2, 3), "it expired on 2020-02-03"),
+            (|params| params.not_before = date_time_ymd(2999, 2, 3), "it is not valid before 2999-02-03"),
+            (|params| params.subject_alt_names.clear(), "it is not for a.test"),
+            (
+                |params| params.subject_alt_names = CertificateParams::new(["b.test".to_owned()]).unwrap().subject_alt_names,
+                "it is not for a.test but for b.test",
+            ),
+            (|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth], "it is not for servers"),
+            (|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), "it is an authority's, not a server's"),
+        ];
+        let authority = Authority::new();
+        for (change, expected) in cases {
+            refused(&authority.trust(), authority.server(change), expected);
+        }
+    }
+
+    #[test]
+    fn unknown_issuers_are_refused_and_named() {
+        let (trusted, other) = (Authority::new(), Authority::named("other\nauthority"));
+
+        refused(&trusted.trust(), other.server(|_| ()), "its issuer, CN=other?authority, is not trusted");
+    }
+
+    #[test]
+    fn self_signed_certificates_are_refused_as_such() {
+        let trust = Authority::new().trust();
+        for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
+            let key = KeyPair::generate().unwrap();
+            let mut params = params();
+            params.is_ca = is_ca;
+            refused(&trust, serving(params.self_signed(&key).unwrap().into(), &key), "it is self-signed");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_known_by_its_key_not_its_name() {
+        let (trusted, impostor) = (Authority::new(), Authority::new());
+
+        refused(&trusted.trust(), impostor.server(|_| ()), "its signature does not verify");
+    }
+
+    fn refused(trust: &Trust, server: Arc<ServerConfig>, expected: &str) {
+        let error = testing::handshake(trust.config(Protocol::Http2), "a.test", server).expect_err(expected);
+        match explain_error(&error) {
+            CertificateTrouble::Untrusted(reason) => assert!(reason.contains(expected), "{expected} is not in {reason}"),
+            other => panic!("{other:?} instead of {expected}"),
+        }
+    }
+
+    #[test]
+    fn files_are_added_or_named_in_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, content).unwrap();
+            path
+        };
+        let authorities = format!("{}\n{}", Authority::new().pem, Authority::new().pem);
+
+        assert_eq!(Trust::load(&[file("good.pem", &authorities)]).unwrap().extra_roots(), 2);
+        let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let cases = [
+            (file("empty.pem", ""), "there is no certificate in it"),
+            (file("broken.pem", broken), "certificate 1 in it cannot be used"),
+            (file("half.pem", &authorities[..200]), "this is not PEM"),
+            (folder.path().join("missing.pem"), "reading trusted certificates"),
+            (folder.path().to_owned(), "reading trusted certificates"),
+        ];
+        for (path, expected) in cases {
+            let error = format!("{:#}", Trust::load(std::slice::from_ref(&path)).unwrap_err());
+            assert!(error.contains(expected) && error.contains(path.to_str().unwrap()), "{error}");
+        }
+    }
+}
