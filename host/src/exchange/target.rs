@@ -30,19 +30,26 @@ pub enum Target {
 pub fn at_proxy(line: RequestLine) -> Result<Target, Refusal> {
     if line.method == Method::CONNECT {
         let authority = Authority::parse(&line.target)?;
-        agree(&line, Some(&authority), None)?;
+        // Clients in the wild name the proxy itself here, or nobody; the target says it all, and Host goes no further.
+        if line.fields.get_all("host").nth(1).is_some() {
+            return Err(Refusal::BadRequest("there is more than one Host"));
+        }
         if line.fields.contains("content-length") || line.fields.contains("transfer-encoding") {
             return Err(Refusal::BadRequest("a CONNECT request has no content"));
         }
         return Ok(Target::Tunnel(authority));
     }
     if line.target.starts_with(b"/") {
-        agree(&line, None, None)?;
+        agree(&line, None)?;
         return Ok(Target::Own(head(line, Scheme::Http, None)));
     }
-    let absolute = Absolute::parse(&line.target)?;
-    agree(&line, Some(&absolute.origin.authority), Some(absolute.origin.scheme))?;
-    let Absolute { origin, path } = absolute;
+    let Absolute { origin, path } = Absolute::parse(&line.target)?;
+    let mut line = line;
+    if !agree(&line, Some(&origin))? {
+        // RFC 9112 §3.2.2: the target wins, and the origin hears nothing else.
+        let host = origin.to_string().split_off(origin.scheme.as_str().len() + "://".len());
+        line.fields.set("Host", host);
+    }
     let scheme = origin.scheme;
     Ok(Target::Forward(origin, head(line, scheme, Some(path))))
 }
@@ -56,11 +63,13 @@ pub(super) fn in_tunnel(line: RequestLine, origin: &Origin) -> Result<RequestHea
         return Err(Refusal::BadRequest("a tunnel inside this tunnel is not possible"));
     }
     if line.target.starts_with(b"/") || (line.target.as_ref() == b"*" && line.method == Method::OPTIONS) {
-        agree(&line, None, None)?;
+        agree(&line, None)?;
         return Ok(head(line, origin.scheme, None));
     }
     let absolute = Absolute::parse(&line.target)?;
-    agree(&line, Some(&absolute.origin.authority), Some(absolute.origin.scheme))?;
+    if !agree(&line, Some(&absolute.origin))? {
+        return Err(Refusal::BadRequest("Host and the request-target name different authorities"));
+    }
     if !same(&absolute.origin.authority, &origin.authority) || absolute.origin.scheme != origin.scheme {
         return Err(Refusal::BadRequest("the request-target names another origin than the tunnel"));
     }
@@ -106,34 +115,22 @@ fn starts_with_ignoring_case(octets: &[u8], prefix: &[u8]) -> bool {
     octets.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// RFC 9112 §3.2: exactly one Host in HTTP/1.1, a well-formed one, and the same as the target's authority where that has one.
-fn agree(line: &RequestLine, authority: Option<&Authority>, scheme: Option<Scheme>) -> Result<(), Refusal> {
+/// Whether Host says the same as the target's origin, where that has one. RFC 9112 §3.2: exactly one Host in HTTP/1.1, a well-formed one.
+fn agree(line: &RequestLine, origin: Option<&Origin>) -> Result<bool, Refusal> {
     let mut hosts = line.fields.get_all("host");
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(Refusal::BadRequest("there is more than one Host"));
     }
-    let Some(host) = host else {
-        return match line.version {
-            Version::HTTP_10 => Ok(()),
-            // Clients in the wild leave it out of CONNECT, where the target says it all.
-            _ if line.method == Method::CONNECT => Ok(()),
-            _ => Err(Refusal::BadRequest("there is no Host")),
-        };
-    };
-    // RFC 9110 §7.2: empty where the target has no authority.
-    if host.is_empty() && authority.is_none() {
-        return Ok(());
-    }
-    match authority {
-        None => Authority::parse_or(host, Some(443)).map(drop).map_err(Refusal::from),
-        Some(authority) => {
-            let default = scheme.map_or(authority.port(), Scheme::default_port);
-            match Authority::parse_or(host, Some(default)) {
-                Ok(host) if same(&host, authority) => Ok(()),
-                Ok(_) => Err(Refusal::BadRequest("Host and the request-target name different authorities")),
-                Err(error) => Err(error.into()),
-            }
+    match (host, origin) {
+        (None, _) if line.version == Version::HTTP_10 => Ok(true),
+        (None, _) => Err(Refusal::BadRequest("there is no Host")),
+        // RFC 9110 §7.2: empty where the target has no authority.
+        (Some(b""), None) => Ok(true),
+        (Some(host), None) => Ok(Authority::parse_or(host, Some(443)).map(|_| true)?),
+        (Some(host), Some(origin)) => {
+            let host = Authority::parse_or(host, Some(origin.scheme.default_port()))?;
+            Ok(same(&host, &origin.authority))
         }
     }
 }
@@ -196,8 +193,7 @@ mod tests {
     #[test]
     fn two_readings_are_refused() {
         let table = [
-            line("GET", "http://a.test/", &[("Host", "b.test")]),
-            line("GET", "http://a.test/", &[("Host", "a.test:81")]),
+            line("GET", "http://a.test/", &[("Host", "me@a.test")]),
             line("GET", "http://a.test/", &[("Host", "a.test"), ("Host", "a.test")]),
             line("GET", "http://a.test/", &[]),
             line("GET", "http://me:pw@a.test/", &[("Host", "a.test")]),
@@ -205,7 +201,7 @@ mod tests {
             line("GET", "ftp://a.test/", &[("Host", "a.test")]),
             line("GET", "*", &[("Host", "a.test")]),
             line("CONNECT", "a.test", &[]),
-            line("CONNECT", "a.test:443", &[("Host", "b.test:443")]),
+            line("CONNECT", "a.test:443", &[("Host", "a.test:443"), ("Host", "a.test:443")]),
             line("CONNECT", "a.test:443", &[("Content-Length", "0")]),
             line("CONNECT", "http://a.test:443/", &[]),
             line("CONNECT", "a.test:443/x", &[]),
@@ -214,6 +210,18 @@ mod tests {
             let shown = format!("{request:?}");
             assert!(at_proxy(request).is_err(), "{shown}");
         }
+    }
+
+    #[test]
+    fn the_target_wins_over_host() {
+        for (target, host) in [("http://a.test/x", "a.test"), ("http://a.test:81/x", "a.test:81"), ("http://[::1]/x", "[::1]")] {
+            let Ok(Target::Forward(_, head)) = at_proxy(line("GET", target, &[("A", "1"), ("host", "b.test"), ("B", "2")])) else {
+                panic!("{target} is absolute-form");
+            };
+            let lines: Vec<_> = head.fields.iter().map(|field| (field.name_str(), field.value())).collect();
+            assert_eq!(lines, [("A", b"1".as_ref()), ("host", host.as_bytes()), ("B", b"2")]);
+        }
+        assert!(matches!(at_proxy(line("CONNECT", "a.test:443", &[("Host", "127.0.0.1:8080")])), Ok(Target::Tunnel(_))));
     }
 
     #[test]
