@@ -5,10 +5,14 @@
 
 pub mod certificates;
 pub mod client;
+pub mod component;
 pub mod gate;
 pub mod message;
 pub mod origin;
 pub mod patience;
+pub mod program;
+pub mod proxy;
+pub mod records;
 pub mod wire;
 
 pub use certificates::{Authority, Fault};

@@ -70,6 +70,9 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Room for one read: a TLS record holds at most as much. A buffer grows by 64 octets if it is not told better.
+const READ: usize = 16 * 1024;
+
 /// A connection and what was read from it but not yet asked for.
 #[derive(Debug)]
 pub struct Wire {
@@ -114,6 +117,7 @@ impl Wire {
         let writing = timeout(PATIENCE, writing);
         tokio::pin!(writing);
         loop {
+            self.held.reserve(READ);
             tokio::select! {
                 biased;
                 done = &mut writing => {
@@ -144,6 +148,7 @@ impl Wire {
         if let Some(trouble) = &self.ended {
             return Err(trouble.clone());
         }
+        self.held.reserve(READ);
         let got = self.stream.read_buf(&mut self.held).await;
         let count = got.as_ref().copied().unwrap_or_default();
         self.ended = ended(got);

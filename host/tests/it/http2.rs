@@ -162,13 +162,19 @@ async fn a_reset_stream_reaches_the_origin_and_harms_no_other() {
 
 #[tokio::test]
 async fn a_stream_that_the_origin_resets_is_reset_for_the_client() {
-    let origin = Origin::start(Setup::http2(), |_| Script::new(200).data("half").reset()).await;
+    let gate = Gate::new();
+    let origin = Origin::start(Setup::http2(), {
+        let gate = gate.clone();
+        move |_| Script::new(200).data("half").hold(&gate).reset()
+    })
+    .await;
     let proxy = Proxy::without_plugins(Options::new()).await;
+    let mut connection = proxy.client().h2(&origin.authority()).await.unwrap();
+    let (response, _) = connection.begin(Request::get(origin.root()).body(()).unwrap(), true).await.unwrap();
+    let mut answer = H2Answer::of(response).await.unwrap();
+    answer.until(b"half").await.unwrap();
 
-    let response = proxy.client().h2(&origin.authority()).await.unwrap().exchange(post(&origin.root(), "")).await;
+    gate.open();
 
-    match response {
-        Ok(response) => assert!(response.trouble.is_some(), "{response:?}"),
-        Err(failure) => panic!("the head is lost: {failure}"),
-    }
+    assert!(answer.finish().await.trouble.is_some());
 }

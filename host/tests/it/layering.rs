@@ -8,11 +8,12 @@ use std::{
 
 /// What each part may name of the others. Everything may name `flow`; `main` and `trace` are left out: they name and are named by few.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("flow", &[]),
+    // The guard of a running flow hands it to its course at the end.
+    ("flow", &["hooks"]),
     ("tasks", &[]),
-    ("io", &[]),
     ("hooks", &[]),
-    ("h1", &["io"]),
+    ("h1", &[]),
+    ("io", &["h1"]),
     ("auth", &["tasks"]),
     ("tls", &[]),
     ("origin", &["h1", "io", "tasks", "tls"]),

@@ -1,5 +1,7 @@
 //! What a client hears when there is nothing to hear from the origin.
 
+use std::sync::Arc;
+
 use flowgate_testkit::{
     Origin, Script, Setup,
     client::request,
@@ -35,7 +37,7 @@ async fn an_origin_without_address_is_a_bad_gateway() {
 #[tokio::test]
 async fn a_spliced_tunnel_is_refused_before_it_is_granted() {
     let vacant = Vacant::new().unwrap();
-    let proxy = Proxy::start(Options::new().without_logger()).await;
+    let proxy = Proxy::with_hooks(Options::new(), Arc::new(())).await;
 
     let refused = proxy.client().tunnel(&vacant.address().to_string()).await.unwrap_err();
 

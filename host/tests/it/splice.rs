@@ -1,5 +1,7 @@
 //! Tunnels that are not opened: relayed octet for octet, whatever is spoken in them.
 
+use std::sync::Arc;
+
 use flowgate_testkit::{
     Client, Origin, Setup, Trouble,
     client::{H1, request},
@@ -9,7 +11,7 @@ use flowgate_testkit::{
 #[tokio::test]
 async fn a_host_nobody_wants_to_see_is_not_opened() {
     let origin = Origin::saying("sealed").await;
-    let proxy = Proxy::start(Options::new().without_logger()).await;
+    let proxy = Proxy::with_hooks(Options::new(), Arc::new(())).await;
 
     let through = Client::through(proxy.address(), proxy.root_pem());
     let opened = through.get(&origin.root()).await;
@@ -72,7 +74,7 @@ async fn half_closing_passes_through() {
         let _ = wire.finish().await;
     })
     .await;
-    let proxy = Proxy::start(Options::new().without_logger()).await;
+    let proxy = Proxy::with_hooks(Options::new(), Arc::new(())).await;
     let mut wire = proxy.client().tunnel(&origin.authority()).await.unwrap();
 
     wire.send(vec![0; 100_000]).await.unwrap();

@@ -12,7 +12,7 @@ use flowgate::tasks::Tasks;
 use flowgate_testkit::{
     Gate, Origin, Script, Setup,
     client::request,
-    guests,
+    component, guests,
     proxy::{Options, Proxy},
     within,
 };
@@ -54,9 +54,9 @@ async fn a_thousand_flows_during_fifty_swaps_lose_nothing() {
         turn.open_for(FLOWS / SWAPS);
         match swap % 2 {
             0 => {
-                let build = guests::variant(&guests::logger(), swap);
+                let build = component::variant(&guests::logger(), swap as u32);
                 proxy.put_plugin("logger", &build);
-                let hash = guests::hash(&build);
+                let hash = component::hash(&build);
                 proxy.until_plugins("the new logger", |plugins| plugins.iter().any(|plugin| plugin.hash == hash)).await;
             }
             _ => {
@@ -90,9 +90,9 @@ async fn a_flow_ends_on_the_build_it_began_with() {
     let answer = connection.begin("GET").await.unwrap();
     let first = proxy.plugins();
 
-    let second = guests::variant(&guests::chameleon(), 1);
+    let second = component::variant(&guests::chameleon(), 1);
     proxy.put_plugin("chameleon", &second);
-    let now = proxy.until_plugins("the new build", |plugins| plugins.iter().any(|plugin| plugin.hash == guests::hash(&second))).await;
+    let now = proxy.until_plugins("the new build", |plugins| plugins.iter().any(|plugin| plugin.hash == component::hash(&second))).await;
     gate.open();
     let response = answer.finish().await;
 
@@ -140,9 +140,9 @@ async fn the_built_in_logger_comes_back_when_its_replacement_goes() {
     let proxy = Proxy::start(Options::new()).await;
     let built_in = proxy.plugins();
 
-    let build = guests::variant(&guests::logger(), 1);
+    let build = component::variant(&guests::logger(), 1);
     proxy.put_plugin("logger", &build);
-    proxy.until_plugins("the replacement", |plugins| plugins.iter().any(|plugin| plugin.hash == guests::hash(&build))).await;
+    proxy.until_plugins("the replacement", |plugins| plugins.iter().any(|plugin| plugin.hash == component::hash(&build))).await;
     proxy.take_plugin("logger");
 
     proxy.until_plugins("the built-in logger", |plugins| plugins == built_in).await;

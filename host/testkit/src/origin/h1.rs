@@ -128,8 +128,8 @@ impl Exchange<'_> {
     fn note(&self) {
         let request = &self.request;
         self.journal.request(self.at, |seen| {
-            seen.content.clone_from(&request.content);
-            seen.wire_content.clone_from(&request.wire);
+            seen.content.extend_from_slice(&request.content[seen.content.len()..]);
+            seen.wire_content.extend_from_slice(&request.wire[seen.wire_content.len()..]);
             seen.trailers = fields(&Head::new([b"\r\n", &request.trailers[..]].concat()));
             seen.complete = request.is_complete();
         });
