@@ -1,1 +1,36 @@
-//! plugin
+//! Plugins: WebAssembly components that are told of flows and decide about them.
+//!
+//! Place: behind `hooks`; the only part that knows wasmtime. Knows no sockets, no TLS and no HTTP library's bodies. What a plugin may do is
+//! in `wit/`; what becomes of one that does otherwise is in here: it harms its own flow and nothing else.
+
+mod bindings;
+mod budget;
+mod build;
+mod cache;
+mod capability;
+mod convert;
+mod course;
+mod engine;
+mod glob;
+mod guest;
+mod hash;
+mod instance;
+mod load;
+mod observe;
+mod platform;
+mod pool;
+mod rules;
+mod set;
+mod settings;
+mod swap;
+mod watch;
+
+pub use build::{PluginCounts, PluginInfo};
+pub use platform::Platform;
+pub use settings::{Limits, OnFailure, PluginSettings, Settings};
+pub use swap::PluginEvent;
+
+/// The plugin that is built in.
+const LOGGER: &str = "logger";
+/// Its component.
+const LOGGER_WASM: &[u8] = &[];

@@ -1,1 +1,11 @@
-//! record
+//! Records: whole files that plugins keep, written off the way of every flow.
+//!
+//! Place: `app` starts the [`Writer`] and closes it last; `plugin` keeps records through a [`Folder`]. Knows nothing of flows.
+
+mod checked;
+mod place;
+mod writer;
+
+pub use checked::{BadName, RecordName};
+pub use place::WriteMode;
+pub use writer::{Folder, KeepError, Limits, Losses, Writer};

@@ -1,1 +1,80 @@
+//! Keeps a record of every flow that one of its rules names: rule → record → name → keep.
+//!
+//! Place: the observer that is built into the host, and as replaceable as any plugin. Format, names and configuration are described in
+//! `docs/records.md`.
 
+mod content;
+mod json;
+mod name;
+mod record;
+mod rules;
+mod stamp;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use flowgate_guest::{
+    Flow, Observer, Outcome, Plugin, Registration, WriteMode, log,
+    records::{self, KeepError},
+};
+use record::Record;
+pub use rules::Config;
+use rules::Table;
+
+/// How often a record is offered to a full queue. The host makes each offer wait, so a flow that is given up has been held for a while.
+const OFFERS: usize = 5;
+
+/// The observer.
+#[derive(Debug)]
+pub struct Logger {
+    table: Table,
+}
+
+impl Plugin for Logger {
+    type Config = Config;
+
+    fn configure(config: Config) -> Result<(Self, Registration), String> {
+        let table = Table::new(config)?;
+        let registration = table.subscribe(
+            Registration::new("logger", env!("CARGO_PKG_VERSION")).description("Keeps a JSON record of every prompt and its answer."),
+        );
+        Ok((Self { table }, registration))
+    }
+}
+
+impl Observer for Logger {
+    fn on_flow_end(&mut self, flow: &Flow) {
+        let (url, request) = (flow.url(), flow.request());
+        let Some(category) = self.table.category(&url, &request.method) else {
+            return;
+        };
+        let outcome = flow.outcome();
+        // No origin saw it: there is no exchange to speak of.
+        if matches!(&outcome, Outcome::AnsweredBy(by) if by == "host") {
+            return;
+        }
+        let record = Record::of(flow, &url, &request, &outcome, now);
+        keep(&format!("{category}/{}", record.name), &record.json);
+    }
+}
+
+fn keep(path: &str, json: &[u8]) {
+    let mut offers = 1;
+    loop {
+        match records::keep(path, json, WriteMode::CreateNew) {
+            Ok(()) => return,
+            Err(KeepError::Overloaded) if offers < OFFERS => offers += 1,
+            Err(error) => {
+                log::error(format_args!("record {path} of {} octets is lost: {error}", json.len()));
+                return;
+            }
+        }
+    }
+}
+
+/// Microseconds since the Unix epoch.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+flowgate_guest::export!(Logger: observer);

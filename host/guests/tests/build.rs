@@ -1,0 +1,29 @@
+//! Builds every Rust guest of the workspace and looks at what came out.
+
+use std::{fs, path::Path};
+
+/// Preamble of a component (component-model binary format): magic, version 13, layer 1.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+#[test]
+fn every_guest_becomes_a_component_that_exports_its_hooks_only() {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("build/guests-test/out");
+    fs::create_dir_all(&out).expect("the folder for tests can be written to");
+    let guests = [
+        ("flowgate-logger", &["observer"] as &[_]),
+        ("flowgate-redact", &["request-filter"]),
+        ("flowgate-chameleon", &["request-filter", "response-filter", "observer"]),
+    ];
+    for (package, hooks) in guests {
+        let component = flowgate_guests::build_into(package, &out).expect("the guest builds");
+
+        let octets = fs::read(component).expect("the component is there");
+        assert!(octets.starts_with(COMPONENT), "{package} is no component");
+        for hook in ["lifecycle", "connect-filter", "request-filter", "response-filter", "stream-filter", "message-filter", "observer"] {
+            // Core exports are `interface#function`; names of types have no `#`.
+            let exported = format!("flowgate:plugin/{hook}@0.1.0#");
+            let is_there = octets.windows(exported.len()).any(|window| window == exported.as_bytes());
+            assert_eq!(is_there, hook == "lifecycle" || hooks.contains(&hook), "{package}: {hook}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Budgets of one call: computing time, and memory of one instance.
+//!
+//! Place: part of what a guest's store holds; asked by the engine while the guest runs. Computing time is what the call's threads spent in
+//! it, so neither a loaded machine nor a wait inside a capability counts against a guest; the time by the clock is bounded in `instance`.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::task::yield_now;
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+/// Most elements of one table: what large guests need many times over.
+const MAX_TABLE: usize = 100_000;
+/// Most core instances and tables of one component: Python's bring dozens.
+const MAX_PARTS: usize = 500;
+/// Most memories of one component.
+const MAX_MEMORIES: usize = 50;
+
+/// The guest used up its computing time.
+#[derive(Debug, thiserror::Error)]
+#[error("computing time used up")]
+pub(super) struct OverBudget;
+
+/// Measures how long a call computes.
+#[derive(Default)]
+pub(super) struct Meter {
+    limit: AtomicU64,
+    spent: AtomicU64,
+    /// The thread's processor time when measuring began.
+    since: AtomicU64,
+    measuring: AtomicBool,
+}
+
+impl Meter {
+    /// Runs a call that may compute for `limit`. Short calls are not measured at all: the first tick of the epoch begins it.
+    pub(super) async fn run<F: Future>(self: &Arc<Self>, limit: Duration, call: F) -> F::Output {
+        self.limit.store(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.spent.store(0, Ordering::Relaxed);
+        self.measuring.store(false, Ordering::Relaxed);
+        let mut call = pin!(call);
+        let mut is_first = true;
+        poll_fn(|context| {
+            // A later poll may be on another thread, and others may have used this one meanwhile.
+            if !std::mem::take(&mut is_first) {
+                self.since.store(processor_time(), Ordering::Relaxed);
+                self.measuring.store(true, Ordering::Relaxed);
+            }
+            let polled = call.as_mut().poll(context);
+            if self.measuring.swap(false, Ordering::Relaxed) {
+                self.charge();
+            }
+            polled
+        })
+        .await
+    }
+
+    /// A tick of the epoch, inside the guest: ends the call or lets others have the thread.
+    pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        if self.measuring.swap(true, Ordering::Relaxed) {
+            self.charge();
+        } else {
+            self.since.store(processor_time(), Ordering::Relaxed);
+        }
+        if self.spent.load(Ordering::Relaxed) > self.limit.load(Ordering::Relaxed) {
+            return Err(OverBudget.into());
+        }
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(yield_now())))
+    }
+
+    fn charge(&self) {
+        let now = processor_time();
+        let since = self.since.swap(now, Ordering::Relaxed);
+        self.spent.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+    }
+}
+
+/// What this thread has computed so far, in nanoseconds.
+fn processor_time() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    // Neither is ever negative.
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
+}
+
+/// Bounds the memory of one instance: the sum of its linear memories.
+pub(super) struct Memory {
+    limit: usize,
+    used: usize,
+    last_growth: usize,
+    refused: bool,
+}
+
+impl Memory {
+    /// Up to `limit` octets.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, used: 0, last_growth: 0, refused: false }
+    }
+
+    /// In octets.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// More was asked for than there may be. Guests die of that in ways of their own.
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// So full that the next call might fail: three quarters of the limit. Some toolchains leak a little with every call.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        self.used > self.limit / 4 * 3
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current);
+        if self.used.saturating_add(growth) > self.limit {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used += growth;
+        self.last_growth = growth;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.used -= std::mem::take(&mut self.last_growth);
+        Ok(())
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_PARTS
+    }
+
+    fn tables(&self) -> usize {
+        MAX_PARTS
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_are_bounded_by_their_sum() {
+        let mut memory = Memory::new(100);
+
+        assert!(memory.memory_growing(0, 40, None).expect("decided"));
+        assert!(memory.memory_growing(0, 40, None).expect("decided"));
+        assert!(memory.is_nearly_full() && !memory.was_refused());
+        assert!(!memory.memory_growing(40, 61, None).expect("decided"));
+        assert!(memory.was_refused());
+        assert!(memory.memory_growing(40, 60, None).expect("decided"));
+    }
+
+    #[test]
+    fn growth_that_failed_does_not_count() {
+        let mut memory = Memory::new(100);
+
+        assert!(memory.memory_growing(0, 90, None).expect("decided"));
+        memory.memory_grow_failed(wasmtime::Error::msg("no memory")).expect("noted");
+
+        assert!(memory.memory_growing(0, 100, None).expect("decided"));
+    }
+
+    #[tokio::test]
+    async fn only_computing_is_charged() {
+        let meter = Arc::new(Meter::default());
+        let limit = Duration::from_millis(20);
+
+        let waited = meter.run(limit, async {
+            for _ in 0..3 {
+                meter.tick().map(drop)?;
+                tokio::time::sleep(Duration::from_millis(15)).await;
+            }
+            meter.tick().map(drop)
+        });
+        assert!(waited.await.is_ok());
+
+        let computed = meter.run(limit, async {
+            loop {
+                meter.tick().map(drop)?;
+            }
+        });
+        let result: wasmtime::Result<()> = computed.await;
+        assert!(result.is_err_and(|error| error.is::<OverBudget>()));
+    }
+}

@@ -1,0 +1,434 @@
+//! `context`: the flow a hook is about.
+//!
+//! Place: the methods of the contract's resource `flow`, on the flow that `exchange` fills. The flow is locked for single reads and writes
+//! only. Changes a call makes are undone if it fails.
+
+use bytes::Bytes;
+use http::Method;
+use wasmtime::component::Resource;
+
+use crate::{
+    flow::{Authority, Content, Decoded, Direction, Fields, Flow, Origin, RequestHead, ResponseHead, SharedFlow, lock},
+    plugin::{
+        bindings::flowgate::plugin::{
+            context::{Host, HostFlow},
+            log::Level,
+            types,
+        },
+        convert,
+        guest::Guest,
+    },
+};
+
+/// Coded content of more octets than these is decoded off the runtime.
+const DECODE_HERE: usize = 64 * 1024;
+/// Most notes on one flow.
+const MAX_TAGS: usize = 64;
+/// Most octets of a note, key and value together.
+const MAX_TAG: usize = 1024;
+
+/// What a guest's handle stands for: nothing by itself, its number is that of the call.
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub enum Handle {}
+
+/// What the guest is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::plugin) enum Phase {
+    /// About a request that has not been sent.
+    Request { body_held: bool },
+    /// About a response that has not been sent.
+    Response { body_held: bool },
+    /// About a flow that has ended.
+    End,
+}
+
+/// How much of each content the plugin's rule lets it see, in octets; 0: nothing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(in crate::plugin) struct Shown {
+    pub(in crate::plugin) request: usize,
+    pub(in crate::plugin) response: usize,
+}
+
+/// One call about a flow.
+pub(in crate::plugin) struct Call {
+    flow: SharedFlow,
+    id: u64,
+    phase: Phase,
+    shown: Shown,
+    decoded: [Option<Decoded>; 2],
+    before: Option<Before>,
+    /// The content, if another took its place.
+    replaced: Option<Content>,
+    kept: bool,
+}
+
+/// What a filter may change of a head, as it was.
+enum Before {
+    Request { head: RequestHead, redirected: Option<Origin> },
+    Response { head: ResponseHead },
+}
+
+impl Call {
+    pub(in crate::plugin) fn new(flow: SharedFlow, phase: Phase, shown: Shown) -> Self {
+        let id = lock(&flow).id.0;
+        Self { flow, id, phase, shown, decoded: [None, None], before: None, replaced: None, kept: false }
+    }
+
+    /// The flow's.
+    pub(in crate::plugin) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// A record was taken into the queue: the call cannot be made again without keeping it twice.
+    pub(in crate::plugin) fn kept_something(&mut self) {
+        self.kept = true;
+    }
+
+    /// Whether that happened.
+    pub(in crate::plugin) fn has_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Takes back what it changed.
+    pub(in crate::plugin) fn undo(self) {
+        let mut flow = lock(&self.flow);
+        let of = match self.before {
+            None => return,
+            Some(Before::Request { head, redirected }) => {
+                flow.request = head;
+                flow.redirected = redirected;
+                Direction::Request
+            }
+            Some(Before::Response { head }) => {
+                flow.response = Some(head);
+                Direction::Response
+            }
+        };
+        if let Some(content) = self.replaced {
+            *flow.content_mut(of) = content;
+        }
+    }
+
+    /// Applies a change, where one may be made.
+    fn change(&mut self, of: Direction, apply: impl FnOnce(&mut Flow) -> Result<(), String>) -> Result<(), String> {
+        match (self.phase, of) {
+            (Phase::Request { .. }, Direction::Request) | (Phase::Response { .. }, Direction::Response) => {}
+            (Phase::Request { .. }, Direction::Response) => return Err("there is no response yet".into()),
+            (Phase::Response { .. }, Direction::Request) => return Err("the request has been sent".into()),
+            (Phase::End, _) => return Err("the flow has ended".into()),
+        }
+        let mut flow = lock(&self.flow);
+        if self.before.is_none() {
+            self.before = Before::of(&flow, of);
+        }
+        apply(&mut flow)
+    }
+
+    fn set_body(&mut self, of: Direction, body: Vec<u8>) -> Result<(), String> {
+        if !matches!(self.phase, Phase::Request { body_held: true } | Phase::Response { body_held: true }) {
+            return Err("the body is not held".into());
+        }
+        let mut replaced = None;
+        self.change(of, |flow| {
+            let length = body.len();
+            replaced = Some(std::mem::replace(flow.content_mut(of), Content::whole(Bytes::from(body))));
+            // The new content is not coded. Framing is made of the content's length where the message is sent; a field that says
+            // otherwise must not go with it.
+            if let Some(fields) = flow.fields_mut(of) {
+                fields.remove("content-encoding");
+                if fields.contains("content-length") {
+                    fields.set("content-length", length.to_string());
+                }
+            }
+            Ok(())
+        })?;
+        self.replaced = self.replaced.take().or(replaced);
+        self.decoded[index(of)] = None;
+        Ok(())
+    }
+
+    fn shown(&self, of: Direction) -> usize {
+        match of {
+            Direction::Request => self.shown.request,
+            Direction::Response => self.shown.response,
+        }
+    }
+
+    /// What decoding needs, if it was not done before.
+    fn to_decode(&self, of: Direction) -> Option<(Content, Fields)> {
+        if self.decoded[index(of)].is_some() {
+            return None;
+        }
+        if self.shown(of) == 0 {
+            return Some((Content::default(), Fields::default()));
+        }
+        let flow = lock(&self.flow);
+        Some((flow.content(of).clone(), flow.fields(of).cloned().unwrap_or_default()))
+    }
+}
+
+impl Before {
+    fn of(flow: &Flow, of: Direction) -> Option<Self> {
+        Some(match of {
+            Direction::Request => Self::Request { head: flow.request.clone(), redirected: flow.redirected.clone() },
+            Direction::Response => Self::Response { head: flow.response.clone()? },
+        })
+    }
+}
+
+fn index(of: Direction) -> usize {
+    match of {
+        Direction::Request => 0,
+        Direction::Response => 1,
+    }
+}
+
+impl Guest {
+    /// Reads something of the flow.
+    fn read<T>(&mut self, handle: &Resource<Handle>, look: impl FnOnce(&Flow) -> T) -> wasmtime::Result<T> {
+        let call = self.call(handle)?;
+        Ok(look(&lock(&call.flow)))
+    }
+
+    /// The content with its codings undone, once per call.
+    async fn decoded(&mut self, handle: &Resource<Handle>, of: Direction) -> wasmtime::Result<&Decoded> {
+        let most = self.about.max_decoded;
+        let tasks = self.about.tasks.clone();
+        let call = self.call(handle)?;
+        if let Some((content, fields)) = call.to_decode(of) {
+            let max = call.shown(of).min(most);
+            let is_coded = fields.contains("content-encoding");
+            let decode = move || content.decoded(&fields, max);
+            let decoded = if is_coded && lock(&call.flow).content(of).kept() > DECODE_HERE {
+                tasks.block(decode).await.map_err(wasmtime::Error::new)?
+            } else {
+                decode()
+            };
+            call.decoded[index(of)] = Some(decoded);
+        }
+        // Filled above or before.
+        call.decoded[index(of)].as_ref().ok_or_else(|| wasmtime::Error::msg("nothing was decoded"))
+    }
+
+    fn change(
+        &mut self,
+        handle: &Resource<Handle>,
+        of: Direction,
+        apply: impl FnOnce(&mut Flow) -> Result<(), String>,
+    ) -> wasmtime::Result<Result<(), String>> {
+        Ok(self.call(handle)?.change(of, apply))
+    }
+
+    /// The `Host` field goes with the authority that is asked for, which HTTP/2 says without a field.
+    fn set_host(&mut self, handle: &Resource<Handle>, of: Direction, value: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
+        self.change(handle, of, |flow| {
+            Authority::parse_or(&value, Some(flow.origin.scheme.default_port())).map_err(|error| error.to_string())?;
+            if flow.request.fields.contains("host") {
+                flow.request.fields.set("host", &value);
+            }
+            flow.request.authority = value.into();
+            Ok(())
+        })
+    }
+}
+
+impl types::Host for Guest {}
+
+impl Host for Guest {}
+
+impl HostFlow for Guest {
+    fn id(&mut self, flow: Resource<Handle>) -> wasmtime::Result<u64> {
+        self.call(&flow).map(|call| call.id)
+    }
+
+    fn client(&mut self, flow: Resource<Handle>) -> wasmtime::Result<types::ClientInfo> {
+        self.read(&flow, convert::client)
+    }
+
+    fn url(&mut self, flow: Resource<Handle>) -> wasmtime::Result<String> {
+        self.read(&flow, Flow::url)
+    }
+
+    fn request(&mut self, flow: Resource<Handle>) -> wasmtime::Result<types::RequestHead> {
+        self.read(&flow, convert::request_head)
+    }
+
+    fn response(&mut self, flow: Resource<Handle>) -> wasmtime::Result<Option<types::ResponseHead>> {
+        self.read(&flow, convert::response_head)
+    }
+
+    fn header(&mut self, flow: Resource<Handle>, of: types::Direction, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        self.read(&flow, |flow| flow.fields(convert::direction(of))?.get(&name).map(<[u8]>::to_vec))
+    }
+
+    fn header_text(&mut self, flow: Resource<Handle>, of: types::Direction, name: String) -> wasmtime::Result<Option<String>> {
+        self.read(&flow, |flow| flow.fields(convert::direction(of))?.get(&name).map(convert::text))
+    }
+
+    fn trailers(&mut self, flow: Resource<Handle>, of: types::Direction) -> wasmtime::Result<types::Headers> {
+        self.read(&flow, |flow| convert::headers(flow.trailers(convert::direction(of))))
+    }
+
+    async fn body_info(&mut self, flow: Resource<Handle>, of: types::Direction) -> wasmtime::Result<types::BodyInfo> {
+        let of = convert::direction(of);
+        let decoded = self.decoded(&flow, of).await?;
+        let (length, truncated, is_decoded) = (decoded.octets.len() as u64, decoded.truncated, decoded.trouble.is_none());
+        let call = self.call(&flow)?;
+        let wire_length = if call.shown(of) == 0 { 0 } else { lock(&call.flow).content(of).seen() };
+        Ok(types::BodyInfo { length, wire_length, truncated, decoded: is_decoded })
+    }
+
+    async fn body(&mut self, flow: Resource<Handle>, of: types::Direction) -> wasmtime::Result<Vec<u8>> {
+        Ok(self.decoded(&flow, convert::direction(of)).await?.octets.to_vec())
+    }
+
+    async fn body_text(&mut self, flow: Resource<Handle>, of: types::Direction) -> wasmtime::Result<String> {
+        Ok(String::from_utf8_lossy(&self.decoded(&flow, convert::direction(of)).await?.octets).into_owned())
+    }
+
+    async fn read_body(&mut self, flow: Resource<Handle>, of: types::Direction, offset: u32, max: u32) -> wasmtime::Result<Vec<u8>> {
+        let octets = &self.decoded(&flow, convert::direction(of)).await?.octets;
+        let start = octets.len().min(offset as usize);
+        let end = octets.len().min(start.saturating_add(max as usize));
+        Ok(octets[start..end].to_vec())
+    }
+
+    fn timings(&mut self, flow: Resource<Handle>) -> wasmtime::Result<types::Timings> {
+        self.read(&flow, convert::timings)
+    }
+
+    fn outcome(&mut self, flow: Resource<Handle>) -> wasmtime::Result<types::Outcome> {
+        self.read(&flow, convert::outcome)
+    }
+
+    fn set_header(
+        &mut self,
+        flow: Resource<Handle>,
+        of: types::Direction,
+        name: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), String>> {
+        let of = convert::direction(of);
+        if of == Direction::Request && name.eq_ignore_ascii_case("host") {
+            return self.set_host(&flow, of, value);
+        }
+        self.change(&flow, of, |flow| {
+            convert::check_field(&name, &value)?;
+            if let Some(fields) = flow.fields_mut(of) {
+                fields.set(&name, &value);
+            }
+            Ok(())
+        })
+    }
+
+    fn add_header(
+        &mut self,
+        flow: Resource<Handle>,
+        of: types::Direction,
+        name: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), String>> {
+        let of = convert::direction(of);
+        self.change(&flow, of, |flow| {
+            convert::check_field(&name, &value)?;
+            if of == Direction::Request && name.eq_ignore_ascii_case("host") {
+                return Err("a request has one host: it can be set, not added".into());
+            }
+            if let Some(fields) = flow.fields_mut(of) {
+                fields.push(&name, &value);
+            }
+            Ok(())
+        })
+    }
+
+    fn remove_header(&mut self, flow: Resource<Handle>, of: types::Direction, name: String) -> wasmtime::Result<Result<(), String>> {
+        let of = convert::direction(of);
+        self.change(&flow, of, |flow| {
+            convert::check_name(&name)?;
+            if of == Direction::Request && name.eq_ignore_ascii_case("host") {
+                return Err("a request has one host: it can be set, not removed".into());
+            }
+            if let Some(fields) = flow.fields_mut(of) {
+                fields.remove(&name);
+            }
+            Ok(())
+        })
+    }
+
+    fn set_method(&mut self, flow: Resource<Handle>, method: String) -> wasmtime::Result<Result<(), String>> {
+        self.change(&flow, Direction::Request, |flow| {
+            let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is not a method"))?;
+            if method == Method::CONNECT {
+                return Err("a request cannot be made a tunnel".into());
+            }
+            flow.request.method = method;
+            Ok(())
+        })
+    }
+
+    fn set_path(&mut self, flow: Resource<Handle>, path: String) -> wasmtime::Result<Result<(), String>> {
+        self.change(&flow, Direction::Request, |flow| {
+            // RFC 9112 §3.2.1: origin-form is a path and perhaps a query, in which no space, control character or fragment has a place.
+            let fits = path.starts_with('/') && path.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'#');
+            if !fits {
+                return Err(format!("{path:?} is not a path with query"));
+            }
+            flow.request.path = path.into();
+            Ok(())
+        })
+    }
+
+    fn set_status(&mut self, flow: Resource<Handle>, status: u16) -> wasmtime::Result<Result<(), String>> {
+        self.change(&flow, Direction::Response, |flow| {
+            let status = convert::final_status(status)?;
+            if let Some(response) = &mut flow.response {
+                response.status = status;
+                // It was the phrase of another status.
+                response.reason = Bytes::new();
+            }
+            Ok(())
+        })
+    }
+
+    fn send_to(&mut self, flow: Resource<Handle>, origin: types::Origin) -> wasmtime::Result<Result<(), String>> {
+        self.change(&flow, Direction::Request, |flow| {
+            flow.redirected = Some(convert::origin(&origin)?);
+            Ok(())
+        })
+    }
+
+    fn set_body(&mut self, flow: Resource<Handle>, of: types::Direction, body: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
+        Ok(self.call(&flow)?.set_body(convert::direction(of), body))
+    }
+
+    fn tag(&mut self, flow: Resource<Handle>, key: String) -> wasmtime::Result<Option<String>> {
+        self.read(&flow, |flow| flow.tags.iter().find(|(known, _)| *known == key).map(|(_, value)| value.clone()))
+    }
+
+    fn set_tag(&mut self, flow: Resource<Handle>, key: String, value: String) -> wasmtime::Result<()> {
+        let own = key.strip_prefix(self.about.name.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        if !own || key.len() + value.len() > MAX_TAG {
+            // There is nobody to tell but the plugin's author.
+            let (about, id) = (self.about.clone(), self.flow_id());
+            about.say(
+                Level::Debug,
+                id,
+                &format!("tag {key:?} is not kept: keys begin with `{}.`, and a tag has at most {MAX_TAG} octets", about.name),
+            );
+            return Ok(());
+        }
+        let call = self.call(&flow)?;
+        let tags = &mut lock(&call.flow).tags;
+        if let Some((_, old)) = tags.iter_mut().find(|(known, _)| *known == key) {
+            *old = value;
+        } else if tags.len() < MAX_TAGS {
+            tags.push((key, value));
+        }
+        Ok(())
+    }
+
+    fn drop(&mut self, _: Resource<Handle>) -> wasmtime::Result<()> {
+        // The handle is a number; what it stood for goes when the call ends.
+        Ok(())
+    }
+}

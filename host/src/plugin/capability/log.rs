@@ -1,0 +1,133 @@
+//! `log`: lines of a plugin among the diagnostics.
+//!
+//! Place: also where `output` puts what a guest writes to standard output and error. A plugin's lines are bounded in length and in number
+//! per second, and hold no control characters, so that none can flood, forge or repaint what operators read.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tracing::Level;
+
+use crate::plugin::{bindings::flowgate::plugin::log, guest::About, guest::Guest};
+
+/// Lines that may come at once.
+const BURST: u32 = 200;
+/// One more line is allowed every so often: 100 a second.
+const INTERVAL: Duration = Duration::from_millis(10);
+/// Most octets of one line; the rest is cut off.
+const MAX_LINE: usize = 4096;
+
+impl log::Host for Guest {
+    fn enabled(&mut self, level: log::Level) -> wasmtime::Result<bool> {
+        Ok(match level {
+            log::Level::Trace => tracing::enabled!(Level::TRACE),
+            log::Level::Debug => tracing::enabled!(Level::DEBUG),
+            log::Level::Info => tracing::enabled!(Level::INFO),
+            log::Level::Warn => tracing::enabled!(Level::WARN),
+            log::Level::Error => tracing::enabled!(Level::ERROR),
+        })
+    }
+
+    fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.about.say(level, self.flow_id(), &message);
+        Ok(())
+    }
+}
+
+impl About {
+    /// One line of the plugin about `flow` (0: none).
+    pub(in crate::plugin) fn say(&self, level: log::Level, flow: u64, text: &str) {
+        let Some(suppressed) = self.lines.admit(Instant::now()) else { return };
+        let (plugin, version, hash) = (self.name.as_str(), self.version.get().map_or("", String::as_str), self.hash.as_str());
+        if suppressed > 0 {
+            tracing::warn!(plugin, version, hash, suppressed, "lines of the plugin were left out: it writes too many");
+        }
+        let text = sanitised(text);
+        match level {
+            log::Level::Trace => tracing::trace!(plugin, version, hash, flow, "{text}"),
+            log::Level::Debug => tracing::debug!(plugin, version, hash, flow, "{text}"),
+            log::Level::Info => tracing::info!(plugin, version, hash, flow, "{text}"),
+            log::Level::Warn => tracing::warn!(plugin, version, hash, flow, "{text}"),
+            log::Level::Error => tracing::error!(plugin, version, hash, flow, "{text}"),
+        }
+    }
+}
+
+/// How many lines may still be written.
+pub(in crate::plugin) struct Lines(Mutex<Bucket>);
+
+struct Bucket {
+    left: u32,
+    filled: Instant,
+    suppressed: u64,
+}
+
+impl Lines {
+    /// All of a burst is left.
+    pub(in crate::plugin) fn new() -> Self {
+        Self(Mutex::new(Bucket { left: BURST, filled: Instant::now(), suppressed: 0 }))
+    }
+
+    /// Whether a line may be written now, and how many before it were not.
+    pub(in crate::plugin) fn admit(&self, now: Instant) -> Option<u64> {
+        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let earned = now.saturating_duration_since(bucket.filled).as_millis() / INTERVAL.as_millis();
+        let earned = u32::try_from(earned).unwrap_or(BURST).min(BURST);
+        if earned > 0 {
+            bucket.left = (bucket.left + earned).min(BURST);
+            bucket.filled = now;
+        }
+        if bucket.left == 0 {
+            bucket.suppressed += 1;
+            return None;
+        }
+        bucket.left -= 1;
+        Some(std::mem::take(&mut bucket.suppressed))
+    }
+}
+
+/// One line, of bounded length, that no terminal takes for anything else.
+pub(in crate::plugin) fn sanitised(text: &str) -> String {
+    let mut line = String::with_capacity(text.len().min(MAX_LINE));
+    for character in text.trim_end().chars() {
+        if line.len() >= MAX_LINE {
+            line.push('…');
+            break;
+        }
+        match character {
+            '\t' => line.push(' '),
+            _ if character.is_control() => line.extend(character.escape_default()),
+            _ => line.push(character),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_cannot_forge_others() {
+        let table =
+            [("plain ü\n", "plain ü"), ("a\tb\r\nINFO forged", "a b\\r\\nINFO forged"), ("\u{1b}[31mred\u{9b}", "\\u{1b}[31mred\\u{9b}")];
+        for (text, expected) in table {
+            assert_eq!(sanitised(text), expected);
+        }
+        assert!(sanitised(&"x".repeat(10 * MAX_LINE)).len() < MAX_LINE + 10);
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_counted() {
+        let lines = Lines::new();
+        let start = Instant::now();
+
+        let admitted = (0..1_000_000).filter(|_| lines.admit(start).is_some()).count();
+
+        assert_eq!(admitted, 200);
+        assert_eq!(lines.admit(start + INTERVAL), Some(1_000_000 - 200));
+        assert_eq!(lines.admit(start + INTERVAL), None);
+    }
+}

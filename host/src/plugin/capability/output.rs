@@ -1,0 +1,134 @@
+//! Standard output and error of guests: panics, tracebacks and debugging aids come out there, and only there.
+//!
+//! Place: given to WASI for every instance; whole lines go where those of `log` go, as `info` and `warn`.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+};
+
+use crate::plugin::{bindings::flowgate::plugin::log::Level, guest::About};
+
+/// Most octets kept while the end of the line is waited for.
+const MAX_PARTIAL: usize = 4096;
+/// Most octets a guest may write at once.
+const MAX_WRITE: usize = 64 * 1024;
+
+/// One of the two streams; handles to it share what is not yet a whole line.
+#[derive(Clone)]
+pub(in crate::plugin) struct Output(Arc<Shared>);
+
+struct Shared {
+    about: Arc<About>,
+    level: Level,
+    flow: Arc<AtomicU64>,
+    partial: Mutex<Vec<u8>>,
+}
+
+impl Output {
+    /// `flow`: the one the instance is about at the time, 0 for none.
+    pub(in crate::plugin) fn new(about: Arc<About>, level: Level, flow: Arc<AtomicU64>) -> Self {
+        Self(Arc::new(Shared { about, level, flow, partial: Mutex::default() }))
+    }
+
+    /// What is there counts as a line.
+    pub(in crate::plugin) fn end_line(&self) {
+        let mut partial = self.0.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        if !partial.is_empty() {
+            self.0.say(&partial);
+            partial.clear();
+        }
+    }
+
+    fn take(&self, mut octets: &[u8]) {
+        let mut partial = self.0.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(end) = octets.iter().position(|octet| *octet == b'\n') {
+            partial.extend_from_slice(&octets[..end]);
+            self.0.say(&partial);
+            partial.clear();
+            octets = &octets[end + 1..];
+        }
+        partial.extend_from_slice(octets);
+        if partial.len() > MAX_PARTIAL {
+            self.0.say(&partial);
+            partial.clear();
+        }
+    }
+}
+
+impl Shared {
+    fn say(&self, line: &[u8]) {
+        if !line.is_empty() {
+            self.about.say(self.level, self.flow.load(Ordering::Relaxed), &String::from_utf8_lossy(line));
+        }
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(MAX_WRITE)
+    }
+}
+
+impl Pollable for Output {
+    // Always ready. Spelled out as the trait's macro would have it.
+    fn ready<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(async {})
+    }
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        self.take(octets);
+        Poll::Ready(Ok(octets.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

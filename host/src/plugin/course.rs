@@ -1,0 +1,337 @@
+//! One flow's way through the plugins that want it.
+//!
+//! Place: the `Course` that `exchange` walks. Holds the set of plugins the flow began with.
+
+use std::sync::Arc;
+
+use super::{
+    bindings::exports::flowgate::plugin::{request_filter::RequestAction, response_filter::ResponseAction},
+    bindings::flowgate::plugin::types,
+    build::{Build, Serving},
+    capability::context::Shown,
+    convert,
+    instance::Failure,
+    observe::{Ended, Observers, Place},
+    rules::{Body, Matched, Rule},
+    set::Set,
+    settings::OnFailure,
+};
+use crate::{
+    flow::{Direction, Refusal, ResponseHead, SharedFlow, lock},
+    hooks::{BoxFuture, Course, Needs, Verdict},
+};
+
+/// A plugin that wants the flow.
+pub(super) struct Wanted {
+    /// Its place in the set.
+    at: usize,
+    matched: Matched,
+    place: Option<Place>,
+    /// It observes and has no place yet.
+    is_waiting: bool,
+    /// It said `need-body` about the message in question.
+    asked_for_body: bool,
+}
+
+impl Wanted {
+    pub(super) fn new(at: usize, matched: Matched, observers: Option<&Observers>) -> Self {
+        let place = observers.and_then(Observers::try_reserve);
+        Self { at, matched, is_waiting: observers.is_some() && place.is_none(), place, asked_for_body: false }
+    }
+}
+
+/// See the module.
+pub(super) struct Way {
+    set: Arc<Set>,
+    wanted: Vec<Wanted>,
+    /// The request filter to ask next.
+    request_at: usize,
+    /// How many response filters are still to be asked; they are asked from the last to the first.
+    responses_left: usize,
+    /// Media type of the response that decided about rules.
+    media_type: Option<String>,
+}
+
+/// What one filter's answer means for the others.
+enum Step {
+    Next,
+    Stop(Verdict),
+}
+
+/// What filters of both kinds say.
+enum Answer {
+    Proceed,
+    Local(types::LocalResponse),
+    NeedBody,
+    Disconnect,
+}
+
+impl Way {
+    pub(super) fn new(set: Arc<Set>, wanted: Vec<Wanted>) -> Self {
+        Self { set, request_at: 0, responses_left: wanted.len(), wanted, media_type: None }
+    }
+
+    fn serving(&self, wanted: &Wanted) -> &Serving {
+        &self.set.plugins[wanted.at]
+    }
+
+    async fn reserve_all(&mut self) {
+        for wanted in self.wanted.iter_mut().filter(|wanted| wanted.is_waiting) {
+            wanted.is_waiting = false;
+            if let Some(observers) = &self.set.plugins[wanted.at].observers {
+                wanted.place = observers.reserve().await;
+            }
+        }
+    }
+
+    async fn filter_request(&mut self, flow: &SharedFlow, body_held: bool) -> Result<Verdict, Refusal> {
+        while let Some(wanted) = self.wanted.get_mut(self.request_at) {
+            let build = &*self.set.plugins[wanted.at].build;
+            match Asking::request(build, wanted).map(|asking| (asking, flow, body_held)) {
+                None => {}
+                Some((asking, flow, body_held)) => {
+                    if let Step::Stop(verdict) = asking.ask(flow, body_held).await? {
+                        return Ok(verdict);
+                    }
+                }
+            }
+            wanted.asked_for_body = false;
+            self.request_at += 1;
+        }
+        Ok(Verdict::Proceed)
+    }
+
+    async fn filter_response(&mut self, flow: &SharedFlow, body_held: bool) -> Result<Verdict, Refusal> {
+        while let Some(at) = self.responses_left.checked_sub(1) {
+            let wanted = &mut self.wanted[at];
+            let build = &*self.set.plugins[wanted.at].build;
+            if let Some(asking) = Asking::response(build, wanted, self.media_type.as_deref()) {
+                if let Step::Stop(verdict) = asking.ask(flow, body_held).await? {
+                    return Ok(verdict);
+                }
+            }
+            wanted.asked_for_body = false;
+            self.responses_left = at;
+        }
+        Ok(Verdict::Proceed)
+    }
+}
+
+/// A filter that is to be asked about a message.
+struct Asking<'a> {
+    build: &'a Build,
+    of: Direction,
+    mode: Body,
+    /// Most octets it may hold.
+    limit: usize,
+    shown: Shown,
+    asked_for_body: &'a mut bool,
+}
+
+impl<'a> Asking<'a> {
+    fn request(build: &'a Build, wanted: &'a mut Wanted) -> Option<Self> {
+        if !build.filters_requests {
+            return None;
+        }
+        let rule = build.rules.of(wanted.matched).next()?;
+        Some(Self::new(build, Direction::Request, rule, &mut wanted.asked_for_body))
+    }
+
+    fn response(build: &'a Build, wanted: &'a mut Wanted, media_type: Option<&str>) -> Option<Self> {
+        if !build.filters_responses {
+            return None;
+        }
+        let rule = build.rules.deciding(wanted.matched, media_type)?;
+        Some(Self::new(build, Direction::Response, rule, &mut wanted.asked_for_body))
+    }
+
+    fn new(build: &'a Build, of: Direction, rule: &Rule, asked_for_body: &'a mut bool) -> Self {
+        let mode = match of {
+            Direction::Request => rule.request,
+            Direction::Response => rule.response,
+        };
+        Self { build, of, mode, limit: rule.limit, shown: shown(rule), asked_for_body }
+    }
+
+    async fn ask(mut self, flow: &SharedFlow, body_held: bool) -> Result<Step, Refusal> {
+        let wants_body = *self.asked_for_body || matches!(self.mode, Body::Whole(_));
+        if wants_body {
+            // It holds no more than it declared, even if another filter holds more.
+            let fits = body_held && lock(flow).content(self.of).kept() <= self.limit;
+            if !fits {
+                return self.overflow().map(|()| Step::Next);
+            }
+        }
+        if body_held {
+            match self.of {
+                Direction::Request => self.shown.request = self.limit,
+                Direction::Response => self.shown.response = self.limit,
+            }
+        }
+        let answer = match self.of {
+            Direction::Request => self.build.ask_request(flow, body_held, self.shown).await.map(Answer::from_request),
+            Direction::Response => self.build.ask_response(flow, body_held, self.shown).await.map(Answer::from_response),
+        };
+        match answer.and_then(|answer| self.step(answer, body_held)) {
+            Ok(step) => Ok(step),
+            Err(failure) => self.build.failed(hook(self.of), flow, failure).map(|()| Step::Next),
+        }
+    }
+
+    fn step(&mut self, answer: Answer, body_held: bool) -> Result<Step, Failure> {
+        let verdict = match answer {
+            Answer::Proceed => return Ok(Step::Next),
+            Answer::Disconnect => Verdict::Disconnect,
+            Answer::NeedBody if body_held => return Err(Failure::Answer("it needs a body that it has".into())),
+            Answer::NeedBody => {
+                *self.asked_for_body = true;
+                Verdict::NeedBody { limit: self.limit }
+            }
+            Answer::Local(response) => {
+                let response = convert::local_response(response).map_err(Failure::Answer)?;
+                Verdict::Answer { by: self.build.info.name.clone(), response }
+            }
+        };
+        Ok(Step::Stop(verdict))
+    }
+
+    /// The message is larger than it may hold.
+    fn overflow(&self) -> Result<(), Refusal> {
+        if self.build.on_failure == OnFailure::Pass {
+            return Ok(());
+        }
+        let (plugin, limit) = (self.build.info.name.clone(), self.limit);
+        Err(match self.of {
+            Direction::Request => Refusal::ContentTooLarge { plugin, limit },
+            Direction::Response => Refusal::PluginFailed {
+                plugin,
+                hook: hook(self.of),
+                source: anyhow::anyhow!("the content of the response is larger than the {limit} octets it may hold"),
+            },
+        })
+    }
+}
+
+impl Answer {
+    fn from_request(action: Option<RequestAction>) -> Self {
+        match action {
+            None | Some(RequestAction::Proceed) => Self::Proceed,
+            Some(RequestAction::Answer(response)) => Self::Local(response),
+            Some(RequestAction::NeedBody) => Self::NeedBody,
+            Some(RequestAction::Disconnect) => Self::Disconnect,
+        }
+    }
+
+    fn from_response(action: Option<ResponseAction>) -> Self {
+        match action {
+            None | Some(ResponseAction::Proceed) => Self::Proceed,
+            Some(ResponseAction::Answer(response)) => Self::Local(response),
+            Some(ResponseAction::NeedBody) => Self::NeedBody,
+            Some(ResponseAction::Disconnect) => Self::Disconnect,
+        }
+    }
+}
+
+fn hook(of: Direction) -> &'static str {
+    match of {
+        Direction::Request => "on-request",
+        Direction::Response => "on-response",
+    }
+}
+
+fn shown(rule: &Rule) -> Shown {
+    Shown { request: rule.request.limit(), response: rule.response.limit() }
+}
+
+/// The larger of two bounds, if there are any.
+fn wider(one: Option<usize>, other: Option<usize>) -> Option<usize> {
+    one.max(other)
+}
+
+impl Course for Way {
+    fn reserve(&mut self) -> Option<BoxFuture<'_, ()>> {
+        if !self.wanted.iter().any(|wanted| wanted.is_waiting) {
+            return None;
+        }
+        Some(Box::pin(self.reserve_all()))
+    }
+
+    fn request_needs(&self) -> Needs {
+        let mut needs = Needs::default();
+        for wanted in &self.wanted {
+            let build = &self.serving(wanted).build;
+            let mut rules = build.rules.of(wanted.matched);
+            if wanted.place.is_some() {
+                // Which of them counts is not known before the response.
+                needs.capture = rules.map(|rule| rule.request.limit()).fold(needs.capture, usize::max);
+                rules = build.rules.of(wanted.matched);
+            }
+            if build.filters_requests {
+                needs.filter = true;
+                if let Some(Body::Whole(limit)) = rules.next().map(|rule| rule.request) {
+                    needs.whole = wider(needs.whole, Some(limit));
+                }
+            }
+        }
+        needs
+    }
+
+    fn request<'a>(&'a mut self, flow: &'a SharedFlow, body_held: bool) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(self.filter_request(flow, body_held))
+    }
+
+    fn overflow(&mut self, of: Direction) -> Result<(), Refusal> {
+        let media_type = self.media_type.as_deref();
+        let left = match of {
+            Direction::Request => self.request_at..self.wanted.len(),
+            Direction::Response => 0..self.responses_left,
+        };
+        for wanted in &mut self.wanted[left] {
+            let build = &*self.set.plugins[wanted.at].build;
+            let asking = match of {
+                Direction::Request => Asking::request(build, wanted),
+                Direction::Response => Asking::response(build, wanted, media_type),
+            };
+            if let Some(asking) = asking.filter(|asking| *asking.asked_for_body || matches!(asking.mode, Body::Whole(_))) {
+                asking.overflow()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn response_needs(&mut self, response: &ResponseHead) -> Needs {
+        let media_type = self.media_type.insert(response.media_type()).as_str();
+        let mut needs = Needs::default();
+        for wanted in &mut self.wanted {
+            // About the request; a new message begins.
+            wanted.asked_for_body = false;
+            let build = &self.set.plugins[wanted.at].build;
+            let Some(rule) = build.rules.deciding(wanted.matched, Some(media_type)) else { continue };
+            if wanted.place.is_some() {
+                needs.capture = needs.capture.max(rule.response.limit());
+            }
+            if build.filters_responses {
+                needs.filter = true;
+                if let Body::Whole(limit) = rule.response {
+                    needs.whole = wider(needs.whole, Some(limit));
+                }
+            }
+        }
+        needs
+    }
+
+    fn response<'a>(&'a mut self, flow: &'a SharedFlow, body_held: bool) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(self.filter_response(flow, body_held))
+    }
+
+    fn end(self: Box<Self>, flow: SharedFlow) {
+        let Self { set, wanted, media_type, .. } = *self;
+        let media_type = media_type.or_else(|| lock(&flow).response.as_ref().map(ResponseHead::media_type));
+        for Wanted { at, matched, place, .. } in wanted {
+            let Some(place) = place else { continue };
+            if let Some(rule) = set.plugins[at].build.rules.deciding(matched, media_type.as_deref()) {
+                place.send(Ended { flow: flow.clone(), shown: shown(rule) });
+            }
+        }
+    }
+}

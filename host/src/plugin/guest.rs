@@ -1,0 +1,125 @@
+//! What the host knows of one instance: the data of its store.
+//!
+//! Place: made by `instance`; the capabilities are methods of it.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::{
+    bindings::flowgate::plugin::log::Level,
+    budget::{Memory, Meter},
+    capability::{
+        context::{Call, Handle},
+        log::Lines,
+        output::Output,
+    },
+};
+use crate::{record::Folder, tasks::Tasks};
+
+/// Most host resources (pollables, streams) of one instance: far more than any needs.
+const MAX_RESOURCES: usize = 10_000;
+
+/// One build of a plugin, as its instances know it.
+pub(super) struct About {
+    /// The plugin's.
+    pub(super) name: String,
+    /// Known once it has been configured.
+    pub(super) version: OnceLock<String>,
+    /// First digits of the component's hash.
+    pub(super) hash: String,
+    /// Diagnostics of all instances together.
+    pub(super) lines: Lines,
+    /// Where its records go; `None` if it does not import `records`.
+    pub(super) records: Option<Folder>,
+    /// Runs what blocks.
+    pub(super) tasks: Tasks,
+    /// Most octets that come out of undoing content codings.
+    pub(super) max_decoded: usize,
+}
+
+/// Data of one instance's store.
+pub(super) struct Guest {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(super) memory: Memory,
+    pub(super) meter: Arc<Meter>,
+    pub(super) about: Arc<About>,
+    call: Option<Call>,
+    calls: u32,
+    /// The flow the call is about, for lines it writes.
+    flow: Arc<AtomicU64>,
+    outputs: [Output; 2],
+}
+
+/// The guest used the handle of a flow whose hook has returned.
+#[derive(Debug, thiserror::Error)]
+#[error("the handle of a flow is good until the hook returns, and this one's has")]
+struct StaleHandle;
+
+impl Guest {
+    /// A fresh one, with `memory` octets to use.
+    pub(super) fn new(about: Arc<About>, memory: usize) -> Self {
+        let flow = Arc::<AtomicU64>::default();
+        let outputs = [Level::Info, Level::Warn].map(|level| Output::new(about.clone(), level, flow.clone()));
+        let [stdout, stderr] = outputs.clone();
+        let wasi = WasiCtx::builder().stdout(stdout).stderr(stderr).build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self { wasi, table, memory: Memory::new(memory), meter: Arc::default(), about, call: None, calls: 0, flow, outputs }
+    }
+
+    /// A call about a flow begins; the handle is for the guest.
+    pub(super) fn begin(&mut self, call: Call) -> Resource<Handle> {
+        // Numbers are never used twice in one instance (which is retired long before they run out), so a handle kept from an earlier
+        // call names no later flow.
+        self.calls += 1;
+        self.flow.store(call.id(), Ordering::Relaxed);
+        self.call = Some(call);
+        Resource::new_own(self.calls)
+    }
+
+    /// The call is over.
+    pub(super) fn end(&mut self) -> Option<Call> {
+        // What a guest wrote without ending the line is not for the next call.
+        self.outputs.iter().for_each(Output::end_line);
+        self.flow.store(0, Ordering::Relaxed);
+        self.call.take()
+    }
+
+    /// What the call in progress is about.
+    ///
+    /// # Errors
+    /// The handle is another call's: the guest traps.
+    pub(super) fn call(&mut self, handle: &Resource<Handle>) -> wasmtime::Result<&mut Call> {
+        if handle.rep() != self.calls {
+            return Err(StaleHandle.into());
+        }
+        self.call.as_mut().ok_or_else(|| StaleHandle.into())
+    }
+
+    /// The same without a handle: `None` while the guest is configured.
+    pub(super) fn current(&mut self) -> Option<&mut Call> {
+        self.call.as_mut()
+    }
+
+    /// For diagnostics: 0 while no flow is concerned.
+    pub(super) fn flow_id(&self) -> u64 {
+        self.flow.load(Ordering::Relaxed)
+    }
+
+    /// How many calls about flows there were.
+    pub(super) fn calls(&self) -> u32 {
+        self.calls
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

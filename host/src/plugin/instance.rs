@@ -1,0 +1,236 @@
+//! One instance of a component, and the calls into it.
+//!
+//! Place: made by `pool`, used by `course` and `observe`. Every call is bounded in computing time, in time by the clock and in memory; after
+//! one that failed the instance is dead and must not be used again.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+use wasmtime::{
+    Store, WasmBacktrace,
+    component::{Instance as Linked, InstancePre},
+};
+
+use super::{
+    bindings::exports::flowgate::plugin::{
+        lifecycle::{self, Registration},
+        observer,
+        request_filter::{self, RequestAction},
+        response_filter::{self, ResponseAction},
+    },
+    budget::OverBudget,
+    capability::{
+        context::{Call, Phase, Shown},
+        log::sanitised,
+    },
+    engine::Engine,
+    guest::{About, Guest},
+};
+use crate::flow::SharedFlow;
+
+/// Calls after which an instance makes room for a fresh one: handles it has not given back pile up, and some toolchains leak.
+const MAX_CALLS: u32 = 100_000;
+/// Functions named of the place where a guest trapped.
+const FRAMES: usize = 4;
+
+/// What all instances of one build are made of.
+pub(super) struct Kit {
+    pub(super) engine: Arc<Engine>,
+    pub(super) component: InstancePre<Guest>,
+    pub(super) exports: Exports,
+    pub(super) about: Arc<About>,
+    pub(super) config: String,
+    pub(super) budgets: Budgets,
+}
+
+/// Where in the component the interfaces are that it exports and this build calls.
+pub(super) struct Exports {
+    pub(super) lifecycle: lifecycle::GuestIndices,
+    pub(super) request: Option<request_filter::GuestIndices>,
+    pub(super) response: Option<response_filter::GuestIndices>,
+    pub(super) observer: Option<observer::GuestIndices>,
+}
+
+/// Bounds of one build's calls.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budgets {
+    /// Octets per instance.
+    pub(super) memory: usize,
+    pub(super) filter: Span,
+    pub(super) observer: Span,
+    pub(super) configure: Span,
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) computing: Duration,
+    pub(super) wall: Duration,
+}
+
+/// Why a call came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Trap(String),
+    #[error("it computed for more than {0:?}")]
+    Computing(Duration),
+    #[error("it did not return within {0:?}")]
+    Wall(Duration),
+    #[error("it needs more than {0} octets of memory")]
+    Memory(usize),
+    #[error("it refused its configuration: {0}")]
+    Refused(String),
+    #[error("what it answered cannot be used: {0}")]
+    Answer(String),
+    #[error("all its instances were busy for {0:?}")]
+    Busy(Duration),
+}
+
+/// A live one.
+pub(super) struct Instance {
+    kit: Arc<Kit>,
+    store: Store<Guest>,
+    hooks: Hooks,
+}
+
+struct Hooks {
+    request: Option<request_filter::Guest>,
+    response: Option<response_filter::Guest>,
+    observer: Option<observer::Guest>,
+}
+
+impl Instance {
+    /// A fresh one, configured.
+    pub(super) async fn start(kit: &Arc<Kit>) -> Result<(Self, Registration), Failure> {
+        let mut store = Store::new(kit.engine.wasm(), Guest::new(kit.about.clone(), kit.budgets.memory));
+        store.limiter(|guest| &mut guest.memory);
+        store.epoch_deadline_callback(|store| store.data().meter.tick());
+        let started = kit.bounded(kit.budgets.configure, &mut store, async |store| {
+            let linked = kit.component.instantiate_async(&mut *store).await?;
+            let lifecycle = kit.exports.lifecycle.load(&mut *store, &linked)?;
+            let registration = lifecycle.call_configure(&mut *store, &kit.config).await?;
+            Ok((kit.exports.load(store, &linked)?, registration))
+        });
+        let outcome = started.await;
+        store.data_mut().end();
+        let (hooks, registration) = outcome?;
+        let registration = registration.map_err(|text| Failure::Refused(sanitised(&text)))?;
+        Ok((Self { kit: kit.clone(), store, hooks }, registration))
+    }
+
+    /// Asks about a request; `None` if the component has no such hook.
+    pub(super) async fn on_request(&mut self, flow: &SharedFlow, body_held: bool, shown: Shown) -> Result<Option<RequestAction>, Failure> {
+        let Some(hook) = &self.hooks.request else { return Ok(None) };
+        let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Request { body_held }, shown));
+        let outcome = self
+            .kit
+            .bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_request(store, handle, body_held).await)
+            .await;
+        self.finish(outcome.map(Some))
+    }
+
+    /// Asks about a response; `None` if the component has no such hook.
+    pub(super) async fn on_response(
+        &mut self,
+        flow: &SharedFlow,
+        body_held: bool,
+        shown: Shown,
+    ) -> Result<Option<ResponseAction>, Failure> {
+        let Some(hook) = &self.hooks.response else { return Ok(None) };
+        let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Response { body_held }, shown));
+        let outcome = self
+            .kit
+            .bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_response(store, handle, body_held).await)
+            .await;
+        self.finish(outcome.map(Some))
+    }
+
+    /// Tells of a flow that has ended. Where that fails, also says whether the guest had kept a record of it.
+    pub(super) async fn on_flow_end(&mut self, flow: &SharedFlow, shown: Shown) -> Result<(), (Failure, bool)> {
+        let Some(hook) = &self.hooks.observer else { return Ok(()) };
+        let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::End, shown));
+        let outcome =
+            self.kit.bounded(self.kit.budgets.observer, &mut self.store, async |store| hook.call_on_flow_end(store, handle).await).await;
+        let has_kept = self.store.data_mut().end().is_some_and(|call| call.has_kept());
+        outcome.map_err(|failure| (failure, has_kept))
+    }
+
+    /// Better replaced than used again.
+    pub(super) fn is_worn(&self) -> bool {
+        let guest = self.store.data();
+        guest.memory.is_nearly_full() || guest.calls() >= MAX_CALLS
+    }
+
+    /// The end of a filter's call: one that failed has changed nothing.
+    fn finish<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        let call = self.store.data_mut().end();
+        if let (Err(_), Some(call)) = (&outcome, call) {
+            call.undo();
+        }
+        outcome
+    }
+}
+
+impl Kit {
+    /// A call within its bounds. Dropping the future ends the call; the instance is dead then.
+    async fn bounded<T>(
+        &self,
+        span: Span,
+        store: &mut Store<Guest>,
+        call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, Failure> {
+        store.set_epoch_deadline(1);
+        let meter = store.data().meter.clone();
+        let _ticking = self.engine.watch_clock();
+        match timeout(span.wall, meter.run(span.computing, call(store))).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Failure::of(&error, span, store.data())),
+            Err(_elapsed) => Err(Failure::Wall(span.wall)),
+        }
+    }
+}
+
+impl Exports {
+    fn load(&self, store: &mut Store<Guest>, linked: &Linked) -> wasmtime::Result<Hooks> {
+        Ok(Hooks {
+            request: self.request.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
+            response: self.response.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
+            observer: self.observer.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
+        })
+    }
+}
+
+impl Failure {
+    fn of(error: &wasmtime::Error, span: Span, guest: &Guest) -> Self {
+        if error.is::<OverBudget>() {
+            return Self::Computing(span.computing);
+        }
+        // What a guest does when it gets no memory is its own business; that it got none is the cause.
+        if guest.memory.was_refused() {
+            return Self::Memory(guest.memory.limit());
+        }
+        let cause = error.root_cause().to_string();
+        let cause = cause.strip_prefix("wasm trap: ").unwrap_or(&cause);
+        match error.downcast_ref::<WasmBacktrace>().map(frames) {
+            Some(frames) if !frames.is_empty() => Self::Trap(sanitised(&format!("{cause} in {}", frames.join(" < ")))),
+            _ => Self::Trap(sanitised(cause)),
+        }
+    }
+}
+
+/// The innermost functions of the guest's own, innermost first.
+fn frames(trace: &WasmBacktrace) -> Vec<String> {
+    // Only the printed form undoes name mangling: `  0: 0x1a2b - module!function`, other lines say where that is in the source.
+    let printed = trace.to_string();
+    let functions = printed.lines().filter_map(|line| {
+        let (number, rest) = line.trim_start().split_once(':')?;
+        number.parse::<usize>().ok()?;
+        let (_, function) = rest.split_once(" - ")?;
+        Some(function.split_once('!').map_or(function, |(_, name)| name))
+    });
+    let is_library = |name: &&str| {
+        ["std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "rust_", "__rust"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    functions.filter(|name| !is_library(name)).take(FRAMES).map(str::to_owned).collect()
+}

@@ -1,0 +1,265 @@
+//! From the octets of a file to a build that is ready for calls, or to a sentence that says what is wrong with it.
+//!
+//! Place: called by `swap`. Compiling runs off the runtime. Nothing here touches what is in service.
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use bytes::Bytes;
+use wasmtime::component::{Component, InstancePre};
+
+use super::{
+    LOGGER,
+    bindings::exports::flowgate::plugin::{
+        lifecycle::{self, InstanceMode, Registration},
+        observer, request_filter, response_filter,
+    },
+    build::{Build, PluginInfo, Tally, short},
+    cache::Cache,
+    capability::{
+        OFFERED,
+        log::{Lines, sanitised},
+    },
+    engine::Engine,
+    guest::{About, Guest},
+    hash::Hash,
+    instance::{Budgets, Exports, Instance, Kit, Span},
+    pool::Pool,
+    rules::Rules,
+    settings::{PluginSettings, Settings},
+};
+use crate::{
+    record::{Folder, Writer},
+    tasks::Tasks,
+};
+
+/// What the contract is called in imports and exports.
+const PACKAGE: &str = "flowgate:plugin/";
+/// The contract's version this build speaks.
+const VERSION: &str = "0.1.0";
+/// Hooks of the contract that this build never calls.
+const UNCALLED: [&str; 5] = ["connect-filter", "stream-filter", "message-filter", "message-observer", "state-handoff"];
+/// Packages of WASI that are linked; every 0.2.x fits.
+const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+/// How a file in WebAssembly's binary format begins, and how it goes on in a module and in a component.
+const MAGIC: &[u8] = b"\0asm";
+const MODULE: &[u8] = &[1, 0, 0, 0];
+
+/// Loads components.
+pub(super) struct Loader {
+    engine: Arc<Engine>,
+    cache: Cache,
+    writer: Writer,
+    tasks: Tasks,
+}
+
+/// What is to be loaded.
+pub(super) struct Source {
+    /// The plugin's name, if it is what it is taken for.
+    pub(super) name: String,
+    pub(super) octets: Bytes,
+    pub(super) hash: Hash,
+    /// `None`: built in.
+    pub(super) file: Option<std::path::PathBuf>,
+}
+
+impl Loader {
+    pub(super) fn new(settings: &Settings, writer: Writer, tasks: Tasks) -> anyhow::Result<Self> {
+        let cache = Cache::new(settings.cache.clone(), settings.limits.cache_bytes);
+        Ok(Self { engine: Arc::new(Engine::start()?), cache, writer, tasks })
+    }
+
+    /// Loads, checks and configures a build.
+    ///
+    /// # Errors
+    /// Says what is wrong and, where that is known, what helps.
+    pub(super) async fn load(&self, source: Source, settings: &Settings) -> anyhow::Result<Build> {
+        let defaults = PluginSettings::default();
+        let own = settings.plugins.get(&source.name).unwrap_or(&defaults);
+        let hash = source.hash.to_string();
+        let component = self.compile(source.octets, source.hash).await?;
+        let shape = Shape::of(&component, &self.engine)?;
+        let linked = link(&component, &self.engine)?;
+        let exports = exports(&linked)?;
+        let (filters_requests, filters_responses, observes) =
+            (exports.request.is_some(), exports.response.is_some(), exports.observer.is_some());
+
+        let about = Arc::new(About {
+            name: source.name.clone(),
+            version: OnceLock::new(),
+            hash: short(&hash).to_owned(),
+            lines: Lines::new(),
+            records: shape.needs_records().then(|| self.records(&source.name, settings)).transpose()?,
+            tasks: self.tasks.clone(),
+            max_decoded: settings.capture_bytes,
+        });
+        let kit = Arc::new(Kit {
+            engine: self.engine.clone(),
+            component: linked,
+            exports,
+            about: about.clone(),
+            config: own.config.clone(),
+            budgets: budgets(own, settings),
+        });
+        let (first, registration) = configure(&kit).await?;
+        check(&registration, &source.name)?;
+        let rules = Rules::compile(&registration.rules, settings.capture_bytes).map_err(|why| anyhow!(why))?;
+        // Set once, here.
+        about.version.set(sanitised(&registration.version)).ok();
+        if !shape.uncalled.is_empty() {
+            tracing::warn!(plugin = source.name, hooks = shape.uncalled.join(", "), "the plugin has hooks that this build never calls");
+        }
+        let hooks = [("request-filter", filters_requests), ("response-filter", filters_responses), ("observer", observes)];
+        Ok(Build {
+            info: PluginInfo {
+                name: source.name,
+                version: sanitised(&registration.version),
+                description: sanitised(&registration.description),
+                hash,
+                hooks: hooks.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect(),
+                capabilities: shape.capabilities,
+                file: source.file,
+            },
+            order: own.order,
+            on_failure: own.on_failure,
+            filters_requests,
+            filters_responses,
+            observes,
+            rules,
+            pool: Pool::new(kit, first, own.instances, registration.instances == InstanceMode::Singleton),
+            tally: Tally::new(),
+        })
+    }
+
+    async fn compile(&self, octets: Bytes, hash: Hash) -> anyhow::Result<Component> {
+        ensure!(!octets.is_empty(), "the file is empty");
+        let kind = octets.strip_prefix(MAGIC).context("the file is not WebAssembly")?;
+        ensure!(
+            !kind.starts_with(MODULE),
+            "the file is a core module, not a component: build it for wasm32-wasip2, or make a component of it with `wasm-tools component new`"
+        );
+        let (engine, cache) = (self.engine.clone(), self.cache.clone());
+        let compiled = self.tasks.block(move || {
+            if let Some(component) = cache.find(engine.wasm(), &hash) {
+                return Ok(component);
+            }
+            let component = Component::new(engine.wasm(), &octets)?;
+            cache.keep(engine.wasm(), &hash, &component);
+            Ok::<_, wasmtime::Error>(component)
+        });
+        let component = compiled.await.context("compiling")?;
+        component.map_err(|error| anyhow!("it cannot be compiled: {}", sanitised(&format!("{error:#}"))))
+    }
+
+    /// The logger's records lie in the folder itself, any other plugin's in one of its name.
+    fn records(&self, name: &str, settings: &Settings) -> anyhow::Result<Folder> {
+        self.writer.folder(if name == LOGGER { settings.logs.clone() } else { settings.logs.join(name) })
+    }
+}
+
+/// What a component imports and exports, as far as it is the contract's.
+struct Shape {
+    capabilities: Vec<String>,
+    uncalled: Vec<&'static str>,
+}
+
+impl Shape {
+    fn of(component: &Component, engine: &Engine) -> anyhow::Result<Self> {
+        let kind = component.component_type();
+        let mut capabilities = Vec::new();
+        for (import, _) in kind.imports(engine.wasm()) {
+            if let Some(interface) = import.strip_prefix(PACKAGE) {
+                let (name, version) = interface.split_once('@').unwrap_or((interface, ""));
+                ensure!(version.starts_with("0.1."), "it was built for version {version} of the contract, and this build speaks {VERSION}");
+                ensure!(OFFERED.contains(&name), "it imports the capability `{name}`, which this build does not offer");
+                if !matches!(name, "types" | "context") {
+                    capabilities.push(name.to_owned());
+                }
+            } else if !is_linked_wasi(import) {
+                bail!("it imports `{import}`, which this host does not have");
+            }
+        }
+        let exported: Vec<&str> = kind.exports(engine.wasm()).filter_map(|(name, _)| name.strip_prefix(PACKAGE)).collect();
+        let exports = |interface: &str| exported.iter().any(|name| name.split('@').next() == Some(interface));
+        ensure!(exports("lifecycle"), "it does not export `{PACKAGE}lifecycle`: it is no plugin of this proxy");
+        let uncalled = UNCALLED.into_iter().filter(|interface| exports(interface)).collect();
+        Ok(Self { capabilities, uncalled })
+    }
+
+    fn needs_records(&self) -> bool {
+        self.capabilities.iter().any(|name| name == "records")
+    }
+}
+
+fn is_linked_wasi(import: &str) -> bool {
+    WASI.iter().any(|package| import.starts_with(package)) && import.split_once('@').is_some_and(|(_, version)| version.starts_with("0.2."))
+}
+
+fn link(component: &Component, engine: &Engine) -> anyhow::Result<InstancePre<Guest>> {
+    engine.linker().instantiate_pre(component).map_err(|error| {
+        let error = sanitised(&format!("{error:#}"));
+        // What wasmtime says of a function that the interface here does not have.
+        let hint = if error.contains("function implementation is missing") { " (it needs a newer flowgate)" } else { "" };
+        anyhow!("its imports do not fit{hint}: {error}")
+    })
+}
+
+/// Finds the hooks. One whose functions are not the contract's is an error, not a hook that is not there.
+fn exports(component: &InstancePre<Guest>) -> anyhow::Result<Exports> {
+    let kind = component.component().component_type();
+    let has = |interface: &str| {
+        let prefix = format!("{PACKAGE}{interface}@");
+        kind.exports(component.engine()).any(|(name, _)| name.starts_with(&prefix))
+    };
+    let wrong =
+        |error: wasmtime::Error| anyhow!("its exports do not fit version {VERSION} of the contract: {}", sanitised(&format!("{error:#}")));
+    Ok(Exports {
+        lifecycle: lifecycle::GuestIndices::new(component).map_err(wrong)?,
+        request: has("request-filter").then(|| request_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
+        response: has("response-filter").then(|| response_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
+        observer: has("observer").then(|| observer::GuestIndices::new(component)).transpose().map_err(wrong)?,
+    })
+}
+
+fn budgets(own: &PluginSettings, settings: &Settings) -> Budgets {
+    let limits = &settings.limits;
+    Budgets {
+        memory: own.memory_bytes,
+        filter: Span { computing: own.call, wall: own.wall },
+        observer: Span { computing: own.call.max(limits.observer_call), wall: own.wall.max(limits.observer_wall) },
+        configure: Span { computing: own.call.max(limits.configure_call), wall: own.wall.max(limits.configure_wall) },
+    }
+}
+
+/// Two instances must answer alike: every later one is taken to be like the first.
+async fn configure(kit: &Arc<Kit>) -> anyhow::Result<(Instance, Registration)> {
+    let started = async || Instance::start(kit).await.map_err(|failure| anyhow!("configuring it failed: {failure}"));
+    let (first, registration) = started().await?;
+    let (_, again) = started().await?;
+    ensure!(
+        registration == again,
+        "two of its instances registered differently, and the registration must depend on the configuration alone"
+    );
+    Ok((first, registration))
+}
+
+fn check(registration: &Registration, name: &str) -> anyhow::Result<()> {
+    let own = sanitised(&registration.name);
+    ensure!(own == name, "the component calls itself {own}: rename the file to {own}.wasm");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_wasi_02_is_linked() {
+        for import in ["wasi:io/streams@0.2.6", "wasi:cli/environment@0.2.12"] {
+            assert!(is_linked_wasi(import), "{import}");
+        }
+        for import in ["wasi:http/types@0.2.0", "wasi:io/streams@0.3.0", "wasi:io/streams", "other:io/streams@0.2.0"] {
+            assert!(!is_linked_wasi(import), "{import}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The plugins as the rest of the proxy knows them.
+//!
+//! Place: `app` starts and closes it; `net` and `exchange` ask it through [`Hooks`].
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::{Notify, broadcast};
+
+use super::{
+    build::{PluginCounts, PluginInfo},
+    load::Loader,
+    set::Set,
+    settings::Settings,
+    swap::{PluginEvent, Swap},
+    watch::Watch,
+};
+use crate::{
+    hooks::{Course, Hooks, Probe},
+    record::Writer,
+    tasks::Tasks,
+};
+
+/// Events that a slow listener may be behind by.
+const EVENTS: usize = 256;
+
+/// All plugins, and the task that keeps them up to date.
+pub struct Platform {
+    set: Arc<ArcSwap<Set>>,
+    events: broadcast::Sender<PluginEvent>,
+    look: Arc<Notify>,
+    following: Tasks,
+    observing: Tasks,
+}
+
+impl Platform {
+    /// Loads the plugins and begins to follow their folder.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or a plugin cannot be loaded that is required or refuses on failure. Any other that cannot be loaded is
+    /// reported and left out.
+    pub async fn start(settings: Settings, records: Writer) -> anyhow::Result<Arc<Self>> {
+        let (events, _) = broadcast::channel(EVENTS);
+        let platform = Self { set: Arc::default(), events, look: Arc::default(), following: Tasks::new(), observing: Tasks::new() };
+        let loader = Loader::new(&settings, records, platform.observing.clone())?;
+        let watch = Watch::new(settings.folder.clone(), settings.limits, platform.look.clone());
+        let mut swap = Swap::new(
+            settings,
+            loader,
+            platform.observing.clone(),
+            platform.following.clone(),
+            platform.set.clone(),
+            platform.events.clone(),
+        );
+        swap.begin().await?;
+        let stopping = platform.following.stopping().clone();
+        platform.following.spawn(async move { stopping.run_until_cancelled(swap.follow(watch)).await });
+        Ok(Arc::new(platform))
+    }
+
+    /// Those in service, in their order.
+    pub fn plugins(&self) -> Vec<PluginInfo> {
+        self.set.load().plugins.iter().map(|serving| serving.build.info.clone()).collect()
+    }
+
+    /// What happened to the build of that name that is in service.
+    pub fn counts(&self, name: &str) -> Option<PluginCounts> {
+        self.set.load().plugins.iter().find(|serving| serving.build.info.name == name).map(|serving| serving.build.tally.counts())
+    }
+
+    /// What happens to plugins from now on.
+    pub fn events(&self) -> broadcast::Receiver<PluginEvent> {
+        self.events.subscribe()
+    }
+
+    /// Looks at the folder soon, whatever the system tells of it.
+    pub fn rescan(&self) {
+        self.look.notify_one();
+    }
+
+    /// Takes all plugins out of service for new flows and tells observers of those that have ended; returns when they know, or after
+    /// `grace`. To be called when no flow is in progress any more, and before the record writer is closed.
+    pub async fn close(&self, grace: Duration) {
+        self.following.stop();
+        self.following.ended(grace).await;
+        let before = self.set.swap(Arc::default());
+        let names: Vec<String> = before.plugins.iter().map(|serving| serving.build.info.name.clone()).collect();
+        drop(before);
+        if !self.observing.ended(grace).await {
+            tracing::error!(plugins = names.join(", "), "stopping before all flows were observed: records may be missing");
+        }
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.following.stop();
+    }
+}
+
+impl Hooks for Platform {
+    fn wants_host(&self, host: &str) -> bool {
+        self.set.load().wants_host(host)
+    }
+
+    fn open(&self, request: &Probe<'_>) -> Option<Box<dyn Course>> {
+        let set = self.set.load();
+        let wanting = set.wanting(request);
+        if wanting.is_empty() {
+            return None;
+        }
+        Some(Guard::into_inner(set).open(wanting))
+    }
+}

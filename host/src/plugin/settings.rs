@@ -1,0 +1,123 @@
+//! What the platform is told: filled in by `app` from the configuration.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+/// Everything the platform needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Components called `<name>.wasm` in here are loaded, replaced and removed while the proxy runs. Made if it is missing.
+    pub folder: PathBuf,
+    /// Where compiled components are kept. Made (0700) if it is missing.
+    pub cache: PathBuf,
+    /// Where records go: the logger's in here, any other plugin's in a folder of its name.
+    pub logs: PathBuf,
+    /// Per plugin, by name; [`PluginSettings::default`] for those that are not here.
+    pub plugins: BTreeMap<String, PluginSettings>,
+    /// Octets kept of a body where a rule says nothing else.
+    pub capture_bytes: usize,
+    /// Bounds that hold for all plugins.
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// With defaults for everything but the places.
+    pub fn new(folder: PathBuf, cache: PathBuf, logs: PathBuf) -> Self {
+        Self { folder, cache, logs, plugins: BTreeMap::new(), capture_bytes: 10 << 20, limits: Limits::default() }
+    }
+}
+
+/// One plugin's.
+#[derive(Clone, Debug)]
+pub struct PluginSettings {
+    /// Its file (or the logger that is built in) is left alone otherwise.
+    pub enabled: bool,
+    /// Requests pass plugins from the lowest to the highest, those of one order by name; responses the other way.
+    pub order: i32,
+    /// What becomes of a flow whose filter fails.
+    pub on_failure: OnFailure,
+    /// Without it the proxy does not start.
+    pub required: bool,
+    /// What `configure` gets: JSON text.
+    pub config: String,
+    /// Octets of linear memory per instance.
+    pub memory_bytes: usize,
+    /// Computing time per call of a filter.
+    pub call: Duration,
+    /// Time by the clock per call of a filter, waiting included.
+    pub wall: Duration,
+    /// Instances at work for filters at a time. When all are, a few more are made for one call each.
+    pub instances: usize,
+}
+
+impl Default for PluginSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            order: 0,
+            on_failure: OnFailure::Pass,
+            required: false,
+            config: "{}".into(),
+            memory_bytes: 64 << 20,
+            call: Duration::from_millis(50),
+            wall: Duration::from_secs(5),
+            instances: 4,
+        }
+    }
+}
+
+/// What becomes of a flow whose filter traps, crosses a bound or answers nonsense.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnFailure {
+    /// It goes on as if the plugin were not there.
+    Pass,
+    /// It is refused.
+    Refuse,
+}
+
+/// Bounds that hold for all plugins.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Octets of a component's file: Python's have 20 MiB. Larger ones are refused.
+    pub component_bytes: usize,
+    /// Files in the plugins folder that are looked at; the others are not.
+    pub components: usize,
+    /// Octets of compiled components kept; those used longest ago go first.
+    pub cache_bytes: u64,
+    /// Flows per plugin that are observed or wait for it. Full: a new flow waits `patience`, then runs unobserved, and is counted.
+    pub places: usize,
+    /// How long a flow waits for its place among the observed.
+    pub patience: Duration,
+    /// Computing time of an observer's call, if that is more than a filter's: nobody waits for it.
+    pub observer_call: Duration,
+    /// The same by the clock.
+    pub observer_wall: Duration,
+    /// Computing time of making and configuring an instance.
+    pub configure_call: Duration,
+    /// The same by the clock.
+    pub configure_wall: Duration,
+    /// Silence in the folder before its files are read: writers get to their end.
+    pub settle: Duration,
+    /// How long a folder that does not come to rest is waited for.
+    pub unrest: Duration,
+    /// How often the folder is looked at without being told of a change: some file systems tell nothing.
+    pub rescan: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            component_bytes: 64 << 20,
+            components: 256,
+            cache_bytes: 512 << 20,
+            places: 1024,
+            patience: Duration::from_millis(100),
+            observer_call: Duration::from_secs(2),
+            observer_wall: Duration::from_secs(30),
+            configure_call: Duration::from_secs(2),
+            configure_wall: Duration::from_secs(10),
+            settle: Duration::from_millis(50),
+            unrest: Duration::from_millis(500),
+            rescan: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! From a flow to a record: what is in it, and in which order.
+//!
+//! Place: asks the host for each thing once; `json` knows how it is printed, `docs/records.md` says what it means.
+
+use std::borrow::Cow;
+
+use flowgate_guest::{Direction, Flow, Header, Outcome, RequestHead, text};
+
+use crate::{
+    content::{Content, Notes},
+    json::{Count, Object, Sink},
+    name::{self, Parts},
+    stamp,
+};
+
+/// A record and the name of its file.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// One path part.
+    pub name: String,
+    /// JSON, without a line break at the end.
+    pub json: Vec<u8>,
+}
+
+impl Record {
+    /// `request` was asked of `flow` already. `now` is asked where no response ended, in microseconds since the Unix epoch.
+    pub(crate) fn of(flow: &Flow, url: &str, request: &RequestHead, outcome: &Outcome, now: impl FnOnce() -> u64) -> Self {
+        let (client, response, timings) = (flow.client(), flow.response(), flow.timings());
+        let ended = timings.response_end.unwrap_or_else(now);
+        let bodies = [Direction::Request, Direction::Response].map(|of| (flow.body(of), flow.body_info(of)));
+        let [request_content, response_content] = bodies.each_ref().map(|(octets, info)| Content::new(octets, info));
+
+        let exchange = Exchange {
+            user: client.user.as_deref(),
+            timestamp: &stamp::timestamp(ended),
+            consumed: &stamp::consumed(ended.saturating_sub(timings.request_start)),
+            url,
+            method: &request.method,
+            request: Message { headers: fold(&request.headers), content: request_content },
+            status: response.as_ref().map(|response| response.status),
+            response: Message {
+                headers: response.as_ref().map(|response| fold(&response.headers)).unwrap_or_default(),
+                content: response_content,
+            },
+            outcome,
+        };
+        Self { name: exchange.name(&client.address), json: exchange.json() }
+    }
+}
+
+/// What a record holds.
+struct Exchange<'a> {
+    user: Option<&'a str>,
+    timestamp: &'a str,
+    consumed: &'a str,
+    url: &'a str,
+    method: &'a str,
+    request: Message<'a>,
+    status: Option<u16>,
+    response: Message<'a>,
+    outcome: &'a Outcome,
+}
+
+struct Message<'a> {
+    headers: Vec<(&'a str, Cow<'a, str>)>,
+    content: Content<'a>,
+}
+
+impl Exchange<'_> {
+    fn name(&self, address: &str) -> String {
+        let request = |name| find(&self.request.headers, name).map(|at| self.request.headers[at].1.as_ref());
+        name::file_name(Parts {
+            timestamp: self.timestamp,
+            machine: request("vscode-machineid"),
+            address,
+            user: self.user,
+            editor: request("editor-version"),
+        })
+    }
+
+    /// Written twice: to be measured, and into a buffer of just that size. Growing one would copy more, and take twice the memory.
+    fn json(&self) -> Vec<u8> {
+        let mut count = Count::default();
+        self.write(&mut count);
+        let mut json = Vec::with_capacity(count.0);
+        self.write(&mut json);
+        debug_assert_eq!(json.len(), count.0);
+        json
+    }
+
+    fn write(&self, sink: &mut impl Sink) {
+        Object::write(sink, |record| {
+            record.string_or_null("proxy-authorization", self.user);
+            record.string("timestamp", self.timestamp);
+            record.string("proxy-time-consumed", self.consumed);
+            record.object("request", |request| {
+                request.string("url", self.url);
+                request.string("method", self.method);
+                self.request.write(request);
+            });
+            record.object("response", |response| {
+                response.literal("status_code", &self.status.map_or("null".to_owned(), |status| status.to_string()));
+                self.response.write(response);
+            });
+            self.write_notes(record);
+        });
+    }
+
+    /// Only where there is something to say.
+    fn write_notes(&self, record: &mut Object<'_, impl Sink>) {
+        let (outcome, cause) = match self.outcome {
+            Outcome::Completed | Outcome::InProgress => (None, None),
+            Outcome::ClientAborted => (Some("client-aborted"), None),
+            Outcome::OriginFailed(why) => (Some("origin-failed"), Some(why)),
+            Outcome::AnsweredBy(plugin) => (Some("answered-by"), Some(plugin)),
+        };
+        let messages = [("request", &self.request.content.notes), ("response", &self.response.content.notes)];
+        if outcome.is_none() && messages.iter().all(|(_, notes)| **notes == Notes::default()) {
+            return;
+        }
+        record.object("flowgate", |extra| {
+            if let Some(outcome) = outcome {
+                extra.string("outcome", outcome);
+            }
+            if let Some(cause) = cause {
+                extra.string("cause", cause);
+            }
+            for (name, notes) in messages {
+                if *notes != Notes::default() {
+                    extra.object(name, |message| notes.write(message));
+                }
+            }
+        });
+    }
+}
+
+impl Message<'_> {
+    fn write(&self, message: &mut Object<'_, impl Sink>) {
+        message.object("headers", |headers| {
+            for (name, value) in &self.headers {
+                headers.string(name, value);
+            }
+        });
+        message.string("content", &self.content.text);
+    }
+}
+
+impl Notes {
+    fn write(&self, message: &mut Object<'_, impl Sink>) {
+        if let Some(wire_length) = self.truncated {
+            message.literal("truncated", "true");
+            message.literal("wire_length", &wire_length.to_string());
+        }
+        if self.still_coded {
+            message.literal("still_coded", "true");
+        }
+        if let Some(octets) = &self.octets {
+            message.string("octets_base64", octets);
+        }
+        if self.octets_truncated {
+            message.literal("octets_truncated", "true");
+        }
+    }
+}
+
+/// Field lines as members of an object: where and as the name was first seen, values of further lines joined by `, `.
+fn fold(headers: &[Header]) -> Vec<(&str, Cow<'_, str>)> {
+    let mut folded: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(headers.len());
+    for header in headers {
+        let value = text::utf8_or_latin1(&header.value);
+        match find(&folded, &header.name) {
+            Some(at) => {
+                let all = folded[at].1.to_mut();
+                all.push_str(", ");
+                all.push_str(&value);
+            }
+            None => folded.push((&header.name, value)),
+        }
+    }
+    folded
+}
+
+fn find(folded: &[(&str, Cow<'_, str>)], name: &str) -> Option<usize> {
+    folded.iter().position(|(known, _)| known.eq_ignore_ascii_case(name))
+}
