@@ -49,7 +49,8 @@ pub mod testing;
 pub mod text;
 
 pub use actions::{ChunkAction, ConnectAction, Message, MessageAction, MessageKind, MessageRecord, RequestAction, ResponseAction};
-/// Host functions with nothing to add for Rust. Under a native test they panic: there is no host.
+/// Host functions with nothing to add for Rust. A host that does not offer one that is used refuses the load; under a native test they
+/// panic, for there is no host.
 pub use bindings::imports::{key_value, metrics, outbound};
 pub use bindings::imports::{
     records::WriteMode,

@@ -6,7 +6,10 @@
 mod config;
 mod misdeeds;
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::SystemTime,
+};
 
 pub use config::{Act, Config, Start};
 use config::{Acts, Mode};
@@ -36,7 +39,7 @@ impl Plugin for Chameleon {
             Start::Trap => misdeeds::trap(),
             Start::Spin => misdeeds::spin(),
             Start::Hog => misdeeds::hog(),
-            Start::Lie => description = format!("Never twice the same: {:x}.", RandomState::new().hash_one(0)),
+            Start::Lie => description = format!("Never twice the same: {:x}.", RandomState::new().hash_one(SystemTime::now())),
         }
         let mut rule = Rule::any().request_body(config.request_body.into()).response_body(config.response_body.into()).limit(config.limit);
         (rule.hosts, rule.paths, rule.methods) = (config.hosts.clone(), config.paths.clone(), config.methods.clone());
