@@ -89,6 +89,14 @@ impl Fault {
     }
 }
 
+/// What the response is understood by.
+struct Asked {
+    method: Method,
+    version: Version,
+    /// It may switch protocols.
+    upgrade: bool,
+}
+
 /// A response that has been sent whole, or as far as an upgrade.
 struct Answered {
     status: StatusCode,
@@ -259,12 +267,15 @@ impl Exchange {
     ) -> Result<Answered, Fault> {
         let flow = open.as_ref().map(|open| open.flow().clone());
         let uploaded = AtomicBool::new(false);
-        let method = request.head.method.clone();
+        let asked = Asked {
+            method: request.head.method.clone(),
+            version: request.head.version,
+            upgrade: request.head.version == Version::HTTP_11 && fields::asks_for_websocket(&request.head.fields),
+        };
         let client_persists = fields::persists(request.head.version, &request.head.fields);
-        let client_version = request.head.version;
         let mut drive = Box::pin(async {
             let upload = upload(&mut request.content, &mut sink, flow.as_ref(), &uploaded);
-            let download = self.download(origin, &method, client_version, answer, responder, open);
+            let download = self.download(origin, &asked, answer, responder, open);
             tokio::select! {
                 biased;
                 answered = download => answered,
@@ -286,17 +297,20 @@ impl Exchange {
     async fn download<'a>(
         &self,
         origin: &Origin,
-        method: &Method,
-        client_version: Version,
+        asked: &Asked,
         mut answer: Answer<'_>,
         responder: &mut Option<Responder<'a>>,
         mut open: Option<&mut OpenFlow>,
     ) -> Result<Answered, Fault> {
+        let &Asked { ref method, version: client_version, upgrade } = asked;
         let head = self.final_head(origin, client_version, &mut answer, responder).await?;
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(head, responder, open).await;
-        }
         let bad = |reason: &str| Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason: reason.to_owned() });
+        match (head.status == StatusCode::SWITCHING_PROTOCOLS, upgrade) {
+            (true, true) => return switch(head, responder, open).await,
+            // RFC 9110 §15.2.2: only what was asked for; a client that did not ask would take what follows for responses.
+            (true, false) => return Err(bad("it switches protocols unasked")),
+            (false, _) => {}
+        }
         let framing = match head.version {
             Version::HTTP_2 => http2_framing(method, &head),
             _ => response_framing(method, &head).map_err(|error| bad(error.0))?,
