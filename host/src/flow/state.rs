@@ -144,16 +144,22 @@ impl Flow {
     }
 
     /// Puts other content in place of what is held, and makes the fields that describe it agree (RFC 9110 §8.4, §8.6). Only while the
-    /// content is held: [`Flow::is_held`].
-    pub fn set_body(&mut self, of: Direction, octets: Bytes) {
+    /// content is held: [`Flow::is_held`]. Returns what [`Flow::restore_body`] takes to undo it.
+    pub fn set_body(&mut self, of: Direction, octets: Bytes) -> Replaced {
         let len = octets.len().to_string();
         if let Some(fields) = self.fields_mut(of) {
             fields.remove("content-encoding");
             fields.remove("transfer-encoding");
             fields.set("content-length", len);
         }
-        *self.content_mut(of) = Content::whole(octets);
-        self.held_mut(of).replaced = true;
+        let content = std::mem::replace(self.content_mut(of), Content::whole(octets));
+        Replaced { content, earlier: std::mem::replace(&mut self.held_mut(of).replaced, true) }
+    }
+
+    /// Takes a [`Flow::set_body`] back, but for the fields.
+    pub fn restore_body(&mut self, of: Direction, replaced: Replaced) {
+        *self.content_mut(of) = replaced.content;
+        self.held_mut(of).replaced = replaced.earlier;
     }
 
     /// Whether the whole content of that message is held back now.
@@ -191,6 +197,14 @@ impl Flow {
             Direction::Response => self.response_trailers = trailers,
         }
     }
+}
+
+/// Content that another took the place of.
+#[derive(Debug)]
+pub struct Replaced {
+    content: Content,
+    /// It was not what had come, either.
+    earlier: bool,
 }
 
 /// A complete response made by a plugin or by the proxy itself.
