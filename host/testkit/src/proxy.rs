@@ -23,7 +23,7 @@ use tokio::{
     time::{Duration, MissedTickBehavior, interval},
 };
 
-use crate::{certificates::Authority, client::Client, origin::Origin, patience::within, records::Records};
+use crate::{certificates::Authority, client::Client, compiled, origin::Origin, patience::within, records::Records};
 
 /// How often the set of plugins is looked at while a test waits.
 const LOOK: Duration = Duration::from_millis(5);
@@ -154,7 +154,9 @@ impl Proxy {
     /// What start-up says.
     pub async fn start_in(folder: TempDir, options: Options) -> anyhow::Result<Self> {
         let config = options.config(folder.path());
+        compiled::lend(&config.state_dir);
         let app = app::start(config.clone()).await?;
+        compiled::keep(&config.state_dir);
         Ok(Self { running: Running::Whole(app), folder, config })
     }
 

@@ -57,10 +57,9 @@ async fn a_plugin_sees_and_answers_what_it_subscribed_to_only() {
         json!({ "paths": ["/told*"], "on_request": "answer", "status": 418, "body": "short and stout", "header": ["x-by", "guest"] }),
     );
     let proxy = Proxy::start(options).await;
-    let mut connection = proxy.client().h1(&origin.authority()).await.unwrap();
 
-    let told = connection.exchange(request("POST", "/told?x", "x", &[], b"content")).await.unwrap();
-    let other = connection.exchange(request("GET", "/other", "x", &[], b"")).await.unwrap();
+    let told = proxy.client().post(&origin.url("/told?x"), &[], b"content").await.unwrap();
+    let other = proxy.client().get(&origin.url("/other")).await.unwrap();
 
     assert_eq!((told.status(), told.text(), told.head.get("x-by")), (418, "short and stout".to_owned(), Some("guest")));
     assert_eq!((other.status(), other.text()), (200, "origin".to_owned()));
