@@ -1,50 +1,241 @@
-//! The composition root: signatures only, so that what is around it compiles.
+//! The composition root: the one file that names every concrete type.
+//!
+//! Place: called by `cli`; tests and embedders call it too. Starts everything in order, runs it, and stops it in the reverse order: accept,
+//! connections, observers, record writer.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::{config::Config, plugin::PluginInfo};
+use anyhow::Context;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use tokio::sync::Semaphore;
 
-/// A running proxy.
-#[derive(Debug)]
-pub struct App {}
+use crate::{
+    auth::{Gate, Users},
+    config::{self, Config, PluginConfig, limits},
+    exchange::{self, Exchange},
+    h1::HeadLimits,
+    hooks::Hooks,
+    net::{self, Front, Listener, Routes},
+    origin::{DialLimits, Dialler, Pool, PoolLimits},
+    plugin::{self, Platform, PluginInfo, PluginSettings},
+    record,
+    tasks::Tasks,
+    tls::{Interceptor, Leaves, Root, Trust},
+};
 
-/// Starts a proxy.
-///
-/// # Errors
-/// Always.
-pub async fn start(_: Config) -> anyhow::Result<App> {
-    anyhow::bail!("this build has no proxy in it")
+/// A running proxy with its plugins.
+pub struct App {
+    network: Network,
+    logs: PathBuf,
+    platform: Arc<Platform>,
+    writer: record::Writer,
 }
 
-/// What `start` would load.
+/// Starts a proxy. When it returns, clients can connect.
 ///
 /// # Errors
-/// Always.
-pub async fn check(_: Config) -> anyhow::Result<Vec<PluginInfo>> {
-    anyhow::bail!("this build has no proxy in it")
+/// Names the file, address or plugin that keeps it from starting, and the mend.
+pub async fn start(config: Config) -> anyhow::Result<App> {
+    let listeners = bind(&config)?;
+    let writer = record::Writer::start(RECORDS)?;
+    let platform = Platform::start(plugins(&config), writer.clone()).await?;
+    let network = Network::run(&config, listeners, platform.clone())?;
+    Ok(App { network, logs: config.logs_dir, platform, writer })
+}
+
+/// Loads what [`start`] would load, and lets it go again.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn check(config: Config) -> anyhow::Result<Vec<PluginInfo>> {
+    let writer = record::Writer::start(RECORDS)?;
+    let platform = Platform::start(plugins(&config), writer.clone()).await?;
+    let loaded = platform.plugins();
+    platform.close(config.grace).await;
+    writer.close().await;
+    Ok(loaded)
 }
 
 impl App {
-    /// Where it listens.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &[]
+    /// The network side.
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
-    /// The file the root certificate lies in.
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.network.addresses
+    }
+
+    /// The root certificate that clients must trust, in PEM.
+    pub fn root_pem(&self) -> &str {
+        self.network.root.certificate_pem()
+    }
+
+    /// The file it lies in.
     pub fn root_path(&self) -> &Path {
-        Path::new("")
+        self.network.root.certificate_path()
     }
 
     /// Where records go.
     pub fn logs(&self) -> &Path {
-        Path::new("")
+        &self.logs
     }
 
     /// The plugins in service.
     pub fn plugins(&self) -> Vec<PluginInfo> {
-        Vec::new()
+        self.platform.plugins()
     }
 
-    /// Stops.
-    pub async fn stop(self) {}
+    /// What decides about flows.
+    pub fn platform(&self) -> &Arc<Platform> {
+        &self.platform
+    }
+
+    /// Stops: no new connections, what is in flight finishes within the grace period, observers drain, records are flushed.
+    pub async fn stop(self) {
+        self.network.stop().await;
+        self.platform.close(self.network.grace).await;
+        let losses = self.writer.close().await;
+        if !losses.is_none() {
+            tracing::error!("records were lost: {losses}");
+        }
+    }
+}
+
+/// Everything but the plugins: what decides about flows may be anything that implements [`Hooks`].
+pub struct Network {
+    addresses: Vec<SocketAddr>,
+    root: Arc<Root>,
+    grace: Duration,
+    connections: Tasks,
+    origins: Tasks,
+}
+
+impl Network {
+    /// Starts to serve. When it returns, clients can connect.
+    ///
+    /// # Errors
+    /// Names the file or address that keeps it from starting, and the mend.
+    pub fn start(config: &Config, hooks: Arc<dyn Hooks>) -> anyhow::Result<Self> {
+        Self::run(config, bind(config)?, hooks)
+    }
+
+    fn run(config: &Config, listeners: Vec<Listener>, hooks: Arc<dyn Hooks>) -> anyhow::Result<Self> {
+        let (connections, origins) = (Tasks::new(), Tasks::new());
+        let root = Arc::new(Root::open_or_create(&config.state_dir)?);
+        let users = config.users.as_deref().map(Users::open).transpose()?;
+        let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
+        let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
+        let dialler = Dialler::new(Trust::load(&config.upstream_ca)?, DIAL, fixed);
+        dialler.set_own(addresses.clone());
+        let pool = Pool::new(Arc::new(dialler), POOL, origins.clone());
+        let front = Arc::new(Front {
+            gate: Gate::new(config.auth, users, &connections),
+            interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
+            routes: routes(config)?,
+            exchange: Arc::new(Exchange { hooks, pool, limits: EXCHANGE, tasks: connections.clone() }),
+            root_pem: root.certificate_pem().to_owned(),
+            limits: FRONT,
+        });
+        let permits = Arc::new(Semaphore::new(limits::CONNECTIONS));
+        for listener in listeners {
+            connections.spawn(listener.run(front.clone(), permits.clone(), connections.clone()));
+        }
+        Ok(Self { addresses, root, grace: config.grace, connections, origins })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The root that clients must trust.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// No new connections; what is in flight finishes within the grace period.
+    pub async fn stop(&self) {
+        self.connections.stop();
+        if !self.connections.ended(self.grace).await {
+            tracing::warn!("{} tasks of connections had not ended after {:?} and are cut off", self.connections.len(), self.grace);
+        }
+        self.origins.stop();
+    }
+}
+
+fn bind(config: &Config) -> anyhow::Result<Vec<Listener>> {
+    config.listen.iter().map(|address| net::bind(*address)).collect()
+}
+
+const RECORDS: record::Limits = record::Limits {
+    entries: limits::RECORD_QUEUE,
+    bytes: limits::RECORD_QUEUE_BYTES,
+    patience: limits::RECORD_PATIENCE,
+    threads: limits::RECORD_THREADS,
+};
+const DIAL: DialLimits = DialLimits { resolve: limits::DNS, connect: limits::DIAL, handshake: limits::TLS_HANDSHAKE };
+const POOL: PoolLimits = PoolLimits { per_origin: limits::ORIGIN_CONNECTIONS, idle: limits::ORIGIN_IDLE };
+const EXCHANGE: exchange::Limits = exchange::Limits {
+    head: HeadLimits { octets: limits::HEAD_BYTES, fields: limits::HEAD_FIELDS },
+    head_deadline: limits::HEAD_DEADLINE,
+    keep_alive: limits::CLIENT_IDLE,
+    idle: limits::CONTENT_IDLE,
+    interim_responses: limits::INTERIM_RESPONSES,
+    streams: limits::STREAMS,
+};
+const FRONT: net::Limits = net::Limits { handshake: limits::TLS_HANDSHAKE, sniff: limits::SNIFF };
+
+fn plugins(config: &Config) -> plugin::Settings {
+    plugin::Settings {
+        plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), one_plugin(plugin))).collect(),
+        capture_bytes: config.capture_bytes,
+        limits: plugin::Limits {
+            places: limits::OBSERVER_QUEUE,
+            patience: limits::OBSERVER_PATIENCE,
+            observer_call: limits::OBSERVER_CALL,
+            observer_wall: limits::OBSERVER_WALL,
+            configure_call: limits::CONFIGURE_CALL,
+            configure_wall: limits::CONFIGURE_WALL,
+            ..plugin::Limits::default()
+        },
+        ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())
+    }
+}
+
+fn one_plugin(config: &PluginConfig) -> PluginSettings {
+    PluginSettings {
+        enabled: config.enabled,
+        order: config.order,
+        on_failure: match config.on_failure {
+            config::OnFailure::Pass => plugin::OnFailure::Pass,
+            config::OnFailure::Refuse => plugin::OnFailure::Refuse,
+        },
+        required: config.required,
+        config: config.config.to_string(),
+        memory_bytes: config.memory_bytes,
+        call: config.call,
+        wall: config.wall,
+        instances: config.instances,
+    }
+}
+
+fn routes(config: &Config) -> anyhow::Result<Routes> {
+    let intercept = (!config.intercept.is_empty()).then(|| globs(&config.intercept)).transpose()?;
+    Ok(Routes { tunnel: globs(&config.tunnel)?, intercept })
+}
+
+fn globs(patterns: &[String]) -> anyhow::Result<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = GlobBuilder::new(&pattern.to_ascii_lowercase()).build();
+        set.add(glob.with_context(|| format!("reading host pattern {pattern}"))?);
+    }
+    set.build().context("compiling host patterns")
 }

@@ -72,8 +72,10 @@ pub const OBSERVER_WALL: Duration = Duration::from_secs(30);
 pub const CONFIGURE_CALL: Duration = Duration::from_secs(2);
 /// The same by the clock.
 pub const CONFIGURE_WALL: Duration = Duration::from_secs(10);
-/// Flows per plugin that wait for their observer. Full: a new flow waits shortly, then runs unobserved, and is counted.
+/// Flows per plugin that are observed or wait for it. Full: a new flow waits, then runs unobserved, and is counted.
 pub const OBSERVER_QUEUE: usize = 1024;
+/// How long a new flow waits for its place among them: a disk that is slow for a moment slows traffic down before it costs a record.
+pub const OBSERVER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Records waiting to be written. Full: whoever brings one waits shortly, then it is lost, counted and reported.
 pub const RECORD_QUEUE: usize = 1024;

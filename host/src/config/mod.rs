@@ -400,4 +400,40 @@ mod tests {
         let flags = Flags { state: Some("s".into()), ..Flags::default() };
         assert_eq!(Config::resolve(flags, None, &here).unwrap().state_dir, Path::new("/work/s"));
     }
+
+    #[test]
+    fn the_example_in_the_documentation_is_true() {
+        let text = include_str!("../../../docs/flowgate.toml");
+        let names = |key: &str| text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
+        for key in raw::KEYS.iter().filter(|key| **key != "plugins").chain(&raw::PLUGIN_KEYS) {
+            assert!(names(key), "{key} is not in the example");
+        }
+
+        // As it stands it is the defaults, all of them.
+        assert_eq!(
+            resolve(Flags::default(), &text.replace("\"plugins\"", "'/work/plugins'").replace("\"logs\"", "'/work/logs'")).unwrap(),
+            resolve(Flags::default(), "").unwrap()
+        );
+
+        // Each line that is switched off is good, too.
+        for line in text.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| !line.is_empty() && !line.starts_with(' ')) {
+            let more = if line.starts_with("auth") { "users = 'u'" } else { "" };
+            resolve(Flags::default(), &format!("{line}\n{more}")).unwrap_or_else(|error| panic!("{line}: {error:#}"));
+        }
+    }
+
+    #[test]
+    fn the_documentation_names_every_setting() {
+        use clap::Args;
+
+        let text = include_str!("../../../docs/operation.md");
+        let flags = Flags::augment_args(clap::Command::new("x"));
+        for flag in flags.get_arguments() {
+            let (long, variable) = (flag.get_long().unwrap(), flag.get_env().unwrap().to_str().unwrap());
+            assert!(text.contains(&format!("`--{long}")) && text.contains(&format!("`{variable}`")), "{long} is not in operation.md");
+        }
+        for key in raw::KEYS.iter().filter(|key| **key != "plugins").chain(&raw::PLUGIN_KEYS) {
+            assert!(text.contains(&format!("`{key}`")), "{key} is not in operation.md");
+        }
+    }
 }
