@@ -154,7 +154,7 @@ async fn a_port_in_use_is_named() {
 
 #[tokio::test]
 async fn a_corrupt_root_is_named_and_kept() {
-    let corruptions: [(&str, fn(&str) -> String); 4] = [
+    let corruptions: [(&str, Corrupt); 4] = [
         ("cut off", |text| text[..text.len() / 2].to_owned()),
         ("empty", |_| String::new()),
         ("nonsense", |_| "nonsense\n".to_owned()),
@@ -191,6 +191,9 @@ async fn a_key_that_others_can_read_is_not_used_in_silence() {
     let mended = fs::metadata(&key).unwrap().permissions().mode() & 0o777 == 0o600;
     assert!(mended || text(&done.stderr).contains(key.file_name().unwrap().to_str().unwrap()), "{}", text(&done.stderr));
 }
+
+/// What becomes of a file.
+type Corrupt = fn(&str) -> String;
 
 fn run(arguments: &'static [&'static str]) -> Vec<&'static str> {
     let has = |flag: &str| arguments.contains(&flag);

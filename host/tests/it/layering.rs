@@ -61,7 +61,7 @@ fn parts_do_not_know_each_others_libraries() {
         for (file, paths) in paths_named(part) {
             for path in &paths {
                 let is = |stranger: &&str| path == *stranger || path.starts_with(&format!("{stranger}::"));
-                if strangers.iter().any(|stranger| is(&stranger)) {
+                if strangers.iter().any(is) {
                     wrong.push(format!("{} names {path}", file.display()));
                 }
             }

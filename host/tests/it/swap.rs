@@ -173,7 +173,7 @@ fn broken_builds() -> Vec<Vec<u8>> {
     let logger = LOGGER_WASM;
     vec![
         logger[..logger.len() / 2].to_vec(),
-        (0..10_000_u32).map(|at| (at * 7919 >> 3) as u8).collect(),
+        (0..10_000_u32).map(|at| ((at * 7919) >> 3) as u8).collect(),
         Vec::new(),
         b"\0asm\x01\0\0\0".to_vec(),
         b"\0asm\x0d\0\x01\0".to_vec(),
