@@ -1,1 +1,42 @@
-fn main() {}
+//! The project's own chores, run as `cargo xtask CHORE`.
+//!
+//! Place: beside the product; nothing of it ships. Chores are Rust so that they need no other tool.
+
+mod bench;
+mod ci;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+/// The project's own chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Everything that must pass before a change is taken, in the order of `.ci/run`
+    Ci,
+    /// CPU time per intercepted request, beside a plain tunnel
+    Bench(bench::Options),
+    #[command(flatten)]
+    Part(bench::Part),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().chore {
+        Chore::Ci => ci::run(),
+        Chore::Bench(options) => bench::run(&options),
+        Chore::Part(part) => part.run(),
+    }
+}
+
+/// Top folder of the workspace.
+fn workspace() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().map_or_else(|| own.to_owned(), Path::to_owned)
+}

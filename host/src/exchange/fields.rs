@@ -15,8 +15,9 @@ const PROXY_ONLY: [&str; 2] = ["proxy-authorization", "proxy-authenticate"];
 /// What a Connection field may say to the next hop as well, since it will hold there too.
 const LASTING: [&[u8]; 4] = [b"keep-alive", b"close", b"upgrade", b"te"];
 
-/// A request to an origin over HTTP/1.
-pub(super) fn request_to_http1(fields: &mut Fields, upgrade: bool) {
+/// A request from an HTTP/1 client. The one upgrade it may ask for is a WebSocket.
+pub(super) fn request_to_http1(fields: &mut Fields) {
+    let upgrade = asks_for_websocket(fields);
     if fields.iter().any(|field| field.is("proxy-authorization") || field.is("proxy-authenticate")) {
         fields.retain(|field| !PROXY_ONLY.iter().any(|name| field.is(name)));
     }
@@ -118,7 +119,7 @@ mod tests {
             ("TE", "gzip"),
         ]);
 
-        request_to_http1(&mut some, false);
+        request_to_http1(&mut some);
 
         assert_eq!(some, fields(&[("Host", "a"), ("X-A", "1"), ("Connection", "keep-alive"), ("X-B", "2"), ("x-a", "4")]));
     }
@@ -128,7 +129,7 @@ mod tests {
         for value in ["keep-alive", "close", "Keep-Alive", "TE, close"] {
             let mut some = fields(&[("connection", value), ("te", "trailers")]);
             let before = some.clone();
-            request_to_http1(&mut some, false);
+            request_to_http1(&mut some);
             assert_eq!(some, before);
         }
     }
@@ -137,12 +138,12 @@ mod tests {
     fn only_websockets_are_asked_for() {
         let lines = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "x")];
         let mut websocket = fields(&lines);
-        request_to_http1(&mut websocket, asks_for_websocket(&fields(&lines)));
+        request_to_http1(&mut websocket);
         assert_eq!(websocket, fields(&lines));
 
         let lines = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMA"), ("A", "b")];
         let mut h2c = fields(&lines);
-        request_to_http1(&mut h2c, asks_for_websocket(&fields(&lines)));
+        request_to_http1(&mut h2c);
         assert_eq!(h2c, fields(&[("A", "b")]));
     }
 
@@ -150,7 +151,7 @@ mod tests {
     fn framing_cannot_be_named_away() {
         let mut some = fields(&[("Connection", "content-length, close"), ("Content-Length", "3")]);
 
-        request_to_http1(&mut some, false);
+        request_to_http1(&mut some);
 
         assert_eq!(some, fields(&[("Connection", "content-length, close"), ("Content-Length", "3")]));
     }

@@ -8,7 +8,10 @@ use h2::RecvStream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri::PathAndQuery};
 
 use super::target::http2_authority;
-use crate::flow::{Authority, Field, Fields, Refusal, RequestHead, ResponseHead, Scheme};
+use crate::{
+    flow::{Authority, Field, Fields, Refusal, RequestHead, ResponseHead, Scheme},
+    h1::Framing,
+};
 
 /// Field lines of a map, all in one allocation.
 pub(super) fn fields(map: &HeaderMap) -> Fields {
@@ -90,19 +93,46 @@ pub(super) fn response(head: &ResponseHead) -> Response<()> {
 }
 
 /// An HTTP/2 request on its way to an origin that speaks HTTP/1.1 only (RFC 9113 §8.3.1, §8.2.3).
-pub(super) fn downgrade(head: &mut RequestHead) {
-    head.version = Version::HTTP_11;
+pub(super) fn downgraded(head: &RequestHead, framing: Framing) -> RequestHead {
+    let mut fields = Fields::with_capacity(head.fields.len() + 2);
+    if !head.fields.contains("host") {
+        fields.push("Host", &head.authority);
+    }
+    for field in &head.fields {
+        fields.append(field.clone());
+    }
     let cookies: Vec<&[u8]> = head.fields.get_all("cookie").collect();
     if cookies.len() > 1 {
-        let cookie = cookies.join(&b"; "[..]);
-        head.fields.set("cookie", cookie);
+        fields.set("cookie", cookies.join(&b"; "[..]));
     }
-    if !head.fields.contains("host") {
-        let mut fields = Fields::with_capacity(head.fields.len() + 1);
-        fields.push("Host", &head.authority);
-        for field in &head.fields {
-            fields.append(field.clone());
+    if framing == Framing::Chunked {
+        fields.push("Transfer-Encoding", "chunked");
+    }
+    RequestHead { version: Version::HTTP_11, fields, ..head.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_for_http1_gets_what_http1_needs() {
+        let mut fields = Fields::default();
+        for (name, value) in [("a", "1"), ("cookie", "b=2"), ("cookie", "c=3")] {
+            fields.push(name, value);
         }
-        head.fields = fields;
+        let head = RequestHead {
+            method: Method::POST,
+            scheme: Scheme::Https,
+            authority: Bytes::from_static(b"a.test"),
+            path: Bytes::from_static(b"/"),
+            version: Version::HTTP_2,
+            fields,
+        };
+
+        let head = downgraded(&head, Framing::Chunked);
+
+        let lines: Vec<_> = head.fields.iter().map(|field| field.line()).collect();
+        assert_eq!(lines, [b"Host: a.test".as_ref(), b"a: 1", b"cookie: b=2; c=3", b"Transfer-Encoding: chunked"]);
     }
 }

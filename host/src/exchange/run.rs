@@ -89,6 +89,14 @@ impl Fault {
     }
 }
 
+/// What the response is understood by.
+struct Asked {
+    method: Method,
+    version: Version,
+    /// It may switch protocols.
+    upgrade: bool,
+}
+
 /// A response that has been sent whole, or as far as an upgrade.
 struct Answered {
     status: StatusCode,
@@ -99,6 +107,11 @@ struct Answered {
 impl Exchange {
     /// Runs one exchange.
     pub async fn run(&self, via: &Via, mut request: Request<'_>, responder: Responder<'_>) -> After {
+        // First of all: plugins and records see what origins see.
+        match request.head.version {
+            Version::HTTP_2 => fields::to_http2(&mut request.head.fields, true),
+            _ => fields::request_to_http1(&mut request.head.fields),
+        }
         let mut open = self.open(via, &request.head).await;
         let mut responder = Some(responder);
         match self.decide(via, &mut request, &mut responder, open.as_mut()).await {
@@ -170,7 +183,6 @@ impl Exchange {
         responder: &mut Option<Responder<'a>>,
         mut open: Option<&mut OpenFlow>,
     ) -> Result<After, Fault> {
-        let upgrade = request.head.version == Version::HTTP_11 && fields::asks_for_websocket(&request.head.fields);
         let mut fresh = false;
         loop {
             let lease = match request.head.version {
@@ -180,8 +192,7 @@ impl Exchange {
             match lease.map_err(Fault::Refused)? {
                 Lease::Http2(send) => return self.over_http2(&destination.origin, send, request, responder, open).await,
                 Lease::Http1(mut connection) => {
-                    let sent =
-                        self.over_http1(&destination.origin, &mut connection, upgrade, request, responder, open.as_deref_mut()).await;
+                    let sent = self.over_http1(&destination.origin, &mut connection, request, responder, open.as_deref_mut()).await;
                     match sent {
                         Err(Fault::Refused(Refusal::NoResponse { .. })) if connection.reused && !fresh && is_repeatable(request) => {
                             fresh = true
@@ -207,27 +218,19 @@ impl Exchange {
         &self,
         origin: &Origin,
         connection: &mut Connection,
-        upgrade: bool,
         request: &mut Request<'a>,
         responder: &mut Option<Responder<'a>>,
         open: Option<&mut OpenFlow>,
     ) -> Result<Answered, Fault> {
-        let mut head = request.head.clone();
-        let mut framing = request.framing;
-        if head.version == Version::HTTP_2 {
-            fields::to_http2(&mut head.fields, true);
-            http2::downgrade(&mut head);
-            if framing == Framing::Chunked {
-                head.fields.push("Transfer-Encoding", "chunked");
-            }
-        } else {
-            fields::request_to_http1(&mut head.fields, upgrade);
-        }
-        if framing == Framing::UntilClose {
-            framing = Framing::Empty;
-        }
         let Connection { reader, writer, .. } = connection;
-        encode_request(writer.buffer(), &head.method, &head.path, head.version, &head.fields);
+        let head = &request.head;
+        if head.version == Version::HTTP_2 {
+            let head = http2::downgraded(head, request.framing);
+            encode_request(writer.buffer(), &head.method, &head.path, head.version, &head.fields);
+        } else {
+            encode_request(writer.buffer(), &head.method, &head.path, head.version, &head.fields);
+        }
+        let framing = request.framing;
         let sink = Sink::Http1 { writer, outgoing: framing.into() };
         self.drive(origin, request, sink, Answer::Http1(reader), responder, open).await
     }
@@ -240,10 +243,8 @@ impl Exchange {
         responder: &mut Option<Responder<'a>>,
         open: Option<&mut OpenFlow>,
     ) -> Result<After, Fault> {
-        let mut head = request.head.clone();
-        fields::to_http2(&mut head.fields, true);
         let ends = matches!(request.framing, Framing::Empty);
-        let outgoing = http2::request(&head).map_err(Fault::Refused)?;
+        let outgoing = http2::request(&request.head).map_err(Fault::Refused)?;
         let failed = |error| {
             let source = Some(super::ends::h2_error(error));
             Fault::Refused(Refusal::NoResponse { origin: origin.clone(), source })
@@ -266,12 +267,15 @@ impl Exchange {
     ) -> Result<Answered, Fault> {
         let flow = open.as_ref().map(|open| open.flow().clone());
         let uploaded = AtomicBool::new(false);
-        let method = request.head.method.clone();
+        let asked = Asked {
+            method: request.head.method.clone(),
+            version: request.head.version,
+            upgrade: request.head.version == Version::HTTP_11 && fields::asks_for_websocket(&request.head.fields),
+        };
         let client_persists = fields::persists(request.head.version, &request.head.fields);
-        let client_version = request.head.version;
         let mut drive = Box::pin(async {
             let upload = upload(&mut request.content, &mut sink, flow.as_ref(), &uploaded);
-            let download = self.download(origin, &method, client_version, answer, responder, open);
+            let download = self.download(origin, &asked, answer, responder, open);
             tokio::select! {
                 biased;
                 answered = download => answered,
@@ -293,17 +297,20 @@ impl Exchange {
     async fn download<'a>(
         &self,
         origin: &Origin,
-        method: &Method,
-        client_version: Version,
+        asked: &Asked,
         mut answer: Answer<'_>,
         responder: &mut Option<Responder<'a>>,
         mut open: Option<&mut OpenFlow>,
     ) -> Result<Answered, Fault> {
+        let &Asked { ref method, version: client_version, upgrade } = asked;
         let head = self.final_head(origin, client_version, &mut answer, responder).await?;
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(head, responder, open).await;
-        }
         let bad = |reason: &str| Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason: reason.to_owned() });
+        match (head.status == StatusCode::SWITCHING_PROTOCOLS, upgrade) {
+            (true, true) => return switch(head, responder, open).await,
+            // RFC 9110 §15.2.2: only what was asked for; a client that did not ask would take what follows for responses.
+            (true, false) => return Err(bad("it switches protocols unasked")),
+            (false, _) => {}
+        }
         let framing = match head.version {
             Version::HTTP_2 => http2_framing(method, &head),
             _ => response_framing(method, &head).map_err(|error| bad(error.0))?,
@@ -312,6 +319,10 @@ impl Exchange {
         let mut content = answer.content(framing, self.limits.idle);
         let mut head = head;
         let mut framing = framing;
+        match client_version {
+            Version::HTTP_2 => fields::to_http2(&mut head.fields, false),
+            _ => fields::response_to_http1(&mut head.fields, false),
+        }
         if let Some(open) = open.as_deref_mut()
             && let Some(local) = filter::response(open, &mut head, &mut framing, &mut content).await?
         {
@@ -437,10 +448,8 @@ fn http2_framing(method: &Method, head: &ResponseHead) -> Framing {
 /// A response head as this client is to see it, how its content is framed for it, and whether its connection outlives it.
 fn for_client(mut head: ResponseHead, framing: Framing, client: Version) -> (ResponseHead, Framing, bool) {
     if client == Version::HTTP_2 {
-        fields::to_http2(&mut head.fields, false);
         return (head, framing, true);
     }
-    fields::response_to_http1(&mut head.fields, false);
     let mut framing = framing;
     if framing == Framing::Chunked && client == Version::HTTP_10 {
         // RFC 9112 §6.1: such a client knows no chunks; the end of the connection is the end of the content.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{
     bindings::exports::flowgate::plugin::{request_filter::RequestAction, response_filter::ResponseAction},
     bindings::flowgate::plugin::types,
-    build::{Build, Serving},
+    build::Build,
     capability::context::Shown,
     convert,
     instance::Failure,
@@ -71,10 +71,6 @@ impl Way {
         Self { set, request_at: 0, responses_left: wanted.len(), wanted, media_type: None }
     }
 
-    fn serving(&self, wanted: &Wanted) -> &Serving {
-        &self.set.plugins[wanted.at]
-    }
-
     async fn reserve_all(&mut self) {
         for wanted in self.wanted.iter_mut().filter(|wanted| wanted.is_waiting) {
             wanted.is_waiting = false;
@@ -87,13 +83,10 @@ impl Way {
     async fn filter_request(&mut self, flow: &SharedFlow, body_held: bool) -> Result<Verdict, Refusal> {
         while let Some(wanted) = self.wanted.get_mut(self.request_at) {
             let build = &*self.set.plugins[wanted.at].build;
-            match Asking::request(build, wanted).map(|asking| (asking, flow, body_held)) {
-                None => {}
-                Some((asking, flow, body_held)) => {
-                    if let Step::Stop(verdict) = asking.ask(flow, body_held).await? {
-                        return Ok(verdict);
-                    }
-                }
+            if let Some(asking) = Asking::request(build, wanted)
+                && let Step::Stop(verdict) = asking.ask(flow, body_held).await?
+            {
+                return Ok(verdict);
             }
             wanted.asked_for_body = false;
             self.request_at += 1;
@@ -105,10 +98,10 @@ impl Way {
         while let Some(at) = self.responses_left.checked_sub(1) {
             let wanted = &mut self.wanted[at];
             let build = &*self.set.plugins[wanted.at].build;
-            if let Some(asking) = Asking::response(build, wanted, self.media_type.as_deref()) {
-                if let Step::Stop(verdict) = asking.ask(flow, body_held).await? {
-                    return Ok(verdict);
-                }
+            if let Some(asking) = Asking::response(build, wanted, self.media_type.as_deref())
+                && let Step::Stop(verdict) = asking.ask(flow, body_held).await?
+            {
+                return Ok(verdict);
             }
             wanted.asked_for_body = false;
             self.responses_left = at;
@@ -243,11 +236,6 @@ fn shown(rule: &Rule) -> Shown {
     Shown { request: rule.request.limit(), response: rule.response.limit() }
 }
 
-/// The larger of two bounds, if there are any.
-fn wider(one: Option<usize>, other: Option<usize>) -> Option<usize> {
-    one.max(other)
-}
-
 impl Course for Way {
     fn reserve(&mut self) -> Option<BoxFuture<'_, ()>> {
         if !self.wanted.iter().any(|wanted| wanted.is_waiting) {
@@ -259,7 +247,7 @@ impl Course for Way {
     fn request_needs(&self) -> Needs {
         let mut needs = Needs::default();
         for wanted in &self.wanted {
-            let build = &self.serving(wanted).build;
+            let build = &self.set.plugins[wanted.at].build;
             let mut rules = build.rules.of(wanted.matched);
             if wanted.place.is_some() {
                 // Which of them counts is not known before the response.
@@ -269,7 +257,7 @@ impl Course for Way {
             if build.filters_requests {
                 needs.filter = true;
                 if let Some(Body::Whole(limit)) = rules.next().map(|rule| rule.request) {
-                    needs.whole = wider(needs.whole, Some(limit));
+                    needs.whole = needs.whole.max(Some(limit));
                 }
             }
         }
@@ -313,7 +301,7 @@ impl Course for Way {
             if build.filters_responses {
                 needs.filter = true;
                 if let Body::Whole(limit) = rule.response {
-                    needs.whole = wider(needs.whole, Some(limit));
+                    needs.whole = needs.whole.max(Some(limit));
                 }
             }
         }

@@ -123,3 +123,58 @@ impl WasiView for Guest {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, sync::Mutex};
+
+    use bytes::Bytes;
+    use http::{Method, Version};
+
+    use super::*;
+    use crate::{
+        flow::{Authority, ClientAddr, Fields, Flow, Origin, Principal, RequestHead, Scheme, Scope, SharedFlow},
+        plugin::capability::context::{Phase, Shown},
+    };
+
+    fn guest() -> Guest {
+        let about = About {
+            name: "x".into(),
+            version: OnceLock::new(),
+            hash: String::new(),
+            lines: Lines::new(),
+            records: None,
+            tasks: Tasks::new(),
+            max_decoded: 0,
+        };
+        Guest::new(Arc::new(about), 0)
+    }
+
+    fn call() -> Call {
+        let scope = Scope { connection: 1, client: ClientAddr((Ipv4Addr::LOCALHOST, 1).into()), principal: Principal::UNKNOWN };
+        let origin = Origin { scheme: Scheme::Http, authority: Authority::new("a.test", 80) };
+        let request = RequestHead {
+            method: Method::GET,
+            scheme: Scheme::Http,
+            authority: Bytes::new(),
+            path: Bytes::from_static(b"/"),
+            version: Version::HTTP_11,
+            fields: Fields::default(),
+        };
+        let flow: SharedFlow = Arc::new(Mutex::new(Flow::new(Arc::new(scope), origin, request)));
+        Call::new(flow, Phase::End, Shown::default())
+    }
+
+    #[test]
+    fn a_handle_is_good_for_one_call_only() {
+        let mut guest = guest();
+
+        let first = guest.begin(call());
+        assert!(guest.call(&first).is_ok());
+        guest.end();
+        assert!(guest.call(&first).is_err());
+
+        let second = guest.begin(call());
+        assert!(guest.call(&first).is_err() && guest.call(&second).is_ok());
+    }
+}

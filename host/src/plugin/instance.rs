@@ -232,5 +232,13 @@ fn frames(trace: &WasmBacktrace) -> Vec<String> {
     let is_library = |name: &&str| {
         ["std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "rust_", "__rust"].iter().any(|prefix| name.starts_with(prefix))
     };
-    functions.filter(|name| !is_library(name)).take(FRAMES).map(str::to_owned).collect()
+    functions.filter(|name| !is_library(name)).take(FRAMES).map(|name| without_hash(name).to_owned()).collect()
+}
+
+/// `crate::function` of `crate::function::h0123456789abcdef`, as rustc's older mangling has it.
+fn without_hash(name: &str) -> &str {
+    match name.rsplit_once("::h") {
+        Some((name, hash)) if hash.len() == 16 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()) => name,
+        _ => name,
+    }
 }

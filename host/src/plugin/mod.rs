@@ -25,6 +25,9 @@ mod settings;
 mod swap;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use build::{PluginCounts, PluginInfo};
 pub use platform::Platform;
 pub use settings::{Limits, OnFailure, PluginSettings, Settings};

@@ -31,6 +31,8 @@ pub struct Platform {
     look: Arc<Notify>,
     following: Tasks,
     observing: Tasks,
+    /// What blocks. Not waited for at the end: compiling cannot be broken off, and nobody needs what comes of it then.
+    working: Tasks,
 }
 
 impl Platform {
@@ -41,14 +43,21 @@ impl Platform {
     /// reported and left out.
     pub async fn start(settings: Settings, records: Writer) -> anyhow::Result<Arc<Self>> {
         let (events, _) = broadcast::channel(EVENTS);
-        let platform = Self { set: Arc::default(), events, look: Arc::default(), following: Tasks::new(), observing: Tasks::new() };
-        let loader = Loader::new(&settings, records, platform.observing.clone())?;
+        let platform = Self {
+            set: Arc::default(),
+            events,
+            look: Arc::default(),
+            following: Tasks::new(),
+            observing: Tasks::new(),
+            working: Tasks::new(),
+        };
+        let loader = Loader::new(&settings, records, platform.working.clone())?;
         let watch = Watch::new(settings.folder.clone(), settings.limits, platform.look.clone());
         let mut swap = Swap::new(
             settings,
             loader,
             platform.observing.clone(),
-            platform.following.clone(),
+            platform.working.clone(),
             platform.set.clone(),
             platform.events.clone(),
         );
@@ -89,6 +98,13 @@ impl Platform {
         if !self.observing.ended(grace).await {
             tracing::error!(plugins = names.join(", "), "stopping before all flows were observed: records may be missing");
         }
+    }
+}
+
+#[cfg(test)]
+impl Platform {
+    pub(super) fn set_in_service(&self) -> Arc<Set> {
+        self.set.load_full()
     }
 }
 

@@ -67,8 +67,8 @@ struct Slot {
     live: Option<Live>,
     /// The file as it was when last looked at.
     seen: Option<Stamp>,
-    /// What was refused last, and why.
-    refused: Option<(Hash, String)>,
+    /// What was refused last (if it could be read at all), and why.
+    refused: Option<(Option<Hash>, String)>,
 }
 
 struct Live {
@@ -117,6 +117,10 @@ impl Swap {
                 Some((_, reason)) => bail!("plugin {name} is needed and cannot be loaded: {reason}"),
                 None => bail!("plugin {name} is needed and {} is missing", folder.join(format!("{name}.wasm")).display()),
             }
+        }
+        for (name, _) in self.settings.plugins.iter().filter(|(name, own)| own.enabled && !self.slots.contains_key(*name)) {
+            let file = folder.join(format!("{name}.wasm"));
+            tracing::warn!(plugin = name, file = %file.display(), "there are settings for a plugin that is not there");
         }
         Ok(())
     }
@@ -190,9 +194,7 @@ impl Swap {
             }
             Err(error) => {
                 slot.seen = Some(candidate.stamp);
-                // There is nothing to tell it from another by; as often as the file changes, it is said again.
-                slot.refused = None;
-                self.refuse(name, Hash::of(&[]), &error, Some(&candidate.path));
+                self.refuse(name, None, &error, Some(&candidate.path));
             }
         }
     }
@@ -231,14 +233,14 @@ impl Swap {
             slot.refused = None;
             return;
         }
-        if slot.refused.as_ref().is_some_and(|(refused, _)| *refused == hash) {
+        if slot.refused.as_ref().is_some_and(|(refused, _)| *refused == Some(hash)) {
             return;
         }
         let is_file = file.is_some();
         let source = Source { name: name.to_owned(), octets, hash, file: file.clone() };
         let build = match self.loader.load(source, &self.settings).await {
             Ok(build) => Arc::new(build),
-            Err(error) => return self.refuse(name, hash, &error, file.as_ref()),
+            Err(error) => return self.refuse(name, Some(hash), &error, file.as_ref()),
         };
         let info = build.info.clone();
         let observers = build.observes.then(|| Observers::start(build.clone(), &self.settings.limits, &self.observing));
@@ -253,7 +255,7 @@ impl Swap {
         self.tell(PluginEvent::Live(info));
     }
 
-    fn refuse(&mut self, name: &str, hash: Hash, error: &anyhow::Error, file: Option<&PathBuf>) {
+    fn refuse(&mut self, name: &str, hash: Option<Hash>, error: &anyhow::Error, file: Option<&PathBuf>) {
         let reason = format!("{error:#}");
         let slot = self.slots.entry(name.to_owned()).or_default();
         let stays = match &slot.live {

@@ -1,0 +1,210 @@
+//! Hostile plugins: each harms its own flow, as its policy says, and nothing else.
+
+use std::time::Instant;
+
+use super::*;
+use crate::plugin::OnFailure;
+
+const BEHAVIOURS: [(&str, &str); 4] = [("spin", "computed"), ("trap", "unreachable"), ("hog", "memory"), ("recurse", "deeper")];
+/// What a flow may wait for a plugin that ends by its budget, on a machine that is busy with other tests.
+const BOUND: Duration = Duration::from_secs(10);
+
+fn source(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::PluginFailed { plugin, hook, source } => format!("{plugin} {hook}: {source}"),
+        other => format!("another refusal: {other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_filter_refuses_its_flow_if_it_shall() {
+    for (behaviour, reason) in BEHAVIOURS {
+        for (hook, key) in [("on-request", "on_request"), ("on-response", "on_response")] {
+            let plan = Plan::new().with("bad", json!({ key: behaviour })).with("good", recording());
+            // Little memory, so that it is used up sooner than the time.
+            let plan = plan.change("bad", |own| (own.on_failure, own.memory_bytes) = (OnFailure::Refuse, 8 << 20));
+            let bench = plan.start().await;
+            let began = Instant::now();
+
+            let refusal = bench.pass("/").await.expect_err("refused");
+
+            let text = source(&refusal);
+            assert!(text.starts_with(&format!("bad {hook}: ")) && text.contains(reason), "{behaviour}: {text}");
+            assert!(began.elapsed() < BOUND, "{behaviour} took {:?}", began.elapsed());
+            assert_eq!(bench.platform.counts("bad").map(|counts| counts.failures), Some(1), "{behaviour}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_filter_is_passed_over_if_it_shall() {
+    for (behaviour, _) in BEHAVIOURS {
+        let plan = Plan::new().with("bad", json!({ "on_request": behaviour, "on_response": behaviour })).with("good", recording());
+        let bench = plan.start().await;
+
+        for _ in 0..3 {
+            bench.pass("/").await.expect("passed over");
+        }
+
+        assert_eq!(bench.platform.counts("bad").map(|counts| counts.failures), Some(6), "{behaviour}");
+        assert_eq!(bench.records("good").await.len(), 3, "{behaviour}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_observer_harms_no_flow_and_no_other_observer() {
+    for (behaviour, _) in BEHAVIOURS {
+        let plan = Plan::new().with("bad", json!({ "on_flow_end": behaviour })).with("good", recording());
+        let mut plan = plan.change("bad", |own| own.on_failure = OnFailure::Refuse);
+        plan.settings.limits.observer_call = Duration::from_millis(20);
+        let bench = plan.start().await;
+
+        for _ in 0..3 {
+            bench.pass("/").await.expect("observers refuse nothing");
+        }
+
+        // First by name; the set itself would keep its queues open.
+        let bad = bench.platform.set_in_service().plugins[0].build.clone();
+        assert_eq!(bench.records("good").await.len(), 3, "{behaviour}");
+        let counts = bad.tally.counts();
+        assert_eq!((counts.failures, counts.lost), (6, 3), "{behaviour}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_cannot_be_configured_is_refused() {
+    for (behaviour, reason) in
+        [("fail", "told to fail"), ("trap", "unreachable"), ("spin", "computed"), ("hog", "memory"), ("lie", "registered differently")]
+    {
+        let mut plan = Plan::new().with("bad", json!({ "configure": behaviour })).with("good", recording());
+        plan.settings.limits.configure_call = Duration::from_millis(100);
+        plan.settings.limits.configure_wall = Duration::from_millis(500);
+        plan = plan.change("bad", |own| (own.call, own.wall) = (Duration::from_millis(50), Duration::from_millis(500)));
+        plan = plan.change("good", |own| (own.call, own.wall) = (Duration::from_secs(2), Duration::from_secs(10)));
+        let needed = Plan { root: TempDir::new().expect("a folder"), settings: plan.settings.clone() };
+        let bench = plan.start().await;
+
+        assert_eq!(bench.platform.plugins().iter().map(|plugin| plugin.name.as_str()).collect::<Vec<_>>(), ["good"], "{behaviour}");
+        bench.pass("/").await.expect("passed");
+        let error = needed.change("bad", |own| own.required = true).try_start().await.map(drop).expect_err("needed");
+        assert!(format!("{error:#}").contains(reason), "{behaviour}: {error:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neighbours_do_not_wait_for_a_spinning_plugin() {
+    let plan = Plan::new().with("bad", json!({ "on_request": "spin" }));
+    let bench = Arc::new(plan.change("bad", |own| own.call = Duration::from_millis(500)).start().await);
+    let spinning: Vec<_> = (0..8)
+        .map(|_| {
+            let bench = bench.clone();
+            crate::tasks::Tasks::new().spawn(async move { bench.request("/").await.is_ok() })
+        })
+        .collect();
+
+    // The runtime's threads are all busy with the plugin and still take turns with this.
+    let began = Instant::now();
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    for flow in spinning {
+        assert!(flow.await.expect("no panic"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_lines_is_ended_by_the_budget() {
+    let plan = Plan::new().with("bad", json!({ "log_lines": 100_000_000 }));
+    let bench = plan.change("bad", |own| own.on_failure = OnFailure::Refuse).start().await;
+
+    let text = source(&bench.request("/").await.expect_err("refused"));
+
+    assert!(text.contains("computed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_is_bounded_by_the_clock() {
+    let plan = Plan::new().with("bad", json!({ "on_request": "sleep" }));
+    let plan = plan.change("bad", |own| (own.on_failure, own.wall) = (OnFailure::Refuse, Duration::from_millis(100)));
+    let bench = plan.start().await;
+
+    let text = source(&bench.request("/").await.expect_err("refused"));
+
+    assert!(text.contains("did not return"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_sent_is_a_failure() {
+    for (status, header, reason) in [(99, "x", "not a status"), (200, "a b", "not a field name"), (204, "x", "no content")] {
+        let plan = Plan::new().with("bad", json!({ "on_request": "answer", "status": status, "header": [header, "y"] }));
+        let bench = plan.change("bad", |own| own.on_failure = OnFailure::Refuse).start().await;
+
+        let text = source(&bench.request("/").await.expect_err("refused"));
+
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_cannot_end_the_process() {
+    let plan = Plan::new().with("bad", json!({ "on_request": "exit" }));
+    let bench = plan.change("bad", |own| own.on_failure = OnFailure::Refuse).start().await;
+
+    let text = source(&bench.request("/").await.expect_err("refused"));
+
+    assert!(text.starts_with("bad on-request"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaking_plugin_is_renewed_before_it_fails() {
+    let plan = Plan::new().with("bad", json!({ "on_request": "leak" }));
+    let plan = plan.change("bad", |own| (own.on_failure, own.memory_bytes) = (OnFailure::Refuse, 16 << 20));
+    let bench = plan.start().await;
+
+    for _ in 0..100 {
+        bench.request("/").await.expect("not refused");
+    }
+
+    assert_eq!(bench.platform.counts("bad").map(|counts| counts.failures), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failing_filter_changed_is_undone() {
+    let bench = Plan::new().with("bad", json!({ "on_request": ["set-header", "set-path", "set-method", "send-to", "trap"] })).start().await;
+    let mut open = bench.open("/path").expect("wanted");
+    let (course, flow) = open.course();
+
+    let verdict = course.request(flow, false).await.expect("passed over");
+
+    assert!(matches!(verdict, Verdict::Proceed));
+    let flow = lock(flow);
+    assert_eq!((flow.request.path.as_ref(), flow.request.fields.len(), &flow.request.method), (b"/path".as_ref(), 1, &Method::POST));
+    assert!(flow.redirected.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_observer_that_kept_a_record_is_not_asked_again() {
+    // The journal is written before the guest traps.
+    let bench = Plan::new().with("bad", json!({ "journal": "journal", "on_flow_end": "trap" })).start().await;
+    let bad = bench.platform.set_in_service().plugins[0].build.clone();
+
+    drop(bench.open("/").expect("wanted"));
+
+    let records = bench.records("bad").await;
+    assert_eq!(records.iter().map(|(_, text)| text.lines().count()).collect::<Vec<_>>(), [1]);
+    assert_eq!((bad.tally.counts().failures, bad.tally.counts().lost), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_stay_in_their_folder() {
+    for path in ["../escaped", "/tmp/escaped", "a/../../escaped", "a\\b", "a\0b", ".hidden"] {
+        let bench = Plan::new().with("bad", json!({ "records": [path, "allowed"] })).start().await;
+        bench.pass("/").await.expect("passed");
+        let root = bench.root.path().to_owned();
+
+        assert_eq!(bench.records("bad").await, [("allowed".to_owned(), "x".to_owned())], "{path:?}");
+        assert!(!root.join("logs/escaped").exists() && !root.join("escaped").exists());
+    }
+}

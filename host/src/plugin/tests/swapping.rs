@@ -1,0 +1,231 @@
+//! Builds come and go: good ones at once, bad ones never, and no flow notices.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_file_goes_live_and_its_removal_ends_that() {
+    let mut plan = Plan::new();
+    plan.set("late", recording());
+    let mut bench = plan.start().await;
+    assert!(bench.open("/").is_none());
+
+    bench.swap("late", CHAMELEON);
+    let hash = bench.live("late").await;
+    assert_eq!(bench.hash("late"), Some(hash));
+    bench.pass("/").await.expect("passed");
+
+    fs::remove_file(bench.file("late")).expect("removed");
+    while !matches!(bench.event().await, PluginEvent::Removed { name } if name == "late") {}
+    assert!(bench.open("/").is_none());
+
+    assert_eq!(bench.records("late").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_build_never_replaces_a_good_one() {
+    let mut bench = Plan::new().with("x", recording()).start().await;
+    let good = bench.hash("x").expect("live");
+    let cut = &CHAMELEON[..CHAMELEON.len() / 2];
+    let table: [(&[u8], &str); 4] =
+        [(b"", "empty"), (b"no wasm at all", "not WebAssembly"), (b"\0asm\x01\0\0\0", "core module"), (cut, "cannot be compiled")];
+
+    for (octets, reason) in table {
+        bench.swap("x", octets);
+        let said = bench.refused("x").await;
+        assert!(said.contains(reason), "{said}");
+        assert_eq!(bench.hash("x").as_ref(), Some(&good), "{reason}");
+        bench.pass("/").await.expect("passed");
+    }
+    bench.swap("x", &variant(1));
+    let better = bench.live("x").await;
+
+    assert_ne!(better, good);
+    assert_eq!(bench.hash("x"), Some(better));
+    assert_eq!(bench.records("x").await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_must_be_called_as_its_plugin() {
+    let mut bench = Plan::new().with("right", recording()).start().await;
+
+    // Without settings of its own the chameleon goes by its own name.
+    bench.swap("wrong", CHAMELEON);
+    let said = bench.refused("wrong").await;
+
+    assert!(said.contains("rename the file to"), "{said}");
+    assert!(bench.hash("wrong").is_none() && bench.hash("right").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_is_no_plugin_is_told_so() {
+    let mut bench = Plan::new().start().await;
+
+    // The smallest component there is.
+    bench.swap("x", b"\0asm\x0d\0\x01\0");
+
+    let said = bench.refused("x").await;
+    assert!(said.contains("does not export `flowgate:plugin/lifecycle`"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_keeps_the_build_it_began_with() {
+    let mut bench = Plan::new().with("x", recording()).start().await;
+    let mut open = bench.open("/").expect("wanted");
+    {
+        let (course, flow) = open.course();
+        course.request(flow, false).await.expect("passed");
+    }
+
+    bench.swap("x", &variant(2));
+    bench.live("x").await;
+    {
+        let (course, flow) = open.course();
+        answer(flow, "late");
+        let head = lock(flow).response.clone().expect("an answer");
+        course.response_needs(&head);
+        course.response(flow, false).await.expect("passed");
+    }
+    drop(open);
+
+    assert_eq!(bench.platform.counts("x").map(|counts| counts.calls), Some(0));
+    assert_eq!(bench.records("x").await, [("record".to_owned(), "x".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_flow_is_lost_over_many_swaps() {
+    let mut bench = Plan::new().with("x", recording()).start().await;
+    let mut flows = 0;
+
+    for number in 0..10 {
+        if number % 3 == 2 {
+            bench.swap("x", &CHAMELEON[..1000 + usize::from(number)]);
+            bench.refused("x").await;
+        } else {
+            bench.swap("x", &variant(number));
+            bench.live("x").await;
+        }
+        for _ in 0..10 {
+            bench.pass("/").await.expect("passed");
+            flows += 1;
+        }
+    }
+
+    assert_eq!(bench.records("x").await.len(), flows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_builds_are_freed_with_their_last_flow() {
+    let mut bench = Plan::new().with("x", recording()).start().await;
+    let old = Arc::downgrade(&bench.platform.set_in_service().plugins[0].build);
+    let open = bench.open("/").expect("wanted");
+
+    bench.swap("x", &variant(3));
+    bench.live("x").await;
+    assert!(old.upgrade().is_some(), "a flow is open");
+    drop(open);
+    let freed = async {
+        while old.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+
+    timeout(PATIENCE, freed).await.expect("freed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_half_written_files_are_followed_to_their_end() {
+    let mut plan = Plan::new();
+    plan.set("x", recording());
+    let mut bench = plan.start().await;
+    let root = bench.root.path().to_owned();
+    let elsewhere = |name: &str| root.join(name);
+    fs::write(elsewhere("one"), CHAMELEON).expect("written");
+    fs::write(elsewhere("two"), &CHAMELEON[..5000]).expect("written");
+
+    std::os::unix::fs::symlink(elsewhere("one"), bench.file("x")).expect("linked");
+    let one = bench.live("x").await;
+    // Another link takes the place of this one, and leads to a file that is not finished.
+    std::os::unix::fs::symlink(elsewhere("two"), elsewhere("link")).expect("linked");
+    fs::rename(elsewhere("link"), bench.file("x")).expect("renamed");
+    bench.refused("x").await;
+    assert_eq!(bench.hash("x"), Some(one));
+    // Nothing in the folder itself changes now.
+    fs::write(elsewhere("two"), variant(4)).expect("written");
+    bench.platform.rescan();
+
+    bench.live("x").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_vanishes_removes_nobody() {
+    let mut bench = Plan::new().with("x", recording()).start().await;
+
+    let prepared = bench.root.path().join("prepared");
+    fs::create_dir(&prepared).expect("made");
+    fs::write(prepared.join("x.wasm"), variant(5)).expect("written");
+
+    fs::rename(&bench.settings.folder, bench.root.path().join("aside")).expect("renamed");
+    bench.platform.rescan();
+    fs::rename(prepared, &bench.settings.folder).expect("renamed");
+    let first = bench.event().await;
+
+    assert!(matches!(first, PluginEvent::Live(_)), "{first:?}");
+    bench.pass("/").await.expect("passed");
+    assert_eq!(bench.records("x").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_needed_and_missing_is_said_at_the_start() {
+    let plan = Plan::new().change("guard", |own| own.on_failure = crate::plugin::OnFailure::Refuse);
+
+    let error = plan.try_start().await.map(drop).expect_err("needed");
+
+    assert!(format!("{error:#}").contains("guard.wasm is missing"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_takes_the_place_of_the_built_in_logger_and_gives_it_back() {
+    let mut plan = Plan::new();
+    plan.settings.plugins.clear();
+    let mut bench = plan.start().await;
+    let built_in = bench.hash("logger").expect("it is live");
+    assert!(bench.platform.plugins()[0].file.is_none());
+
+    bench.swap("logger", b"no good");
+    bench.refused("logger").await;
+    assert_eq!(bench.hash("logger").as_ref(), Some(&built_in));
+    let mut other = crate::plugin::LOGGER_WASM.to_vec();
+    other.extend([0, 3, 1, b'v', 1]);
+    bench.swap("logger", &other);
+    assert_ne!(bench.live("logger").await, built_in);
+    fs::remove_file(bench.file("logger")).expect("removed");
+
+    assert_eq!(bench.live("logger").await, built_in);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_disabled_is_left_alone() {
+    let plan = Plan::new().with("x", recording()).change("x", |own| own.enabled = false);
+
+    assert!(plan.start().await.platform.plugins().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mode_that_is_not_offered_is_refused() {
+    let error = Plan::new().with("x", json!({ "request_body": "chunks" })).change("x", |own| own.required = true).try_start().await;
+
+    let error = error.map(drop).expect_err("needed");
+    assert!(format!("{error:#}").contains("does not offer the body mode `chunks`"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_filter_loads() {
+    let plan = Plan::new();
+    plan.put("redact", flowgate_testkit::guests::REDACT);
+    let bench = plan.start().await;
+
+    let plugins = bench.platform.plugins();
+
+    assert_eq!(plugins.iter().map(|plugin| plugin.name.as_str()).collect::<Vec<_>>(), ["redact"]);
+    assert!(plugins[0].hooks.contains(&"request-filter"));
+}

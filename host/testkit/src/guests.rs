@@ -1,0 +1,9 @@
+//! Components that tests load.
+//!
+//! Place: built by this package's build script, for tests only.
+
+/// Does whatever its configuration says, good or bad; its switches are documented in its source, `guests/chameleon`.
+pub const CHAMELEON: &[u8] = include_bytes!(env!("FLOWGATE_CHAMELEON_WASM"));
+
+/// The example filter: removes request fields and refuses hosts, as configured.
+pub const REDACT: &[u8] = include_bytes!(env!("FLOWGATE_REDACT_WASM"));

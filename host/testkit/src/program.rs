@@ -1,0 +1,151 @@
+//! The proxy's real binary, as an operator runs it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+};
+
+use crate::{certificates::Authority, client::Client, patience::within, records::Records};
+
+/// A running binary; killed when dropped.
+pub struct Program {
+    child: Child,
+    address: SocketAddr,
+    root_pem: String,
+    folder: TempDir,
+}
+
+/// A command that knows nothing of the machine it runs on: no configuration, no environment, and that working directory.
+pub fn command(binary: &str, folder: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.current_dir(folder).env_clear().env("HOME", folder).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Runs to the end.
+///
+/// # Errors
+/// The system cannot run it.
+pub async fn output(command: &mut Command) -> io::Result<Output> {
+    within("the end of the command", command.output()).await
+}
+
+impl Program {
+    /// `flowgate run` on a free port in a folder of its own, trusting the kit's origins.
+    ///
+    /// # Panics
+    /// Where it ends, or says no address, before it accepts.
+    pub async fn start(binary: &str, arguments: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().expect("the system has a place for temporary folders"), binary, arguments).await
+    }
+
+    /// The same in a folder that another one left behind.
+    ///
+    /// # Panics
+    /// As for [`Program::start`].
+    pub async fn start_in(folder: TempDir, binary: &str, arguments: &[&str]) -> Self {
+        std::fs::write(folder.path().join("origins.pem"), Authority::shared().pem()).expect("the folder can be written to");
+        let own = ["run", "--listen", "127.0.0.1:0", "--state", "state", "--logs", "logs", "--plugins", "plugins", "--upstream-ca", "origins.pem"];
+        let mut child = command(binary, folder.path())
+            .args(own)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary can be run");
+        let (stdout, stderr) = (child.stdout.take().expect("it is a pipe"), child.stderr.take().expect("it is a pipe"));
+        let address = within("the line that says where the proxy listens", listening(stdout, stderr)).await;
+        let root_pem = root(&folder.path().join("state"));
+        Self { child, address, root_pem, folder }
+    }
+
+    /// A client that trusts its root.
+    pub fn client(&self) -> Client {
+        Client::through(self.address, &self.root_pem)
+    }
+
+    /// Its root certificate.
+    pub fn root_pem(&self) -> &str {
+        &self.root_pem
+    }
+
+    /// What it recorded.
+    pub fn records(&self) -> Records {
+        Records::in_folder(self.folder.path().join("logs"))
+    }
+
+    /// SIGKILL: nothing it holds is saved.
+    pub async fn kill(mut self) -> TempDir {
+        within("the end of the killed process", self.child.kill()).await.expect("it runs");
+        self.folder
+    }
+
+    /// SIGTERM, and how it ended.
+    pub async fn terminate(mut self) -> (Option<i32>, TempDir) {
+        let id = self.child.id().expect("it runs");
+        let sent = Command::new("kill").args(["-TERM", &id.to_string()]).status().await.expect("there is kill");
+        assert!(sent.success());
+        let status = within("the end of the terminated process", self.child.wait()).await.expect("it ran");
+        (status.code(), self.folder)
+    }
+}
+
+/// Reads both streams, for ever (a full pipe would stop the proxy), and returns the first address on one of them.
+async fn listening(stdout: impl AsyncRead + Send + Unpin + 'static, stderr: impl AsyncRead + Send + Unpin + 'static) -> SocketAddr {
+    let (found, mut address) = tokio::sync::mpsc::channel(1);
+    let tasks = flowgate::tasks::Tasks::new();
+    tasks.spawn(drain(stdout, found.clone()));
+    tasks.spawn(drain(stderr, found));
+    address.recv().await.expect("the proxy ended before it listened")
+}
+
+async fn drain(stream: impl AsyncRead + Unpin, found: tokio::sync::mpsc::Sender<SocketAddr>) {
+    let mut lines = BufReader::new(stream).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        eprintln!("{line}");
+        if let Some(address) = address(&line) {
+            let _ = found.try_send(address);
+        }
+    }
+}
+
+/// The first `127.0.0.1:PORT` in a line.
+fn address(line: &str) -> Option<SocketAddr> {
+    let from = &line[line.find("127.0.0.1:")?..];
+    let end = from.find(|sign: char| !sign.is_ascii_digit() && sign != '.' && sign != ':').unwrap_or(from.len());
+    from[..end].trim_end_matches(['.', ':']).parse().ok()
+}
+
+/// The PEM file with a certificate and without a key.
+fn root(state: &Path) -> String {
+    let files = std::fs::read_dir(state).expect("the state folder is there").flatten();
+    let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+    texts.into_iter().find(|text| text.contains("BEGIN CERTIFICATE") && !text.contains("PRIVATE KEY")).expect("the root is in the state folder")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_in_prose() {
+        let cases = [
+            ("listening on 127.0.0.1:4711", Some(4711)),
+            ("proxy at http://127.0.0.1:80/, have fun", Some(80)),
+            ("\u{1b}[32m127.0.0.1:9\u{1b}[0m", Some(9)),
+            ("127.0.0.1:", None),
+            ("nothing", None),
+        ];
+        for (line, port) in cases {
+            assert_eq!(address(line).map(|address| address.port()), port, "{line}");
+        }
+    }
+}

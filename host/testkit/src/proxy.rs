@@ -1,0 +1,276 @@
+//! The proxy in this process, on a free port of loopback, with folders of its own.
+//!
+//! Place: between the kit's clients and origins. It trusts the origins' authority; everything it writes goes with it when it is dropped.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use flowgate::{
+    app::{self, App, Network},
+    auth,
+    config::{Config, PluginConfig},
+    hooks::Hooks,
+    plugin::PluginInfo,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::{Duration, MissedTickBehavior, interval};
+
+use crate::{certificates::Authority, client::Client, origin::Origin, patience::within, records::Records};
+
+/// How often the set of plugins is looked at while a test waits.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The least cost that bcrypt has: tests have no secrets to keep.
+const BCRYPT_COST: u32 = 4;
+
+type Change = Box<dyn FnOnce(&mut Config, &Path) + Send>;
+
+/// How the proxy shall be configured; the defaults of the product, otherwise.
+#[derive(Default)]
+pub struct Options(Vec<Change>);
+
+impl Options {
+    /// Defaults throughout.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets in those users only.
+    pub fn users<const N: usize>(users: [(&str, &str); N]) -> Self {
+        let entry = |(name, password): (&str, &str)| {
+            let hash = bcrypt::hash(password, BCRYPT_COST).expect("the password is short enough");
+            format!("{name}:{hash}\n")
+        };
+        let text: String = users.into_iter().map(entry).collect();
+        Self::new().change_in(move |config, folder| {
+            let path = folder.join("users");
+            fs::write(&path, text).expect("the folder can be written to");
+            (config.auth, config.users) = (auth::Mode::Require, Some(path));
+        })
+    }
+
+    /// With that origin under that `host:port`, whatever the system's resolver says.
+    pub fn resolving(self, authority: &str, origin: &Origin) -> Self {
+        self.resolving_to(authority, origin.address())
+    }
+
+    /// With that address under that `host:port`.
+    pub fn resolving_to(self, authority: &str, address: SocketAddr) -> Self {
+        let (host, port) = authority.rsplit_once(':').expect("host:port");
+        let key = (host.to_owned(), port.parse().expect("a port"));
+        self.change(move |config| {
+            config.resolve.insert(key, address);
+        })
+    }
+
+    /// With that configuration of a plugin.
+    pub fn plugin(self, name: &str, settings: Value) -> Self {
+        self.plugin_with(name, move |plugin| plugin.config = settings)
+    }
+
+    /// With other settings of a plugin.
+    pub fn plugin_with(self, name: &str, change: impl FnOnce(&mut PluginConfig) + Send + 'static) -> Self {
+        let name = name.to_owned();
+        self.change(move |config| change(config.plugins.entry(name.clone()).or_insert_with(|| PluginConfig::of(&name))))
+    }
+
+    /// With that component in the plugins' folder from the start.
+    pub fn component(self, name: &str, component: &[u8]) -> Self {
+        let (name, component) = (format!("{name}.wasm"), component.to_vec());
+        self.change_in(move |config, _| {
+            fs::create_dir_all(&config.plugins_dir).expect("the folder can be written to");
+            fs::write(config.plugins_dir.join(name), component).expect("the folder can be written to");
+        })
+    }
+
+    /// Without the logger: nothing subscribes to anything, so nothing is intercepted unless [`Config::intercept`] says so.
+    pub fn without_logger(self) -> Self {
+        self.plugin_with("logger", |logger| logger.enabled = false)
+    }
+
+    /// Whatever else.
+    pub fn change(self, change: impl FnOnce(&mut Config) + Send + 'static) -> Self {
+        self.change_in(|config, _| change(config))
+    }
+
+    /// The same, with the folder that everything lies in.
+    pub fn change_in(mut self, change: impl FnOnce(&mut Config, &Path) + Send + 'static) -> Self {
+        self.0.push(Box::new(change));
+        self
+    }
+
+    fn config(self, folder: &Path) -> Config {
+        let authority = folder.join("origins.pem");
+        fs::write(&authority, Authority::shared().pem()).expect("the folder can be written to");
+        let mut config = Config::in_folder(folder);
+        config.upstream_ca = vec![authority];
+        for change in self.0 {
+            change(&mut config, folder);
+        }
+        config
+    }
+}
+
+/// A running proxy.
+pub struct Proxy {
+    running: Running,
+    folder: TempDir,
+    config: Config,
+}
+
+enum Running {
+    Whole(App),
+    Network(Network),
+}
+
+impl Proxy {
+    /// Starts the whole of it, plugins included.
+    ///
+    /// # Panics
+    /// Where it does not start; [`Proxy::try_start`] is for tests of that.
+    pub async fn start(options: Options) -> Self {
+        Self::try_start(options).await.unwrap_or_else(|error| panic!("the proxy does not start: {error:#}"))
+    }
+
+    /// Starts one that may fail to.
+    ///
+    /// # Errors
+    /// What start-up says.
+    pub async fn try_start(options: Options) -> anyhow::Result<Self> {
+        Self::start_in(tempfile::tempdir()?, options).await
+    }
+
+    /// Starts one in a folder that another one left behind.
+    ///
+    /// # Errors
+    /// What start-up says.
+    pub async fn start_in(folder: TempDir, options: Options) -> anyhow::Result<Self> {
+        let config = options.config(folder.path());
+        let app = app::start(config.clone()).await?;
+        Ok(Self { running: Running::Whole(app), folder, config })
+    }
+
+    /// Starts the network alone: every host intercepted, no plugin, nothing recorded. Quick, for tests of what passes on the wire.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn without_plugins(options: Options) -> Self {
+        Self::with_hooks(options.change(|config| config.intercept.push("*".to_owned())), Arc::new(())).await
+    }
+
+    /// Starts the network with something else in the place of plugins.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn with_hooks(options: Options, hooks: Arc<dyn Hooks>) -> Self {
+        let folder = tempfile::tempdir().expect("the system has a place for temporary folders");
+        let config = options.config(folder.path());
+        let network = Network::start(&config, hooks).unwrap_or_else(|error| panic!("the proxy does not start: {error:#}"));
+        Self { running: Running::Network(network), folder, config }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        match &self.running {
+            Running::Whole(app) => app.addresses()[0],
+            Running::Network(network) => network.addresses()[0],
+        }
+    }
+
+    /// Its root certificate.
+    pub fn root_pem(&self) -> &str {
+        match &self.running {
+            Running::Whole(app) => app.root_pem(),
+            Running::Network(network) => network.root().certificate_pem(),
+        }
+    }
+
+    /// A client that trusts the root and says nothing about who it is.
+    pub fn client(&self) -> Client {
+        Client::through(self.address(), self.root_pem())
+    }
+
+    /// A client that trusts the root and has credentials.
+    pub fn client_as(&self, user: &str, password: &str) -> Client {
+        self.client().with_user(user, password)
+    }
+
+    /// What was recorded.
+    pub fn records(&self) -> Records {
+        Records::in_folder(&self.config.logs_dir)
+    }
+
+    /// Where components are put.
+    pub fn plugins_dir(&self) -> &Path {
+        &self.config.plugins_dir
+    }
+
+    /// What it was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The folder that everything lies in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The plugins that run.
+    pub fn plugins(&self) -> Vec<PluginInfo> {
+        match &self.running {
+            Running::Whole(app) => app.plugins(),
+            Running::Network(_) => Vec::new(),
+        }
+    }
+
+    /// Puts a component into the plugins' folder, whole at once, as `mv` does; does not wait for it to be taken.
+    pub fn put_plugin(&self, name: &str, component: &[u8]) -> PathBuf {
+        let path = self.plugins_dir().join(format!("{name}.wasm"));
+        let beside = self.plugins_dir().join(format!(".{name}.new"));
+        fs::create_dir_all(self.plugins_dir()).expect("the folder can be written to");
+        fs::write(&beside, component).expect("the folder can be written to");
+        fs::rename(&beside, &path).expect("the folder can be written to");
+        path
+    }
+
+    /// Takes a component out of the plugins' folder; does not wait for that to be noticed.
+    pub fn take_plugin(&self, name: &str) {
+        fs::remove_file(self.plugins_dir().join(format!("{name}.wasm"))).expect("the component is there");
+    }
+
+    /// Waits until the plugins that run are such.
+    ///
+    /// # Panics
+    /// Where they are not within [`PATIENCE`](crate::PATIENCE).
+    pub async fn until_plugins(&self, what: &str, such: impl Fn(&[PluginInfo]) -> bool) -> Vec<PluginInfo> {
+        let mut looking = interval(LOOK);
+        looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        within(what, async {
+            loop {
+                let plugins = self.plugins();
+                if such(&plugins) {
+                    return plugins;
+                }
+                looking.tick().await;
+            }
+        })
+        .await
+    }
+
+    /// Stops in good order; what it wrote stays as long as the folder returned.
+    pub async fn stop(self) -> TempDir {
+        within("the proxy's stop", async {
+            match self.running {
+                Running::Whole(app) => app.stop().await,
+                Running::Network(network) => network.stop().await,
+            }
+        })
+        .await;
+        self.folder
+    }
+}

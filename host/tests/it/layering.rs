@@ -1,0 +1,213 @@
+//! The arrows between the parts, held by reading the sources: `ARCHITECTURE.md` says why each points where it does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What each part may name of the others. Everything may name `flow`; `main` and `trace` are left out: they name and are named by few.
+const ARROWS: &[(&str, &[&str])] = &[
+    // The guard of a running flow hands it to its course at the end.
+    ("flow", &["hooks"]),
+    ("tasks", &[]),
+    ("hooks", &[]),
+    ("h1", &[]),
+    ("io", &["h1"]),
+    ("auth", &["tasks"]),
+    ("tls", &[]),
+    ("origin", &["h1", "io", "tasks", "tls"]),
+    ("exchange", &["h1", "hooks", "io", "origin", "tasks"]),
+    ("net", &["auth", "exchange", "h1", "hooks", "io", "origin", "tasks", "tls"]),
+    ("record", &["tasks"]),
+    ("plugin", &["hooks", "record", "tasks"]),
+    ("config", &["auth"]),
+];
+
+/// Libraries that one part alone knows, or that one must not know.
+const STRANGERS: &[(&str, &[&str])] = &[
+    ("flow", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
+    ("hooks", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
+    ("h1", &["hyper", "h2", "rustls", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
+    ("auth", &["wasmtime", "wasmtime_wasi"]),
+    ("tls", &["wasmtime", "wasmtime_wasi"]),
+    ("origin", &["wasmtime", "wasmtime_wasi"]),
+    ("exchange", &["wasmtime", "wasmtime_wasi"]),
+    ("net", &["wasmtime", "wasmtime_wasi"]),
+    ("record", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls"]),
+    ("plugin", &["hyper", "h2", "rustls", "tokio_rustls", "socket2", "tokio::net", "std::net::TcpStream", "std::net::TcpListener"]),
+];
+
+#[test]
+fn parts_name_only_what_lies_before_them() {
+    let mut wrong = Vec::new();
+    for (part, allowed) in ARROWS {
+        for (file, paths) in paths_named(part) {
+            for path in paths {
+                let Some(other) = path.strip_prefix("crate::").and_then(|rest| rest.split("::").next()) else { continue };
+                if other != *part && other != "flow" && !allowed.contains(&other) {
+                    wrong.push(format!("{} names {path}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn parts_do_not_know_each_others_libraries() {
+    let mut wrong = Vec::new();
+    for (part, strangers) in STRANGERS {
+        for (file, paths) in paths_named(part) {
+            for path in &paths {
+                let is = |stranger: &&str| path == *stranger || path.starts_with(&format!("{stranger}::"));
+                if strangers.iter().any(|stranger| is(&stranger)) {
+                    wrong.push(format!("{} names {path}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_part_has_its_arrows() {
+    let known: BTreeSet<&str> = ARROWS.iter().map(|(part, _)| *part).chain(["app", "cli", "lib", "main", "trace"]).collect();
+    let entries = fs::read_dir(sources()).unwrap().map(|entry| entry.unwrap().path());
+
+    let unknown: Vec<PathBuf> = entries.filter(|path| !known.contains(path.file_stem().unwrap().to_str().unwrap())).collect();
+
+    assert!(unknown.is_empty(), "a new part has to say what it may name: {unknown:?}");
+}
+
+#[test]
+fn only_tasks_spawns() {
+    let mut wrong = Vec::new();
+    for file in files(&sources()) {
+        let text = code(&fs::read_to_string(&file).unwrap());
+        let spawns = ["tokio::spawn(", "task::spawn(", "spawn_blocking(", "spawn_local("].iter().any(|call| text.contains(call));
+        if spawns && !file.ends_with("src/tasks.rs") {
+            wrong.push(file);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn uses_are_read_as_the_compiler_reads_them() {
+    let text = "use a::{self, b::{C, d}, e as f};\n// use x::y;\nlet g = crate::h::i(\"crate::j\"); /* k::l */ use crate::{m, n::O};";
+
+    let read = paths(&code(text));
+
+    for path in ["a", "a::b::C", "a::b::d", "a::e", "crate::h::i", "crate::m", "crate::n::O"] {
+        assert!(read.contains(path), "{path} is not in {read:?}");
+    }
+    for path in ["x::y", "crate::j", "k::l"] {
+        assert!(!read.contains(path), "{path} is in {read:?}");
+    }
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Every path that each file of a part names.
+fn paths_named(part: &str) -> BTreeMap<PathBuf, BTreeSet<String>> {
+    let (file, folder) = (sources().join(format!("{part}.rs")), sources().join(part));
+    let files = if file.is_file() { vec![file] } else { files(&folder) };
+    assert!(!files.is_empty(), "there is no part {part}");
+    files.into_iter().map(|file| (file.clone(), paths(&code(&fs::read_to_string(&file).unwrap())))).collect()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|extension| extension == "rs") => files.push(path),
+                false => {}
+            }
+        }
+    }
+    files
+}
+
+/// The text without comments and string literals. Enough for this project's sources: raw strings with quotes in them are cut at the quote.
+fn code(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(['"', '/', '\'']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let skipped = match rest {
+            _ if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            _ if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            _ if rest.starts_with("'\"'") => 3,
+            _ if rest.starts_with("'\\\"'") => 4,
+            _ if rest.starts_with('"') => string(rest),
+            _ => {
+                out.push_str(&rest[..1]);
+                1
+            }
+        };
+        rest = &rest[skipped..];
+    }
+    out + rest
+}
+
+/// Length of the literal that begins here.
+fn string(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, sign) in text.char_indices().skip(1) {
+        match sign {
+            '"' if !escaped => return at + 1,
+            _ => escaped = sign == '\\' && !escaped,
+        }
+    }
+    text.len()
+}
+
+/// Paths in `use` trees, flattened, and paths that are written out.
+fn paths(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for statement in code.split(['\n', ';']).scan(0, |offset, line| {
+        let begin = *offset;
+        *offset += line.len() + 1;
+        Some((begin, line))
+    }) {
+        let (begin, line) = statement;
+        let Some(at) = line.find("use ").filter(|at| line[..*at].trim().is_empty() || line[..*at].trim().starts_with("pub")) else { continue };
+        let tree = &code[begin + at + 4..];
+        flatten("", tree.split(';').next().unwrap_or_default(), &mut found);
+    }
+    let is_path = |sign: char| sign.is_ascii_alphanumeric() || sign == '_' || sign == ':';
+    found.extend(code.split(|sign: char| !is_path(sign)).filter(|word| word.contains("::")).map(|word| word.trim_matches(':').to_owned()));
+    found
+}
+
+fn flatten(before: &str, tree: &str, found: &mut BTreeSet<String>) {
+    let tree = tree.trim();
+    let Some(open) = tree.find('{') else {
+        let name = tree.split(" as ").next().unwrap_or_default().trim();
+        let path = format!("{before}{name}");
+        found.insert(path.trim_end_matches("::self").to_owned());
+        return;
+    };
+    let inner = &tree[open + 1..tree.rfind('}').unwrap_or(tree.len())];
+    let before = format!("{before}{}", tree[..open].trim());
+    let (mut depth, mut begin) = (0, 0);
+    for (at, sign) in inner.char_indices().chain([(inner.len(), ',')]) {
+        match sign {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                if !inner[begin..at].trim().is_empty() {
+                    flatten(&before, &inner[begin..at], found);
+                }
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The proxy between real sockets, real TLS and real components: one binary, one module for each group of promises.
+
+mod access;
+mod certificates;
+mod codings;
+mod copilot;
+mod framing;
+mod heads;
+mod http2;
+mod inputs;
+mod interim;
+mod layering;
+mod lifecycle;
+mod plugins;
+mod records;
+mod refusals;
+mod splice;
+mod streaming;
+mod swap;
+mod upgrade;

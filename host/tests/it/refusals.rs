@@ -1,0 +1,116 @@
+//! What a client hears when there is nothing to hear from the origin.
+
+use std::sync::Arc;
+
+use flowgate_testkit::{
+    Origin, Script, Setup,
+    client::request,
+    origin::Vacant,
+    proxy::{Options, Proxy},
+};
+
+#[tokio::test]
+async fn an_origin_that_refuses_connections_is_a_bad_gateway() {
+    let vacant = Vacant::new().unwrap();
+    let authority = format!("refusing.example.test:{}", vacant.address().port());
+    let proxy = Proxy::without_plugins(Options::new().resolving_to(&authority, vacant.address())).await;
+
+    let inside = proxy.client().h1(&authority).await.unwrap().exchange(request("GET", "/", "x", &[], b"")).await.unwrap();
+    let absolute = proxy.client().get(&format!("http://{authority}/")).await.unwrap();
+
+    for response in [inside, absolute] {
+        assert_eq!((response.status(), response.head.get("proxy-status")), (502, Some("flowgate; error=connection_refused")));
+        assert!(response.text().contains(&authority), "{}", response.text());
+    }
+}
+
+#[tokio::test]
+async fn an_origin_without_address_is_a_bad_gateway() {
+    // RFC 6761 §6.4: names under `invalid` never resolve.
+    let proxy = Proxy::without_plugins(Options::new()).await;
+
+    let response = proxy.client().get("http://nowhere.invalid/").await.unwrap();
+
+    assert_eq!((response.status(), response.head.get("proxy-status")), (502, Some("flowgate; error=dns_error")));
+}
+
+#[tokio::test]
+async fn a_spliced_tunnel_is_refused_before_it_is_granted() {
+    let vacant = Vacant::new().unwrap();
+    let proxy = Proxy::with_hooks(Options::new(), Arc::new(())).await;
+
+    let refused = proxy.client().tunnel(&vacant.address().to_string()).await.unwrap_err();
+
+    assert_eq!(refused.refused_with(), Some(502));
+}
+
+#[tokio::test]
+async fn an_origin_that_hangs_up_is_a_bad_gateway() {
+    let silent = Origin::speaking(Setup::clear(), |_| async {}).await;
+    let secure = Origin::start(Setup::http1(), |_| Script::raw("").close()).await;
+    let proxy = Proxy::without_plugins(Options::new()).await;
+
+    // Before TLS, and after the request.
+    for authority in [silent.authority(), secure.authority()] {
+        let mut connection = proxy.client().h1(&authority).await.unwrap();
+        let response = connection.exchange(request("POST", "/", "x", &[], b"abc")).await.unwrap();
+        assert_eq!(response.status(), 502, "{response:?}");
+    }
+}
+
+#[tokio::test]
+async fn nonsense_from_an_origin_is_not_passed_on() {
+    let nonsense: [&str; 8] = [
+        "SSH-2.0-OpenSSH\r\n\r\n",
+        "HTTP/1.1 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX-Fold: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX-Space : a\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    ];
+    for sent in nonsense {
+        let origin = Origin::start(Setup::http1(), move |_| Script::raw(sent).close()).await;
+        let proxy = Proxy::without_plugins(Options::new()).await;
+
+        let response = proxy.client().get(&origin.root()).await.unwrap();
+
+        assert_eq!((response.status(), response.head.get("proxy-status")), (502, Some("flowgate; error=http_protocol_error")), "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_at_the_proxy_that_it_cannot_take_are_refused() {
+    let proxy = Proxy::without_plugins(Options::new()).await;
+    let cases = [
+        ("CONNECT a.test HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("CONNECT a.test:0 HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("CONNECT a.test:99999 HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("CONNECT a.test:443/x HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("CONNECT u@a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc", 400),
+        ("GET ftp://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("GET http://u:p@a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("GET nonsense HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("GET http://a.test/ HTTP/9.9\r\nHost: a.test\r\n\r\n", 400),
+        ("\x16\x03\x01\r\n\r\n", 400),
+    ];
+
+    for (request, status) in cases {
+        let response = proxy.client().to_proxy().await.unwrap().exchange(request).await.unwrap();
+        assert_eq!(response.status(), status, "{request:?}: {}", response.text());
+    }
+}
+
+#[tokio::test]
+async fn a_request_to_the_proxy_itself_is_no_way_around() {
+    let proxy = Proxy::without_plugins(Options::new()).await;
+    let own = proxy.address().to_string();
+
+    let looped = proxy.client().get(&format!("http://{own}/")).await.unwrap();
+    let page = proxy.client().to_proxy().await.unwrap().exchange(request("GET", "/flowgate-ca.pem", &own, &[], b"")).await.unwrap();
+
+    assert_eq!((looped.status(), looped.head.get("proxy-status")), (502, Some("flowgate; error=proxy_loop_detected")));
+    assert_eq!((page.status(), page.text()), (200, proxy.root_pem().to_owned()));
+}

@@ -1,0 +1,72 @@
+//! An origin that gives the same answer to every request. HTTP/1.1 over TLS, one thread.
+
+use std::{net::Ipv4Addr, path::PathBuf, rc::Rc, sync::Arc};
+
+use anyhow::Context;
+use clap::Args;
+use rustls::{ServerConfig, crypto::aws_lc_rs};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::{LocalSet, spawn_local},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{load::one_thread, shape};
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    chain: PathBuf,
+    key: PathBuf,
+}
+
+/// Prints its address, then serves until it is killed.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let chain = CertificateDer::from_pem_file(&options.chain).context("reading the certificate")?;
+    let key = PrivateKeyDer::from_pem_file(&options.key).context("reading the key")?;
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)?;
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let response: Rc<[u8]> = shape::response().into();
+    LocalSet::new().block_on(&one_thread()?, async move {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening")?;
+        println!("{}", listener.local_addr()?);
+        loop {
+            let (tcp, _) = listener.accept().await.context("accepting")?;
+            let (acceptor, response) = (acceptor.clone(), response.clone());
+            // A connection that fails shows as an error of the load, which counts them.
+            spawn_local(async move { serve(tcp, acceptor, &response).await.ok() });
+        }
+    })
+}
+
+async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, response: &[u8]) -> anyhow::Result<()> {
+    tcp.set_nodelay(true)?;
+    let mut tls = acceptor.accept(tcp).await?;
+    let mut held = Vec::with_capacity(4096);
+    loop {
+        while let Some(end) = request_end(&held) {
+            held.drain(..end);
+            tls.write_all(response).await?;
+            tls.flush().await?;
+        }
+        if tls.read_buf(&mut held).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Where the first request ends, if it is all there.
+fn request_end(octets: &[u8]) -> Option<usize> {
+    let head = octets.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&octets[..head]).ok()?;
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    let end = head + length.unwrap_or_default();
+    (octets.len() >= end).then_some(end)
+}

@@ -1,0 +1,113 @@
+//! What passes: a Copilot completion, and certificates for the origin.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+/// Octets of the request's content.
+const REQUEST_OCTETS: usize = 548;
+/// Octets of the response's content.
+const RESPONSE_OCTETS: usize = 367;
+
+/// A completion as an editor asks for it: 13 fields, 548 octets of JSON.
+pub(crate) fn request(authority: &str) -> Vec<u8> {
+    let fields = [
+        ("host", authority),
+        ("authorization", "Bearer tid=0;exp=0;sku=test;st=dotcom:0000000000000000000000000000000000000000"),
+        ("x-request-id", "00000000-0000-4000-8000-000000000000"),
+        ("openai-organization", "github-copilot"),
+        ("vscode-sessionid", "00000000-0000-4000-8000-0000000000001700000000000"),
+        ("vscode-machineid", "4ce93ec3b20000000000000000000000000000000000000000000000000000aa"),
+        ("editor-version", "vscode/1.95.3"),
+        ("editor-plugin-version", "copilot/1.248.0"),
+        ("copilot-language-server-version", "1.248.0"),
+        ("openai-intent", "copilot-ghost"),
+        ("content-type", "application/json"),
+        ("user-agent", "GithubCopilot/1.248.0"),
+        ("content-length", "548"),
+    ];
+    let mut octets = b"POST /v1/engines/copilot-codex/completions HTTP/1.1\r\n".to_vec();
+    for (name, value) in fields {
+        octets.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    octets.extend_from_slice(b"\r\n");
+    let begin = r##"{"prompt":"# Path: hello.py\ndef hello(name):\n    ","suffix":"","max_tokens":500,"temperature":0,"top_p":1,"n":1,"stop":["\n"],"stream":true,"extra":{"language":"python","next_indent":4,"trim_by_indentation":true,"context":""##;
+    octets.extend_from_slice(padded(begin, "\"}}", REQUEST_OCTETS).as_bytes());
+    octets
+}
+
+/// The answer: one chunk of two events, 367 octets.
+pub(crate) fn response() -> Vec<u8> {
+    let begin = r#"data: {"id":"cmpl-000000000000000000000000000","created":1700000000,"model":"gpt-35-turbo","choices":[{"text":"return f\"hello {name}\"","index":0,"finish_reason":"stop","logprobs":null,"p":""#;
+    let events = padded(begin, "\"}]}\n\ndata: [DONE]\n\n", RESPONSE_OCTETS);
+    let mut octets = b"HTTP/1.1 200 OK\r\n".to_vec();
+    for (name, value) in [
+        ("azureml-model-deployment", "d169-20240925214105"),
+        ("content-security-policy", "default-src 'none'; sandbox"),
+        ("content-type", "text/event-stream"),
+        ("openai-processing-ms", "41.1556"),
+        ("strict-transport-security", "max-age=31536000"),
+        ("x-request-id", "00000000-0000-4000-8000-000000000000"),
+        ("date", "Sun, 08 Dec 2024 13:18:23 GMT"),
+        ("x-github-backend", "Kubernetes"),
+        ("x-github-request-id", "793D:3AE21:3087E1:352BF1:67559C9E"),
+        ("transfer-encoding", "chunked"),
+    ] {
+        octets.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    octets.extend_from_slice(format!("\r\n{:x}\r\n{events}\r\n0\r\n\r\n", events.len()).as_bytes());
+    octets
+}
+
+/// `begin`, as many `a` as it takes, `end`.
+fn padded(begin: &str, end: &str, octets: usize) -> String {
+    format!("{begin}{}{end}", "a".repeat(octets.saturating_sub(begin.len() + end.len())))
+}
+
+/// Files of the origin's throw-away authority.
+pub(crate) struct Certificates {
+    /// What proxies and direct clients trust.
+    pub(crate) root: PathBuf,
+    /// Of `localhost`.
+    pub(crate) chain: PathBuf,
+    /// Its key.
+    pub(crate) key: PathBuf,
+}
+
+impl Certificates {
+    /// Makes them, into that folder.
+    pub(crate) fn make(folder: &Path) -> anyhow::Result<Self> {
+        let key = KeyPair::generate().context("making the origins' root")?;
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let root = params.self_signed(&key).context("making the origins' root")?;
+        let issuer = Issuer::new(params, key);
+        let leaf_key = KeyPair::generate().context("making the origin's certificate")?;
+        let leaf = CertificateParams::new(vec!["localhost".to_owned()]).and_then(|params| params.signed_by(&leaf_key, &issuer));
+        let leaf = leaf.context("making the origin's certificate")?;
+        let made = Self { root: folder.join("origins.pem"), chain: folder.join("origin.pem"), key: folder.join("origin.key") };
+        for (path, text) in [(&made.root, root.pem()), (&made.chain, leaf.pem()), (&made.key, leaf_key.serialize_pem())] {
+            fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_those_of_the_real_thing() {
+        let (request, response) = (request("localhost:1"), response());
+        let content = |octets: &[u8]| octets.windows(4).position(|window| window == b"\r\n\r\n").map(|at| octets.len() - at - 4);
+
+        assert_eq!(content(&request), Some(REQUEST_OCTETS));
+        assert_eq!(content(&response), Some("16f\r\n".len() + RESPONSE_OCTETS + "\r\n0\r\n\r\n".len()));
+    }
+}
