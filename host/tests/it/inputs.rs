@@ -1,11 +1,6 @@
 //! What is wrong with what an operator wrote: an exit code, and a sentence that names the file and the mend.
 
-use std::{
-    fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
 
 use flowgate_testkit::program::{command, output};
 

@@ -177,7 +177,9 @@ fn paths(code: &str) -> BTreeSet<String> {
         Some((begin, line))
     }) {
         let (begin, line) = statement;
-        let Some(at) = line.find("use ").filter(|at| line[..*at].trim().is_empty() || line[..*at].trim().starts_with("pub")) else { continue };
+        let Some(at) = line.find("use ").filter(|at| line[..*at].trim().is_empty() || line[..*at].trim().starts_with("pub")) else {
+            continue;
+        };
         let tree = &code[begin + at + 4..];
         flatten("", tree.split(';').next().unwrap_or_default(), &mut found);
     }
