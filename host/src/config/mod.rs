@@ -3,6 +3,7 @@
 //! Place: made by `cli` (or by whoever embeds the library) and consumed by `app`; no other part knows it.
 
 pub mod limits;
+mod plugin;
 mod raw;
 mod show;
 pub mod units;
@@ -20,7 +21,9 @@ use anyhow::{Context, bail, ensure};
 use globset::Glob;
 
 use crate::auth::Mode;
-use raw::{File, Plugin};
+use plugin::LOGGER;
+pub use plugin::{OnFailure, PluginConfig};
+use raw::File;
 pub use raw::{Flags, Resolve};
 
 /// Everything that can be chosen.
@@ -56,83 +59,6 @@ pub struct Config {
     pub capture_bytes: usize,
     /// By name. The logger is always in it, others where they were written down; [`PluginConfig::of`] has the defaults of the rest.
     pub plugins: BTreeMap<String, PluginConfig>,
-}
-
-/// How one plugin runs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PluginConfig {
-    /// Whether it is loaded at all.
-    pub enabled: bool,
-    /// Requests pass plugins from the lowest to the highest; responses the other way.
-    pub order: i32,
-    /// What becomes of a flow whose filter fails.
-    pub on_failure: OnFailure,
-    /// Without it the proxy does not start.
-    pub required: bool,
-    /// What it is configured with: a JSON object.
-    pub config: serde_json::Value,
-    /// Of one instance.
-    pub memory_bytes: usize,
-    /// Computing time of one call of a filter.
-    pub call: Duration,
-    /// Time by the clock of one call of a filter; not less than `call`.
-    pub wall: Duration,
-    /// Instances that answer filters' calls at a time.
-    pub instances: usize,
-}
-
-/// What becomes of a flow whose filter fails.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnFailure {
-    /// It goes on as if the plugin were not there.
-    #[default]
-    Pass,
-    /// It is refused.
-    Refuse,
-}
-
-/// The plugin that is built in.
-const LOGGER: &str = "logger";
-
-impl PluginConfig {
-    /// The defaults of the plugin of that name.
-    pub fn of(name: &str) -> Self {
-        Self {
-            enabled: true,
-            order: 0,
-            on_failure: OnFailure::Pass,
-            required: false,
-            config: serde_json::Value::Object(serde_json::Map::new()),
-            memory_bytes: if name == LOGGER { limits::LOGGER_MEMORY_BYTES } else { limits::PLUGIN_MEMORY_BYTES },
-            call: limits::PLUGIN_CALL,
-            wall: limits::PLUGIN_WALL,
-            instances: limits::PLUGIN_INSTANCES,
-        }
-    }
-
-    fn resolve(name: &str, written: Plugin) -> anyhow::Result<Self> {
-        let default = Self::of(name);
-        let call = written.call.unwrap_or(default.call);
-        let plugin = Self {
-            enabled: written.enabled.unwrap_or(default.enabled),
-            order: written.order.unwrap_or(default.order),
-            on_failure: written.on_failure.unwrap_or(default.on_failure),
-            required: written.required.unwrap_or(default.required),
-            config: written.config.map_or(default.config, |table| plain(table.into())),
-            memory_bytes: written.memory.unwrap_or(default.memory_bytes),
-            call,
-            wall: written.wall.unwrap_or(default.wall.max(call)),
-            instances: written.instances.unwrap_or(default.instances),
-        };
-        within("memory", plugin.memory_bytes, &limits::PLUGIN_MEMORY_RANGE, units::show_size)?;
-        let times = Duration::from_millis(1)..=limits::MAX_PLUGIN_TIME;
-        within("call", plugin.call, &times, units::show_duration)?;
-        within("wall", plugin.wall, &(plugin.call..=limits::MAX_PLUGIN_TIME), units::show_duration)?;
-        within("instances", plugin.instances, &(1..=limits::MAX_PLUGIN_INSTANCES), |count| count.to_string())?;
-        ensure!(plugin.enabled || !plugin.required, "required without being enabled can never be met: take one of the two away");
-        Ok(plugin)
-    }
 }
 
 impl Config {
@@ -269,20 +195,6 @@ fn within<T: PartialOrd + Copy>(key: &str, value: T, range: &RangeInclusive<T>, 
     Ok(())
 }
 
-/// TOML's dates come out of serde as a table of their own; JSON has texts.
-fn plain(value: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
-    match value {
-        Value::Object(mut table) if table.len() == 1 => match table.remove("$__toml_private_datetime") {
-            Some(date) => date,
-            None => table.into_iter().map(|(key, value)| (key, plain(value))).collect(),
-        },
-        Value::Object(table) => table.into_iter().map(|(key, value)| (key, plain(value))).collect(),
-        Value::Array(list) => list.into_iter().map(plain).collect(),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,8 +218,9 @@ mod tests {
         assert_eq!(config.plugins_dir, Path::new("/work/plugins"));
         assert_eq!(config.logs_dir, Path::new("/work/logs"));
         assert_eq!(config.state_dir, Path::new("/home/ana/.local/state/flowgate"));
-        assert_eq!(config.plugins["logger"].memory_bytes, 256 << 20);
-        assert_eq!(PluginConfig::of("other").memory_bytes, 128 << 20);
+        let [logger, other] = [&config.plugins["logger"], &PluginConfig::of("other")];
+        assert_eq!((logger.memory_bytes, logger.required), (256 << 20, true));
+        assert_eq!((other.memory_bytes, other.required), (128 << 20, false));
     }
 
     #[test]
@@ -355,6 +268,13 @@ mod tests {
         assert_eq!(redact.memory_bytes, 64 << 20);
         assert_eq!((redact.call, redact.wall), (Duration::from_secs(10), Duration::from_secs(10)), "never less than computing takes");
         assert_eq!(redact.config, serde_json::json!({ "fields": ["a"], "since": "2024-01-02" }));
+    }
+
+    #[test]
+    fn the_logger_may_be_left_out() {
+        let config = resolve(Flags::default(), "[plugins.logger]\nenabled = false").unwrap();
+
+        assert!(!config.plugins["logger"].enabled && !config.plugins["logger"].required);
     }
 
     #[test]

@@ -115,6 +115,8 @@ pub(super) enum Distrust {
     SelfSigned,
     #[error("its issuer, {0}, is not trusted")]
     UnknownIssuer(String),
+    #[error("its issuer, {0}, is not the trusted one of that name: it has another key")]
+    Namesake(String),
 }
 
 /// webpki's verdict in more words.
@@ -123,16 +125,22 @@ struct Wordy(Arc<WebPkiServerVerifier>);
 
 impl Wordy {
     fn reword(certificate: &CertificateDer<'_>, error: Error) -> Error {
-        let Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_)) = error else { return error };
+        use CertificateError::{BadSignature, Other, UnknownIssuer, UnsupportedSignatureAlgorithmForPublicKeyContext};
+        let Error::InvalidCertificate(trouble) = &error else { return error };
         let Ok((_, seen)) = X509Certificate::from_der(certificate) else { return error };
-        let distrust = if seen.issuer().as_raw() == seen.subject().as_raw() {
-            Distrust::SelfSigned
-        } else if matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer)) {
-            Distrust::UnknownIssuer(printable(&seen.issuer().to_string()))
-        } else {
-            return error;
+        let issuer = || printable(&seen.issuer().to_string());
+        let distrust = match trouble {
+            // Whatever else: machines' stores hold authorities called `localhost`, too, with which it is then compared.
+            UnknownIssuer | Other(_) | BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+                if seen.issuer().as_raw() == seen.subject().as_raw() =>
+            {
+                Distrust::SelfSigned
+            }
+            UnknownIssuer => Distrust::UnknownIssuer(issuer()),
+            BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Distrust::Namesake(issuer()),
+            _ => return error,
         };
-        Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
+        Error::InvalidCertificate(Other(OtherError(Arc::new(distrust))))
     }
 }
 
@@ -187,7 +195,8 @@ mod tests {
     use std::fs;
 
     use rcgen::{
-        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
+        date_time_ymd,
     };
     use rustls::{HandshakeKind, ServerConfig, sign::CertifiedKey};
     use rustls_pki_types::PrivateKeyDer;
@@ -299,7 +308,12 @@ mod tests {
 
     #[test]
     fn self_signed_certificates_are_refused_as_such() {
-        let trust = Authority::new().trust();
+        // One of the same name is trusted, with another kind of key.
+        let mut namesake = params();
+        namesake.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let mut roots = RootCertStore::empty();
+        roots.add(namesake.self_signed(&KeyPair::generate_for(&PKCS_ED25519).unwrap()).unwrap().into()).unwrap();
+        let trust = Trust::with_roots(roots, 0, 1).unwrap();
         for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
             let key = KeyPair::generate().unwrap();
             let mut params = params();
@@ -312,7 +326,7 @@ mod tests {
     fn an_authority_is_known_by_its_key_not_its_name() {
         let (trusted, impostor) = (Authority::new(), Authority::new());
 
-        refused(&trusted.trust(), impostor.server(|_| ()), "its signature does not verify");
+        refused(&trusted.trust(), impostor.server(|_| ()), "its issuer, CN=test authority, is not the trusted one of that name");
     }
 
     fn refused(trust: &Trust, server: Arc<ServerConfig>, expected: &str) {

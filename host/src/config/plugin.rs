@@ -1,0 +1,102 @@
+//! How one plugin runs.
+//!
+//! Place: one table of the file each; `app` hands it to the plugin host in that one's own settings.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use super::{limits, raw::Plugin, units, within};
+
+/// How one plugin runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginConfig {
+    /// Whether it is loaded at all.
+    pub enabled: bool,
+    /// Requests pass plugins from the lowest to the highest; responses the other way.
+    pub order: i32,
+    /// What becomes of a flow whose filter fails.
+    pub on_failure: OnFailure,
+    /// Without it the proxy does not start.
+    pub required: bool,
+    /// What it is configured with: a JSON object.
+    pub config: serde_json::Value,
+    /// Of one instance.
+    pub memory_bytes: usize,
+    /// Computing time of one call of a filter.
+    pub call: Duration,
+    /// Time by the clock of one call of a filter; not less than `call`.
+    pub wall: Duration,
+    /// Instances that answer filters' calls at a time.
+    pub instances: usize,
+}
+
+/// What becomes of a flow whose filter fails.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It goes on as if the plugin were not there.
+    #[default]
+    Pass,
+    /// It is refused.
+    Refuse,
+}
+
+/// The plugin that is built in.
+pub(super) const LOGGER: &str = "logger";
+
+impl PluginConfig {
+    /// The defaults of the plugin of that name.
+    pub fn of(name: &str) -> Self {
+        Self {
+            enabled: true,
+            order: 0,
+            on_failure: OnFailure::Pass,
+            // Who runs a recording proxy wants to hear that nothing is recorded before the first flow has gone by.
+            required: name == LOGGER,
+            config: serde_json::Value::Object(serde_json::Map::new()),
+            memory_bytes: if name == LOGGER { limits::LOGGER_MEMORY_BYTES } else { limits::PLUGIN_MEMORY_BYTES },
+            call: limits::PLUGIN_CALL,
+            wall: limits::PLUGIN_WALL,
+            instances: limits::PLUGIN_INSTANCES,
+        }
+    }
+
+    pub(super) fn resolve(name: &str, written: Plugin) -> anyhow::Result<Self> {
+        let default = Self::of(name);
+        let enabled = written.enabled.unwrap_or(default.enabled);
+        let call = written.call.unwrap_or(default.call);
+        let plugin = Self {
+            enabled,
+            order: written.order.unwrap_or(default.order),
+            on_failure: written.on_failure.unwrap_or(default.on_failure),
+            required: written.required.unwrap_or(default.required && enabled),
+            config: written.config.map_or(default.config, |table| plain(table.into())),
+            memory_bytes: written.memory.unwrap_or(default.memory_bytes),
+            call,
+            wall: written.wall.unwrap_or(default.wall.max(call)),
+            instances: written.instances.unwrap_or(default.instances),
+        };
+        within("memory", plugin.memory_bytes, &limits::PLUGIN_MEMORY_RANGE, units::show_size)?;
+        let times = Duration::from_millis(1)..=limits::MAX_PLUGIN_TIME;
+        within("call", plugin.call, &times, units::show_duration)?;
+        within("wall", plugin.wall, &(plugin.call..=limits::MAX_PLUGIN_TIME), units::show_duration)?;
+        within("instances", plugin.instances, &(1..=limits::MAX_PLUGIN_INSTANCES), |count| count.to_string())?;
+        ensure!(plugin.enabled || !plugin.required, "required without being enabled can never be met: take one of the two away");
+        Ok(plugin)
+    }
+}
+
+/// TOML's dates come out of serde as a table of their own; JSON has texts.
+fn plain(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(mut table) if table.len() == 1 => match table.remove("$__toml_private_datetime") {
+            Some(date) => date,
+            None => table.into_iter().map(|(key, value)| (key, plain(value))).collect(),
+        },
+        Value::Object(table) => table.into_iter().map(|(key, value)| (key, plain(value))).collect(),
+        Value::Array(list) => list.into_iter().map(plain).collect(),
+        other => other,
+    }
+}
