@@ -69,6 +69,13 @@ pub struct Flow {
     response_held: Held,
 }
 
+/// Content as it stood; see [`Flow::save_body`].
+#[derive(Debug)]
+pub struct SavedBody {
+    content: Content,
+    held: Held,
+}
+
 /// Whether a message's content is held back, and still its own.
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
@@ -154,6 +161,21 @@ impl Flow {
         }
         *self.content_mut(of) = Content::whole(octets);
         self.held_mut(of).replaced = true;
+    }
+
+    /// One message's content as it stands, to come back to with [`Flow::restore_body`].
+    pub fn save_body(&self, of: Direction) -> SavedBody {
+        let held = match of {
+            Direction::Request => self.request_held,
+            Direction::Response => self.response_held,
+        };
+        SavedBody { content: self.content(of).clone(), held }
+    }
+
+    /// Undoes every [`Flow::set_body`] since; fields are not touched.
+    pub fn restore_body(&mut self, of: Direction, saved: SavedBody) {
+        *self.content_mut(of) = saved.content;
+        *self.held_mut(of) = saved.held;
     }
 
     /// Whether the whole content of that message is held back now.

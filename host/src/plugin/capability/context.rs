@@ -8,7 +8,7 @@ use http::Method;
 use wasmtime::component::Resource;
 
 use crate::{
-    flow::{Authority, Content, Decoded, Direction, Fields, Flow, Origin, RequestHead, ResponseHead, SharedFlow, lock},
+    flow::{Authority, Content, Decoded, Direction, Fields, Flow, Origin, RequestHead, ResponseHead, SavedBody, SharedFlow, lock},
     plugin::{
         bindings::flowgate::plugin::{
             context::{Host, HostFlow},
@@ -58,7 +58,7 @@ pub(in crate::plugin) struct Call {
     decoded: [Option<Decoded>; 2],
     before: Option<Before>,
     /// The content, if another took its place.
-    replaced: Option<Content>,
+    replaced: Option<SavedBody>,
     kept: bool,
 }
 
@@ -104,8 +104,8 @@ impl Call {
                 Direction::Response
             }
         };
-        if let Some(content) = self.replaced {
-            *flow.content_mut(of) = content;
+        if let Some(body) = self.replaced {
+            flow.restore_body(of, body);
         }
     }
 
@@ -128,21 +128,13 @@ impl Call {
         if !matches!(self.phase, Phase::Request { body_held: true } | Phase::Response { body_held: true }) {
             return Err("the body is not held".into());
         }
-        let mut replaced = None;
+        let mut before = None;
         self.change(of, |flow| {
-            let length = body.len();
-            replaced = Some(std::mem::replace(flow.content_mut(of), Content::whole(Bytes::from(body))));
-            // The new content is not coded. Framing is made of the content's length where the message is sent; a field that says
-            // otherwise must not go with it.
-            if let Some(fields) = flow.fields_mut(of) {
-                fields.remove("content-encoding");
-                if fields.contains("content-length") {
-                    fields.set("content-length", length.to_string());
-                }
-            }
+            before = Some(flow.save_body(of));
+            flow.set_body(of, body.into());
             Ok(())
         })?;
-        self.replaced = self.replaced.take().or(replaced);
+        self.replaced = self.replaced.take().or(before);
         self.decoded[index(of)] = None;
         Ok(())
     }
