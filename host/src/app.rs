@@ -165,6 +165,9 @@ impl Network {
         self.connections.stop();
         if !self.connections.ended(self.grace).await {
             tracing::warn!("{} tasks of connections had not ended after {:?} and are cut off", self.connections.len(), self.grace);
+            // Dropped, their flows still reach the observers: what had passed is recorded.
+            self.connections.cut();
+            self.connections.ended(limits::SEVER).await;
         }
         self.origins.stop();
     }

@@ -12,6 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl Tasks {
@@ -28,6 +29,17 @@ impl Tasks {
         F::Output: Send + 'static,
     {
         tokio::spawn(self.tracker.track_future(task))
+    }
+
+    /// The same for a task that [`Tasks::cut`] drops where it stands.
+    pub fn spawn_severable<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let cut = self.cut.clone();
+        self.spawn(async move {
+            cut.run_until_cancelled_owned(task).await;
+        });
     }
 
     /// Runs what blocks (hashing, compiling, file reads) off the runtime, as a task of this group.
@@ -52,6 +64,11 @@ impl Tasks {
     /// Tells every task to end, soon and in good order.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Drops every severable task, now.
+    pub fn cut(&self) {
+        self.cut.cancel();
     }
 
     /// How many still run.

@@ -65,7 +65,10 @@ impl Users {
     }
 
     fn open_looking(path: &Path, look_every: Duration) -> anyhow::Result<Self> {
-        let (table, stamp) = load(path).with_context(|| format!("reading users file {}", path.display()))?;
+        let (table, stamp) = load(path).with_context(|| match (path.display(), path.exists()) {
+            (path, true) => format!("reading users file {path}"),
+            (path, false) => format!("reading users file {path}, which `flowgate user add NAME --users {path}` makes"),
+        })?;
         Ok(Self {
             path: path.to_owned(),
             current: ArcSwap::from_pointee(Snapshot { table, generation: 0 }),

@@ -88,5 +88,7 @@ pub const RECORD_THREADS: usize = 2;
 
 /// How long a stop waits for what is in flight; key `grace`. Service managers kill after 90 seconds, containers after 10.
 pub const GRACE: Duration = Duration::from_secs(10);
+/// How long what was dropped at the end of the grace period may take to be gone; it only has to be dropped.
+pub const SEVER: Duration = Duration::from_secs(1);
 /// Most that `grace` may be.
 pub const MAX_GRACE: Duration = Duration::from_secs(3600);

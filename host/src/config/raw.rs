@@ -218,13 +218,11 @@ fn said(error: toml::de::Error) -> anyhow::Error {
 }
 
 fn check(table: &toml::Table, known: &[&str], prefix: &str) -> anyhow::Result<()> {
-    for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
-        match nearest(key, known) {
-            Some(near) => bail!("there is no key {prefix}{key}; did you mean {prefix}{near}?"),
-            None => bail!("there is no key {prefix}{key}; there are {}", known.join(", ")),
-        }
+    let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    match nearest(key, known) {
+        Some(near) => bail!("there is no key {prefix}{key}; did you mean {prefix}{near}?"),
+        None => bail!("there is no key {prefix}{key}; there are {}", known.join(", ")),
     }
-    Ok(())
 }
 
 fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
@@ -313,7 +311,7 @@ mod tests {
         for key in &KEYS {
             File::parse(&line(key)).unwrap_or_else(|error| panic!("{key}: {error:#}"));
         }
-        let plugin = PLUGIN_KEYS.iter().map(|key| line(key)).collect::<String>();
+        let plugin = PLUGIN_KEYS.iter().map(line).collect::<String>();
         File::parse(&format!("[plugins.logger]\n{plugin}")).unwrap();
     }
 

@@ -56,7 +56,7 @@ fn read(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 fn show(value: u64, units: &[(&str, u64)]) -> String {
-    let unit = units.iter().rev().find(|(_, factor)| value > 0 && value % factor == 0);
+    let unit = units.iter().rev().find(|(_, factor)| value > 0 && value.is_multiple_of(*factor));
     let (name, factor) = unit.unwrap_or(&units[0]);
     format!("{}{name}", value / factor)
 }

@@ -156,7 +156,7 @@ impl Exchange {
             // An error ends the connection; its streams see it themselves.
             let Some(Ok((request, respond))) = accepted else { return };
             let (exchange, via) = (self.clone(), via.clone());
-            self.tasks.spawn(async move { exchange.stream(via, request, respond).await });
+            self.tasks.spawn_severable(async move { exchange.stream(via, request, respond).await });
         }
     }
 

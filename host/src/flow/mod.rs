@@ -21,4 +21,4 @@ pub use head::{Direction, RequestHead, ResponseHead};
 pub use open::OpenFlow;
 pub use refusal::{Challenge, Refusal};
 pub use scope::{ClientAddr, Principal, Scope};
-pub use state::{Flow, FlowId, LocalResponse, Outcome, SavedBody, SharedFlow, Timings, lock};
+pub use state::{Flow, FlowId, LocalResponse, Outcome, Replaced, SharedFlow, Timings, lock};

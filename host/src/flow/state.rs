@@ -69,13 +69,6 @@ pub struct Flow {
     response_held: Held,
 }
 
-/// Content as it stood; see [`Flow::save_body`].
-#[derive(Debug)]
-pub struct SavedBody {
-    content: Content,
-    held: Held,
-}
-
 /// Whether a message's content is held back, and still its own.
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
@@ -151,31 +144,22 @@ impl Flow {
     }
 
     /// Puts other content in place of what is held, and makes the fields that describe it agree (RFC 9110 §8.4, §8.6). Only while the
-    /// content is held: [`Flow::is_held`].
-    pub fn set_body(&mut self, of: Direction, octets: Bytes) {
+    /// content is held: [`Flow::is_held`]. Returns what [`Flow::restore_body`] takes to undo it.
+    pub fn set_body(&mut self, of: Direction, octets: Bytes) -> Replaced {
         let len = octets.len().to_string();
         if let Some(fields) = self.fields_mut(of) {
             fields.remove("content-encoding");
             fields.remove("transfer-encoding");
             fields.set("content-length", len);
         }
-        *self.content_mut(of) = Content::whole(octets);
-        self.held_mut(of).replaced = true;
+        let content = std::mem::replace(self.content_mut(of), Content::whole(octets));
+        Replaced { content, earlier: std::mem::replace(&mut self.held_mut(of).replaced, true) }
     }
 
-    /// One message's content as it stands, to come back to with [`Flow::restore_body`].
-    pub fn save_body(&self, of: Direction) -> SavedBody {
-        let held = match of {
-            Direction::Request => self.request_held,
-            Direction::Response => self.response_held,
-        };
-        SavedBody { content: self.content(of).clone(), held }
-    }
-
-    /// Undoes every [`Flow::set_body`] since; fields are not touched.
-    pub fn restore_body(&mut self, of: Direction, saved: SavedBody) {
-        *self.content_mut(of) = saved.content;
-        *self.held_mut(of) = saved.held;
+    /// Takes a [`Flow::set_body`] back, but for the fields.
+    pub fn restore_body(&mut self, of: Direction, replaced: Replaced) {
+        *self.content_mut(of) = replaced.content;
+        self.held_mut(of).replaced = replaced.earlier;
     }
 
     /// Whether the whole content of that message is held back now.
@@ -213,6 +197,14 @@ impl Flow {
             Direction::Response => self.response_trailers = trailers,
         }
     }
+}
+
+/// Content that another took the place of.
+#[derive(Debug)]
+pub struct Replaced {
+    content: Content,
+    /// It was not what had come, either.
+    earlier: bool,
 }
 
 /// A complete response made by a plugin or by the proxy itself.
@@ -258,6 +250,13 @@ impl Timings {
     /// Now: the request head has been read.
     pub fn begin() -> Self {
         Self { began: SystemTime::now(), anchor: Instant::now(), request_end: None, response_start: None, response_end: None }
+    }
+
+    /// A moment of the past that was so long after another: for flows that are made up of what was recorded of them.
+    pub fn recorded(request_start: SystemTime, response_end: Duration) -> Self {
+        let anchor = Instant::now();
+        let end = Some(anchor + response_end);
+        Self { began: request_start, anchor, request_end: None, response_start: end, response_end: end }
     }
 
     /// When the request head had been read, in microseconds since the Unix epoch.

@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn requests_are_framed_in_one_way_or_refused() {
-        let table: [(&[(&str, &str)], Option<Framing>); 16] = [
+        type Lines = &'static [(&'static str, &'static str)];
+        let table: [(Lines, Option<Framing>); 16] = [
             (&[], Some(Framing::Empty)),
             (&[("content-length", "0")], Some(Framing::Length(0))),
             (&[("Content-Length", "548")], Some(Framing::Length(548))),

@@ -87,7 +87,7 @@ impl Listener {
                 connection::serve(front, stream, id, client).await;
                 drop(permit);
             };
-            tasks.spawn(serve.instrument(span));
+            tasks.spawn_severable(serve.instrument(span));
         }
     }
 

@@ -35,5 +35,5 @@ pub use swap::PluginEvent;
 
 /// The plugin that is built in.
 const LOGGER: &str = "logger";
-/// Its component.
-const LOGGER_WASM: &[u8] = include_bytes!(env!("FLOWGATE_LOGGER_WASM"));
+/// Its component, as it is carried by the binary.
+pub const LOGGER_WASM: &[u8] = include_bytes!(env!("FLOWGATE_LOGGER_WASM"));

@@ -5,6 +5,7 @@
 
 pub mod certificates;
 pub mod client;
+mod compiled;
 pub mod component;
 pub mod gate;
 pub mod guests;

@@ -53,7 +53,19 @@ impl Program {
     /// As for [`Program::start`].
     pub async fn start_in(folder: TempDir, binary: &str, arguments: &[&str]) -> Self {
         std::fs::write(folder.path().join("origins.pem"), Authority::shared().pem()).expect("the folder can be written to");
-        let own = ["run", "--listen", "127.0.0.1:0", "--state", "state", "--logs", "logs", "--plugins", "plugins", "--upstream-ca", "origins.pem"];
+        let own = [
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--state",
+            "state",
+            "--logs",
+            "logs",
+            "--plugins",
+            "plugins",
+            "--upstream-ca",
+            "origins.pem",
+        ];
         let mut child = command(binary, folder.path())
             .args(own)
             .args(arguments)
@@ -128,7 +140,10 @@ fn address(line: &str) -> Option<SocketAddr> {
 fn root(state: &Path) -> String {
     let files = std::fs::read_dir(state).expect("the state folder is there").flatten();
     let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
-    texts.into_iter().find(|text| text.contains("BEGIN CERTIFICATE") && !text.contains("PRIVATE KEY")).expect("the root is in the state folder")
+    texts
+        .into_iter()
+        .find(|text| text.contains("BEGIN CERTIFICATE") && !text.contains("PRIVATE KEY"))
+        .expect("the root is in the state folder")
 }
 
 #[cfg(test)]

@@ -14,13 +14,16 @@ use flowgate::{
     auth,
     config::{Config, PluginConfig},
     hooks::Hooks,
-    plugin::PluginInfo,
+    plugin::{PluginEvent, PluginInfo},
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::{Duration, MissedTickBehavior, interval};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{Duration, MissedTickBehavior, interval},
+};
 
-use crate::{certificates::Authority, client::Client, origin::Origin, patience::within, records::Records};
+use crate::{certificates::Authority, client::Client, compiled, origin::Origin, patience::within, records::Records};
 
 /// How often the set of plugins is looked at while a test waits.
 const LOOK: Duration = Duration::from_millis(5);
@@ -151,7 +154,9 @@ impl Proxy {
     /// What start-up says.
     pub async fn start_in(folder: TempDir, options: Options) -> anyhow::Result<Self> {
         let config = options.config(folder.path());
+        compiled::lend(&config.state_dir);
         let app = app::start(config.clone()).await?;
+        compiled::keep(&config.state_dir);
         Ok(Self { running: Running::Whole(app), folder, config })
     }
 
@@ -260,6 +265,27 @@ impl Proxy {
             }
         })
         .await
+    }
+
+    /// Why the next file of that name is refused; ask before it is put there.
+    ///
+    /// # Panics
+    /// Where it is not refused within [`PATIENCE`](crate::PATIENCE).
+    pub fn refusal_of(&self, name: &str) -> impl Future<Output = String> + use<> {
+        let Running::Whole(app) = &self.running else { panic!("this proxy has no plugins") };
+        let (mut events, name) = (app.platform().events(), name.to_owned());
+        async move {
+            within(&format!("the refusal of {name}"), async {
+                loop {
+                    match events.recv().await {
+                        Ok(PluginEvent::Refused { name: refused, reason }) if refused == name => return reason,
+                        Ok(_) | Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => panic!("the proxy ended before it refused {name}"),
+                    }
+                }
+            })
+            .await
+        }
     }
 
     /// Stops in good order; what it wrote stays as long as the folder returned.

@@ -67,7 +67,11 @@ impl Records {
     /// # Panics
     /// Where a `.json` file is not whole: readers must never see such a one.
     pub fn all(&self) -> Vec<Record> {
-        self.paths().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")).map(|path| self.read(path)).collect()
+        self.paths()
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .map(|path| self.read(path))
+            .collect()
     }
 
     /// Every file there is now, records or not, sorted.

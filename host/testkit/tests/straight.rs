@@ -194,5 +194,5 @@ fn requests_are_written_as_told() {
 }
 
 fn post(url: &str, content: &'static str) -> Request<Bytes> {
-    Request::post(url).body(Bytes::from_static(content.as_bytes())).unwrap()
+    Request::post(url).body(Bytes::from_static(content.as_bytes())).expect("the parts are well-formed")
 }

@@ -11,12 +11,14 @@ use crate::copilot;
 #[tokio::test]
 async fn a_bad_certificate_keeps_the_request_from_being_sent() {
     let words = |fault| match fault {
-        Fault::Expired => "expired",
-        Fault::NotYetValid => "not yet valid",
-        Fault::WrongHost => "not for",
-        Fault::SelfSigned | Fault::UnknownIssuer => "issuer",
-        Fault::ClientsOnly => "server",
-        _ => "",
+        Fault::Expired => "expired on 2020",
+        Fault::NotYetValid => "not valid before 2090",
+        Fault::WrongHost => "not for wronghost.example.test but for elsewhere.test",
+        Fault::SelfSigned => "self-signed",
+        Fault::UnknownIssuer => "its issuer is not trusted",
+        Fault::ClientsOnly => "not for servers",
+        Fault::SubjectOnly => "names no host",
+        Fault::None => "",
     };
     let mut origins = Vec::new();
     let mut options = Options::new();

@@ -62,7 +62,9 @@ async fn responses_without_content_have_none() {
 #[tokio::test]
 async fn chunked_content_passes_both_ways_with_trailers() {
     let origin = Origin::start(Setup::http1(), |_| {
-        Script::after_reading(|seen| Script::new(200).chunked().data(seen.content.clone()).data("!").trailers(&[("X-Sum", "9"), ("x-sum", "10")]))
+        Script::after_reading(|seen| {
+            Script::new(200).chunked().data(seen.content.clone()).data("!").trailers(&[("X-Sum", "9"), ("x-sum", "10")])
+        })
     })
     .await;
     let proxy = Proxy::without_plugins(Options::new()).await;

@@ -15,7 +15,9 @@ fn post(url: &str, content: &'static str) -> Request<Bytes> {
 #[tokio::test]
 async fn http2_stays_http2() {
     let origin = Origin::start(Setup::tls(), |_| {
-        Script::after_reading(|seen| Script::new(201).field("x-b", "1").field("set-cookie", "a").field("set-cookie", "b").data(seen.content.clone()))
+        Script::after_reading(|seen| {
+            Script::new(201).field("x-b", "1").field("set-cookie", "a").field("set-cookie", "b").data(seen.content.clone())
+        })
     })
     .await;
     let proxy = Proxy::without_plugins(Options::new()).await;
@@ -76,7 +78,12 @@ async fn a_client_that_insists_on_http2_reaches_an_origin_without_it() {
     let origin = Origin::start(Setup::http1(), |_| {
         Script::after_reading(|seen| {
             let trailers = [("x-t", "1")];
-            Script::new(200).field("Connection", "keep-alive").field("X-Spelled", "So").chunked().data(seen.content.clone()).trailers(&trailers)
+            Script::new(200)
+                .field("Connection", "keep-alive")
+                .field("X-Spelled", "So")
+                .chunked()
+                .data(seen.content.clone())
+                .trailers(&trailers)
         })
     })
     .await;

@@ -81,6 +81,9 @@ async fn requests_follow_on_the_connection_after_interim_responses() {
 
     for path in ["/1", "/2"] {
         let response = connection.exchange(request("GET", path, "x", &[], b"")).await.unwrap();
-        assert_eq!((response.text(), response.interim.iter().map(flowgate_testkit::Head::status).collect()), (path.to_owned(), vec![100, 102]));
+        assert_eq!(
+            (response.text(), response.interim.iter().map(flowgate_testkit::Head::status).collect()),
+            (path.to_owned(), vec![100, 102])
+        );
     }
 }

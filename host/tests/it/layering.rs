@@ -61,7 +61,7 @@ fn parts_do_not_know_each_others_libraries() {
         for (file, paths) in paths_named(part) {
             for path in &paths {
                 let is = |stranger: &&str| path == *stranger || path.starts_with(&format!("{stranger}::"));
-                if strangers.iter().any(|stranger| is(&stranger)) {
+                if strangers.iter().any(is) {
                     wrong.push(format!("{} names {path}", file.display()));
                 }
             }
@@ -177,7 +177,9 @@ fn paths(code: &str) -> BTreeSet<String> {
         Some((begin, line))
     }) {
         let (begin, line) = statement;
-        let Some(at) = line.find("use ").filter(|at| line[..*at].trim().is_empty() || line[..*at].trim().starts_with("pub")) else { continue };
+        let Some(at) = line.find("use ").filter(|at| line[..*at].trim().is_empty() || line[..*at].trim().starts_with("pub")) else {
+            continue;
+        };
         let tree = &code[begin + at + 4..];
         flatten("", tree.split(';').next().unwrap_or_default(), &mut found);
     }

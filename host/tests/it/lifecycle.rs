@@ -79,7 +79,7 @@ async fn a_stop_cuts_off_what_takes_longer_than_the_grace() {
     })
     .await;
     let target = format!("{}:443", copilot::HOST);
-    let grace = std::time::Duration::from_millis(50);
+    let grace = std::time::Duration::from_secs(1);
     let proxy = Proxy::start(Options::new().resolving(&target, &origin).change(move |config| config.grace = grace)).await;
     let mut connection = proxy.client().h1(&target).await.unwrap();
     connection.send(copilot::completion(copilot::HOST, "1", b"{}")).await.unwrap();
@@ -153,8 +153,8 @@ async fn sudden_death_leaves_only_whole_records() {
 #[tokio::test]
 async fn a_key_is_never_left_where_others_can_read_it() {
     use std::os::unix::fs::PermissionsExt;
-    let proxy = Proxy::start(Options::new().without_logger()).await;
-    let state = proxy.config().state_dir.clone();
+    let (_, folder) = Program::start(BINARY, &[]).await.terminate().await;
+    let state = folder.path().join("state");
 
     let keys: Vec<_> = Records::in_folder(&state)
         .paths()

@@ -16,7 +16,7 @@ async fn redact_takes_fields_out_and_refuses_hosts() {
     let origin = Origin::echoing_fields().await;
     let forbidden = Origin::saying("never").await;
     let options = Options::new()
-        .component("redact", &guests::redact())
+        .component("redact", guests::REDACT)
         .plugin("redact", json!({ "remove": ["x-secret"], "refuse": ["*.forbidden.test"] }))
         .resolving("a.forbidden.test:443", &forbidden);
     let proxy = Proxy::start(options).await;
@@ -38,7 +38,7 @@ async fn a_plugin_comes_and_goes_without_a_restart() {
     let asked = request("GET", "/", "x", &[("X-Secret", "1")], b"");
     let before = connection.exchange(&asked).await.unwrap().text();
 
-    proxy.put_plugin("redact", &guests::redact());
+    proxy.put_plugin("redact", guests::REDACT);
     proxy.until_plugins("redact in service", |plugins| plugins.iter().any(|plugin| plugin.name == "redact")).await;
     let with = connection.exchange(&asked).await.unwrap().text();
 
@@ -52,15 +52,14 @@ async fn a_plugin_comes_and_goes_without_a_restart() {
 #[tokio::test]
 async fn a_plugin_sees_and_answers_what_it_subscribed_to_only() {
     let origin = Origin::saying("origin").await;
-    let options = Options::new().component("chameleon", &guests::chameleon()).plugin(
+    let options = Options::new().component("chameleon", guests::CHAMELEON).plugin(
         "chameleon",
         json!({ "paths": ["/told*"], "on_request": "answer", "status": 418, "body": "short and stout", "header": ["x-by", "guest"] }),
     );
     let proxy = Proxy::start(options).await;
-    let mut connection = proxy.client().h1(&origin.authority()).await.unwrap();
 
-    let told = connection.exchange(request("POST", "/told?x", "x", &[], b"content")).await.unwrap();
-    let other = connection.exchange(request("GET", "/other", "x", &[], b"")).await.unwrap();
+    let told = proxy.client().post(&origin.url("/told?x"), &[], b"content").await.unwrap();
+    let other = proxy.client().get(&origin.url("/other")).await.unwrap();
 
     assert_eq!((told.status(), told.text(), told.head.get("x-by")), (418, "short and stout".to_owned(), Some("guest")));
     assert_eq!((other.status(), other.text()), (200, "origin".to_owned()));
@@ -71,7 +70,7 @@ async fn a_plugin_sees_and_answers_what_it_subscribed_to_only() {
 async fn a_response_is_changed_before_the_client_sees_it() {
     let origin = Origin::start(Setup::tls(), |_| Script::ok("plain").field("X-A", "1").field("x-told", "no").field("X-B", "2")).await;
     let options = Options::new()
-        .component("chameleon", &guests::chameleon())
+        .component("chameleon", guests::CHAMELEON)
         .plugin("chameleon", json!({ "on_response": ["set-header", "set-status"], "header": ["x-told", "yes"], "status": 203 }));
     let proxy = Proxy::start(options).await;
 
@@ -86,7 +85,7 @@ async fn a_response_is_changed_before_the_client_sees_it() {
 async fn a_held_body_is_replaced_whole() {
     let origin = Origin::echoing_content().await;
     let settings = json!({ "request_body": "whole", "response_body": "whole", "on_request": "set-body", "body": "told" });
-    let options = Options::new().component("chameleon", &guests::chameleon()).plugin("chameleon", settings);
+    let options = Options::new().component("chameleon", guests::CHAMELEON).plugin("chameleon", settings);
     let proxy = Proxy::start(options).await;
 
     let response = proxy.client().post(&origin.root(), &[("content-type", "text/plain")], b"something longer").await.unwrap();
@@ -101,7 +100,7 @@ async fn a_guest_that_misbehaves_harms_its_own_flow_only() {
         for (policy, status) in [(OnFailure::Pass, 200), (OnFailure::Refuse, 502)] {
             let origin = Origin::saying("origin").await;
             let options = Options::new()
-                .component("chameleon", &guests::chameleon())
+                .component("chameleon", guests::CHAMELEON)
                 .plugin("chameleon", json!({ "paths": ["/bad"], "on_request": misdeed }))
                 .plugin_with("chameleon", move |plugin| plugin.on_failure = policy);
             let proxy = Proxy::start(options).await;
@@ -124,7 +123,7 @@ async fn an_observer_that_misbehaves_harms_nobody() {
         let target = format!("{}:443", copilot::HOST);
         let options = Options::new()
             .resolving(&target, &origin)
-            .component("chameleon", &guests::chameleon())
+            .component("chameleon", guests::CHAMELEON)
             .plugin("chameleon", json!({ "on_flow_end": misdeed }));
         let proxy = Proxy::start(options).await;
         let mut connection = proxy.client().h1(&target).await.unwrap();
@@ -142,9 +141,9 @@ async fn an_observer_that_misbehaves_harms_nobody() {
 async fn a_plugin_that_must_load_and_cannot_stops_the_start() {
     let bad: [(&str, Vec<u8>, serde_json::Value); 4] = [
         ("no component", b"nonsense".to_vec(), json!({})),
-        ("fails to configure", guests::chameleon(), json!({ "configure": "fail" })),
-        ("traps while it configures", guests::chameleon(), json!({ "configure": "trap" })),
-        ("a setting it does not know", guests::chameleon(), json!({ "unknown": 1 })),
+        ("fails to configure", guests::CHAMELEON.to_vec(), json!({ "configure": "fail" })),
+        ("traps while it configures", guests::CHAMELEON.to_vec(), json!({ "configure": "trap" })),
+        ("a setting it does not know", guests::CHAMELEON.to_vec(), json!({ "unknown": 1 })),
     ];
     for (what, component, settings) in bad {
         let options = || Options::new().component("chameleon", &component).plugin("chameleon", settings.clone());
@@ -163,7 +162,7 @@ async fn a_plugin_that_must_load_and_cannot_stops_the_start() {
 async fn records_of_a_plugin_stay_in_its_folder() {
     let origin = Origin::saying("ok").await;
     let paths = ["a/b.txt", "../escaped", "/tmp/escaped", "a/../../escaped", "nul\u{0}", "..", ""];
-    let options = Options::new().component("chameleon", &guests::chameleon()).plugin("chameleon", json!({ "records": paths }));
+    let options = Options::new().component("chameleon", guests::CHAMELEON).plugin("chameleon", json!({ "records": paths }));
     let proxy = Proxy::start(options).await;
 
     proxy.client().get(&origin.root()).await.unwrap();

@@ -17,7 +17,12 @@ use crate::copilot;
 #[tokio::test]
 async fn a_completion_is_recorded_whole() {
     let origin = Origin::start(Setup::http1(), |_| {
-        Script::new(200).field("Content-Type", "text/event-stream").field("X-Twice", "1").field("x-twice", "2").chunked().data("data: 你好\n\n")
+        Script::new(200)
+            .field("Content-Type", "text/event-stream")
+            .field("X-Twice", "1")
+            .field("x-twice", "2")
+            .chunked()
+            .data("data: 你好\n\n")
     })
     .await;
     let target = format!("{}:443", copilot::HOST);

@@ -154,8 +154,7 @@ async fn an_answer_cut_short_is_recorded_as_far_as_it_came() {
     let target = format!("{}:443", copilot::HOST);
     let proxy = Proxy::start(Options::new().resolving(&target, &origin)).await;
 
-    let response =
-        proxy.client().h1(&target).await.unwrap().exchange(copilot::completion(copilot::HOST, "1", b"{}")).await.unwrap();
+    let response = proxy.client().h1(&target).await.unwrap().exchange(copilot::completion(copilot::HOST, "1", b"{}")).await.unwrap();
 
     assert_eq!((response.text(), response.is_complete()), ("half of it".to_owned(), false));
     assert_eq!(proxy.records().only().await.text_at("/response/content"), Some("half of it"));

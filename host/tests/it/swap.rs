@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use flowgate::tasks::Tasks;
+use flowgate::{plugin::LOGGER_WASM, tasks::Tasks};
 use flowgate_testkit::{
     Gate, Origin, Script, Setup,
     client::request,
@@ -54,7 +54,7 @@ async fn a_thousand_flows_during_fifty_swaps_lose_nothing() {
         turn.open_for(FLOWS / SWAPS);
         match swap % 2 {
             0 => {
-                let build = component::variant(&guests::logger(), swap as u32);
+                let build = component::variant(LOGGER_WASM, swap as u32);
                 proxy.put_plugin("logger", &build);
                 let hash = component::hash(&build);
                 proxy.until_plugins("the new logger", |plugins| plugins.iter().any(|plugin| plugin.hash == hash)).await;
@@ -83,14 +83,14 @@ async fn a_flow_ends_on_the_build_it_began_with() {
     })
     .await;
     let settings = |version: &str| json!({ "version": version, "journal": "journal" });
-    let options = Options::new().component("chameleon", &guests::chameleon()).plugin("chameleon", settings("1"));
+    let options = Options::new().component("chameleon", guests::CHAMELEON).plugin("chameleon", settings("1"));
     let proxy = Proxy::start(options).await;
     let mut connection = proxy.client().h1(&origin.authority()).await.unwrap();
     connection.send(request("GET", "/", "x", &[], b"")).await.unwrap();
     let answer = connection.begin("GET").await.unwrap();
     let first = proxy.plugins();
 
-    let second = component::variant(&guests::chameleon(), 1);
+    let second = component::variant(guests::CHAMELEON, 1);
     proxy.put_plugin("chameleon", &second);
     let now = proxy.until_plugins("the new build", |plugins| plugins.iter().any(|plugin| plugin.hash == component::hash(&second))).await;
     gate.open();
@@ -129,7 +129,7 @@ async fn a_misnamed_component_is_told_its_name() {
     let proxy = Proxy::start(Options::new()).await;
     let refused = proxy.refusal_of("other");
 
-    proxy.put_plugin("other", &guests::chameleon());
+    proxy.put_plugin("other", guests::CHAMELEON);
 
     let reason = refused.await;
     assert!(reason.contains("rename the file to chameleon.wasm"), "{reason}");
@@ -140,7 +140,7 @@ async fn the_built_in_logger_comes_back_when_its_replacement_goes() {
     let proxy = Proxy::start(Options::new()).await;
     let built_in = proxy.plugins();
 
-    let build = component::variant(&guests::logger(), 1);
+    let build = component::variant(LOGGER_WASM, 1);
     proxy.put_plugin("logger", &build);
     proxy.until_plugins("the replacement", |plugins| plugins.iter().any(|plugin| plugin.hash == component::hash(&build))).await;
     proxy.take_plugin("logger");
@@ -154,7 +154,7 @@ async fn a_file_that_is_written_slowly_is_taken_when_it_is_whole() {
     let settings = json!({ "on_request": "answer", "body": "guest" });
     let proxy = Proxy::start(Options::new().plugin("chameleon", settings)).await;
     std::fs::create_dir_all(proxy.plugins_dir()).unwrap();
-    let component = guests::chameleon();
+    let component = guests::CHAMELEON.to_vec();
 
     // As `cp` writes: in place, piece by piece.
     let mut file = std::fs::File::create(proxy.plugins_dir().join("chameleon.wasm")).unwrap();
@@ -170,13 +170,13 @@ async fn a_file_that_is_written_slowly_is_taken_when_it_is_whole() {
 
 /// What is no logger: cut off, noise, nothing, a core module, an empty component, another plugin.
 fn broken_builds() -> Vec<Vec<u8>> {
-    let logger = guests::logger();
+    let logger = LOGGER_WASM;
     vec![
         logger[..logger.len() / 2].to_vec(),
-        (0..10_000_u32).map(|at| (at * 7919 >> 3) as u8).collect(),
+        (0..10_000_u32).map(|at| ((at * 7919) >> 3) as u8).collect(),
         Vec::new(),
         b"\0asm\x01\0\0\0".to_vec(),
         b"\0asm\x0d\0\x01\0".to_vec(),
-        guests::chameleon(),
+        guests::CHAMELEON.to_vec(),
     ]
 }

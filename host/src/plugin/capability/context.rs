@@ -8,7 +8,7 @@ use http::Method;
 use wasmtime::component::Resource;
 
 use crate::{
-    flow::{Authority, Content, Decoded, Direction, Fields, Flow, Origin, RequestHead, ResponseHead, SavedBody, SharedFlow, lock},
+    flow::{Authority, Content, Decoded, Direction, Fields, Flow, Origin, Replaced, RequestHead, ResponseHead, SharedFlow, lock},
     plugin::{
         bindings::flowgate::plugin::{
             context::{Host, HostFlow},
@@ -58,7 +58,7 @@ pub(in crate::plugin) struct Call {
     decoded: [Option<Decoded>; 2],
     before: Option<Before>,
     /// The content, if another took its place.
-    replaced: Option<SavedBody>,
+    replaced: Option<Replaced>,
     kept: bool,
 }
 
@@ -104,8 +104,8 @@ impl Call {
                 Direction::Response
             }
         };
-        if let Some(body) = self.replaced {
-            flow.restore_body(of, body);
+        if let Some(replaced) = self.replaced {
+            flow.restore_body(of, replaced);
         }
     }
 
@@ -128,13 +128,12 @@ impl Call {
         if !matches!(self.phase, Phase::Request { body_held: true } | Phase::Response { body_held: true }) {
             return Err("the body is not held".into());
         }
-        let mut before = None;
+        let mut replaced = None;
         self.change(of, |flow| {
-            before = Some(flow.save_body(of));
-            flow.set_body(of, body.into());
+            replaced = Some(flow.set_body(of, Bytes::from(body)));
             Ok(())
         })?;
-        self.replaced = self.replaced.take().or(before);
+        self.replaced = self.replaced.take().or(replaced);
         self.decoded[index(of)] = None;
         Ok(())
     }
