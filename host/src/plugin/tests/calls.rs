@@ -158,7 +158,7 @@ async fn a_filter_gets_the_body_it_asks_for() {
 
     let verdict = course.request(flow, false).await.expect("passed");
     assert!(matches!(verdict, Verdict::NeedBody { limit: 100 }), "{verdict:?}");
-    lock(flow).request_content = Content::whole(Bytes::from_static(b"quiet"));
+    lock(flow).hold(Direction::Request, Bytes::from_static(b"quiet"), Fields::default());
     lock(flow).request.fields.push("Content-Length", "5");
     let verdict = course.request(flow, true).await.expect("passed");
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::plugin::OnFailure;
+use crate::{flow::Direction, plugin::OnFailure};
 
 const BEHAVIOURS: [(&str, &str); 4] = [("spin", "computed"), ("trap", "unreachable"), ("hog", "memory"), ("recurse", "deeper")];
 /// What a flow may wait for a plugin that ends by its budget, on a machine that is busy with other tests.
@@ -182,6 +182,20 @@ async fn what_a_failing_filter_changed_is_undone() {
     let flow = lock(flow);
     assert_eq!((flow.request.path.as_ref(), flow.request.fields.len(), &flow.request.method), (b"/path".as_ref(), 1, &Method::POST));
     assert!(flow.redirected.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_a_failing_filter_replaced_is_put_back() {
+    let bench = Plan::new().with("bad", json!({ "request_body": "whole", "on_request": ["set-body", "trap"] })).start().await;
+    let mut open = bench.open("/").expect("wanted");
+    let (course, flow) = open.course();
+    lock(flow).hold(Direction::Request, Bytes::from_static(b"its own"), Fields::default());
+
+    course.request(flow, true).await.expect("passed over");
+
+    let mut flow = lock(flow);
+    assert_eq!((flow.request_content.octets().as_ref(), flow.request.fields.len()), (b"its own".as_ref(), 1));
+    assert_eq!(flow.release(Direction::Request), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
