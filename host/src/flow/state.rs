@@ -252,6 +252,13 @@ impl Timings {
         Self { began: SystemTime::now(), anchor: Instant::now(), request_end: None, response_start: None, response_end: None }
     }
 
+    /// A moment of the past that was so long after another: for flows that are made up of what was recorded of them.
+    pub fn recorded(request_start: SystemTime, response_end: Duration) -> Self {
+        let anchor = Instant::now();
+        let end = Some(anchor + response_end);
+        Self { began: request_start, anchor, request_end: None, response_start: end, response_end: end }
+    }
+
     /// When the request head had been read, in microseconds since the Unix epoch.
     pub fn request_start_us(&self) -> u64 {
         self.micros(self.anchor)

@@ -7,6 +7,7 @@ mod certificates;
 mod codings;
 mod copilot;
 mod framing;
+mod golden;
 mod heads;
 mod http2;
 mod inputs;
