@@ -42,7 +42,7 @@ pub struct App {
 /// Names the file, address or plugin that keeps it from starting, and the mend.
 pub async fn start(config: Config) -> anyhow::Result<App> {
     let listeners = bind(&config)?;
-    let writer = record::Writer::start(RECORDS)?;
+    let writer = writer(&config)?;
     let platform = Platform::start(plugins(&config), writer.clone()).await?;
     let network = Network::run(&config, listeners, platform.clone())?;
     Ok(App { network, logs: config.logs_dir, platform, writer })
@@ -53,7 +53,7 @@ pub async fn start(config: Config) -> anyhow::Result<App> {
 /// # Errors
 /// As for [`start`].
 pub async fn check(config: Config) -> anyhow::Result<Vec<PluginInfo>> {
-    let writer = record::Writer::start(RECORDS)?;
+    let writer = writer(&config)?;
     let platform = Platform::start(plugins(&config), writer.clone()).await?;
     let loaded = platform.plugins();
     platform.close(config.grace).await;
@@ -194,6 +194,16 @@ const EXCHANGE: exchange::Limits = exchange::Limits {
     streams: limits::STREAMS,
 };
 const FRONT: net::Limits = net::Limits { handshake: limits::TLS_HANDSHAKE, sniff: limits::SNIFF };
+
+/// A plugin that cannot be loaded is left out, but a proxy that cannot record would miss its purpose in silence.
+fn writer(config: &Config) -> anyhow::Result<record::Writer> {
+    let writer = record::Writer::start(RECORDS)?;
+    if config.plugins.get("logger").is_some_and(|logger| logger.enabled) {
+        let folder = writer.folder(config.logs_dir.clone());
+        folder.map_err(|error| anyhow::anyhow!("{error:#}: choose another folder with --logs, or set plugins.logger.enabled = false"))?;
+    }
+    Ok(writer)
+}
 
 fn plugins(config: &Config) -> plugin::Settings {
     plugin::Settings {

@@ -15,7 +15,7 @@ async fn a_bad_certificate_keeps_the_request_from_being_sent() {
         Fault::NotYetValid => "not valid before 2090",
         Fault::WrongHost => "not for wronghost.example.test but for elsewhere.test",
         Fault::SelfSigned => "self-signed",
-        Fault::UnknownIssuer => "its issuer is not trusted",
+        Fault::UnknownIssuer => "its issuer, CN=Somebody Else's Root, is not trusted",
         Fault::ClientsOnly => "not for servers",
         Fault::SubjectOnly => "names no host",
         Fault::None => "",

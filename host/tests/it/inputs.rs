@@ -86,14 +86,14 @@ const MISTAKES: &[Mistake] = &[
         arguments: &["--logs", "logs"],
         prepare: |folder| write(folder, "logs", ""),
         code: 1,
-        said: &["logs"],
+        said: &["logs", "--logs"],
     },
     Mistake {
         what: "a log folder in which nobody may write",
         arguments: &["--logs", "/proc/flowgate-logs"],
         prepare: |_| {},
         code: 1,
-        said: &["/proc/flowgate-logs"],
+        said: &["/proc/flowgate-logs", "--logs"],
     },
     Mistake {
         what: "a plugin folder that is a file",

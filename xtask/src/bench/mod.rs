@@ -14,7 +14,7 @@ mod tunnel;
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -173,13 +173,12 @@ impl Programs {
         }
         let config = own.join("flowgate.toml");
         fs::write(&config, format!("[plugins.logger]\nenabled = {logger}\n")).with_context(|| format!("writing {}", config.display()))?;
-        let address = free_address()?;
 
         let mut command = Command::new(&self.flowgate);
-        command.current_dir(&own).env("RUST_LOG", "warn").args(["run", "--intercept", "*", "--listen", &address.to_string()]);
+        command.current_dir(&own).env("RUST_LOG", "warn").args(["run", "--intercept", "*", "--listen", "127.0.0.1:0"]);
         command.arg("--config").arg(&config).arg("--state").arg(&state).arg("--logs").arg(&logs);
         command.arg("--plugins").arg(&plugins).arg("--upstream-ca").arg(&certificates.root);
-        let proxy = Proxy::start(command, address, PROXY_CPU)?;
+        let (proxy, address) = Proxy::start(command, PROXY_CPU)?;
         let load = self.load(address, &root_of(&state)?, origin, options)?;
         Ok(Contender { name, proxy, load })
     }
@@ -199,12 +198,6 @@ fn build(package: &str) -> anyhow::Result<()> {
     let status = Command::new(cargo).args(["build", "--release", "--package", package]).current_dir(workspace()).status();
     ensure!(status.context("running cargo")?.success(), "{package} does not build");
     Ok(())
-}
-
-/// A port that was free a moment ago: the proxy is told a real one, and nothing has to be read from its diagnostics.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("taking a free port")?;
-    listener.local_addr().context("taking a free port")
 }
 
 /// The root certificate in a state folder: the PEM file with a certificate and without a key.

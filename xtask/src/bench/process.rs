@@ -3,19 +3,14 @@
 use std::{
     cell::RefCell,
     io::{BufRead, BufReader, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
 
 use super::clock::on_cpu;
-
-/// How long a proxy may take to accept: a first start compiles the logger on a CPU it shares.
-const START: Duration = Duration::from_secs(120);
 
 /// A hidden chore of this program that talks over standard input and output, one line at a time.
 pub(crate) struct Helper {
@@ -57,39 +52,39 @@ impl Drop for Helper {
 /// What is measured.
 pub(crate) enum Proxy {
     Helper(Helper),
-    Program(Child),
+    /// With its standard output, which must not be closed under it.
+    Program {
+        child: Child,
+        _output: BufReader<ChildStdout>,
+    },
 }
 
 impl Proxy {
-    /// Starts a program and waits until it accepts.
-    pub(crate) fn start(mut command: Command, address: SocketAddr, cpu: usize) -> anyhow::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+    /// Starts `flowgate run`, and where it listens: it says so once clients can connect.
+    pub(crate) fn start(mut command: Command, cpu: usize) -> anyhow::Result<(Self, SocketAddr)> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = on_cpu(cpu, || command.spawn()).with_context(|| format!("starting {command:?}"))?;
-        let begin = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            if let Some(status) = child.try_wait().context("waiting for the proxy")? {
-                bail!("{command:?} ended with {status}");
-            }
-            if begin.elapsed() > START {
-                end(&mut child);
-                bail!("{command:?} does not accept on {address}");
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(Self::Program(child))
+        let Some(output) = child.stdout.take() else { bail!("{command:?} has no pipe") };
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        let read = output.read_line(&mut line);
+        let proxy = Self::Program { child, _output: output };
+        read.with_context(|| format!("listening to {command:?}"))?;
+        let address = line.trim_end().rsplit(' ').next().and_then(|word| word.parse().ok());
+        Ok((proxy, address.with_context(|| format!("{command:?} does not say where it listens: {line:?}"))?))
     }
 
     pub(crate) fn id(&self) -> u32 {
         match self {
             Self::Helper(helper) => helper.child.id(),
-            Self::Program(child) => child.id(),
+            Self::Program { child, .. } => child.id(),
         }
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        if let Self::Program(child) = self {
+        if let Self::Program { child, .. } = self {
             end(child);
         }
     }
