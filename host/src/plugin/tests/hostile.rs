@@ -78,9 +78,8 @@ async fn a_plugin_that_cannot_be_configured_is_refused() {
     {
         let mut plan = Plan::new().with("bad", json!({ "configure": behaviour })).with("good", recording());
         plan.settings.limits.configure_call = Duration::from_millis(100);
-        plan.settings.limits.configure_wall = Duration::from_millis(500);
-        plan = plan.change("bad", |own| (own.call, own.wall) = (Duration::from_millis(50), Duration::from_millis(500)));
-        plan = plan.change("good", |own| (own.call, own.wall) = (Duration::from_secs(2), Duration::from_secs(10)));
+        // Little memory, so that it is used up sooner than the time.
+        plan = plan.change("bad", |own| own.memory_bytes = 8 << 20);
         let needed = Plan { root: TempDir::new().expect("a folder"), settings: plan.settings.clone() };
         let bench = plan.start().await;
 
