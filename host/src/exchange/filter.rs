@@ -40,11 +40,10 @@ pub(super) async fn request(
                 return Ok(Some(response));
             }
             Verdict::Disconnect => return Err(Fault::Disconnect),
+            // Longer than its bound: it is passed over, and those behind it are asked all the same.
             Verdict::NeedBody { limit } if held.is_none() => {
                 held = hold_request(open, limit, request, responder).await?;
-                if held.is_some() {
-                    continue;
-                }
+                continue;
             }
             Verdict::Proceed | Verdict::NeedBody { .. } => {}
         }
@@ -89,9 +88,7 @@ pub(super) async fn response(
             Verdict::Disconnect => return Err(Fault::Disconnect),
             Verdict::NeedBody { limit } if held.is_none() => {
                 held = hold(open, Direction::Response, limit, content).await?;
-                if held.is_some() {
-                    continue;
-                }
+                continue;
             }
             Verdict::Proceed | Verdict::NeedBody { .. } => {}
         }
