@@ -201,7 +201,7 @@ mod tests {
 
     fn resolve(flags: Flags, file: &str) -> anyhow::Result<Config> {
         let found = Some((PathBuf::from("etc/flowgate.toml"), File::parse(file).unwrap()));
-        let here = Surroundings { folder: "/work".into(), state: Some("/home/ana/.local/state/flowgate".into()) };
+        let here = Surroundings { folder: "/srv".into(), state: Some("/home/ana/.local/state/flowgate".into()) };
         Config::resolve(flags, found, &here)
     }
 
@@ -215,8 +215,8 @@ mod tests {
 
         assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
         assert_eq!((config.auth, config.open, config.grace), (Mode::Identify, false, Duration::from_secs(10)));
-        assert_eq!(config.plugins_dir, Path::new("/work/plugins"));
-        assert_eq!(config.logs_dir, Path::new("/work/logs"));
+        assert_eq!(config.plugins_dir, Path::new("/srv/plugins"));
+        assert_eq!(config.logs_dir, Path::new("/srv/logs"));
         assert_eq!(config.state_dir, Path::new("/home/ana/.local/state/flowgate"));
         let [logger, other] = [&config.plugins["logger"], &PluginConfig::of("other")];
         assert_eq!((logger.memory_bytes, logger.required), (256 << 20, true));
@@ -242,18 +242,18 @@ mod tests {
 
         assert_eq!(config.listen, ["127.0.0.1:1".parse().unwrap()]);
         assert_eq!((config.open, config.auth, config.capture_bytes, config.grace), (false, Mode::Off, 7, Duration::from_secs(1)));
-        assert_eq!(config.logs_dir, Path::new("/work/l"));
-        assert_eq!(config.state_dir, Path::new("/work/etc/../state"), "relative to the file");
-        assert_eq!(config.upstream_ca, [Path::new("/work/a.pem")]);
+        assert_eq!(config.logs_dir, Path::new("/srv/l"));
+        assert_eq!(config.state_dir, Path::new("/srv/etc/../state"), "relative to the file");
+        assert_eq!(config.upstream_ca, [Path::new("/srv/a.pem")]);
         assert_eq!((config.tunnel, config.intercept), (vec!["*.a.test".to_owned()], vec!["c.test".to_owned()]));
-        assert_eq!(config.file.as_deref(), Some(Path::new("/work/etc/flowgate.toml")));
+        assert_eq!(config.file.as_deref(), Some(Path::new("/srv/etc/flowgate.toml")));
     }
 
     #[test]
     fn users_mean_that_they_are_required() {
         let config = resolve(Flags::default(), "users = 'u'\nlisten = '0.0.0.0:1'").unwrap();
 
-        assert_eq!((config.auth, config.users.as_deref()), (Mode::Require, Some(Path::new("/work/etc/u"))));
+        assert_eq!((config.auth, config.users.as_deref()), (Mode::Require, Some(Path::new("/srv/etc/u"))));
         assert_eq!(resolve(users("u"), "auth = 'off'").unwrap().auth, Mode::Off, "what is written holds");
     }
 
@@ -296,7 +296,7 @@ mod tests {
             ("tunnel = '[a'", "tunnel: reading pattern \"[a\""),
             ("intercept = 'https://a.test'", "is no pattern of a host"),
             ("intercept = ''", "is no pattern of a host"),
-            ("[plugins.a]\nmemory = '1KiB'", "in configuration /work/etc/flowgate.toml: in plugins.a: memory is 1KiB"),
+            ("[plugins.a]\nmemory = '1KiB'", "in configuration /srv/etc/flowgate.toml: in plugins.a: memory is 1KiB"),
             ("[plugins.a]\ncall = '0ms'", "call is 0ms"),
             ("[plugins.a]\ncall = '2s'\nwall = '1s'", "wall is 1s, but must be between 2s"),
             ("[plugins.a]\ninstances = 0", "instances is 0"),
@@ -313,12 +313,12 @@ mod tests {
 
     #[test]
     fn without_a_home_the_state_must_be_said() {
-        let here = Surroundings { folder: "/work".into(), state: None };
+        let here = Surroundings { folder: "/srv".into(), state: None };
 
         let error = Config::resolve(Flags::default(), None, &here).unwrap_err().to_string();
         assert!(error.contains("--state"), "{error}");
         let flags = Flags { state: Some("s".into()), ..Flags::default() };
-        assert_eq!(Config::resolve(flags, None, &here).unwrap().state_dir, Path::new("/work/s"));
+        assert_eq!(Config::resolve(flags, None, &here).unwrap().state_dir, Path::new("/srv/s"));
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
 
         // As it stands it is the defaults, all of them.
         assert_eq!(
-            resolve(Flags::default(), &text.replace("\"plugins\"", "'/work/plugins'").replace("\"logs\"", "'/work/logs'")).unwrap(),
+            resolve(Flags::default(), &text.replace("\"plugins\"", "'/srv/plugins'").replace("\"logs\"", "'/srv/logs'")).unwrap(),
             resolve(Flags::default(), "").unwrap()
         );
 

@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_gives_the_same_again() {
-        let here = || Surroundings { folder: "/work".into(), state: Some("/state".into()) };
+        let here = || Surroundings { folder: "/srv".into(), state: Some("/state".into()) };
         let file = "users = 'a \"b\"'\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
                     upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
                     config = { a = [1, 2.5, true], b = { c = 'd' } }";
