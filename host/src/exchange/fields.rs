@@ -13,14 +13,12 @@ const HOP_BY_HOP: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings
 const PROXY_ONLY: [&str; 2] = ["proxy-authorization", "proxy-authenticate"];
 
 /// What a Connection field may say to the next hop as well, since it will hold there too.
-const LASTING: [&[u8]; 4] = [b"keep-alive", b"close", b"upgrade", b"te"];
+const LASTING: [&str; 4] = ["keep-alive", "close", "upgrade", "te"];
 
 /// A request from an HTTP/1 client. The one upgrade it may ask for is a WebSocket.
 pub(super) fn request_to_http1(fields: &mut Fields) {
     let upgrade = asks_for_websocket(fields);
-    if fields.iter().any(|field| field.is("proxy-authorization") || field.is("proxy-authenticate")) {
-        fields.retain(|field| !PROXY_ONLY.iter().any(|name| field.is(name)));
-    }
+    fields.retain(|field| !PROXY_ONLY.iter().any(|name| field.is(name)));
     hop(fields, upgrade);
     // RFC 9110 §10.1.4: what it lists is for this hop; trailers are the one thing that is passed on.
     if fields.get("te").is_some_and(|value| !value.eq_ignore_ascii_case(b"trailers")) {
@@ -64,10 +62,10 @@ fn hop(fields: &mut Fields, upgrade: bool) {
     // The common case: no Connection field, or one that only says `keep-alive`.
     if !named.is_empty() {
         fields.retain(|field| field.is("connection") || !named.iter().any(|name| field.is(name)));
-        let lasting: Vec<&[u8]> = LASTING.into_iter().filter(|option| lists(fields, option)).collect();
+        let lasting: Vec<&str> = LASTING.into_iter().filter(|option| fields.lists("connection", option)).collect();
         match lasting.is_empty() {
             true => drop(fields.remove("connection")),
-            false => fields.set("connection", lasting.join(&b", "[..])),
+            false => fields.set("connection", lasting.join(", ")),
         }
     }
     if !upgrade {
@@ -76,20 +74,14 @@ fn hop(fields: &mut Fields, upgrade: bool) {
             fields.remove("connection");
         }
     }
-    if fields.iter().any(|field| HOP_BY_HOP.iter().any(|name| field.is(name))) {
-        fields.retain(|field| !HOP_BY_HOP.iter().any(|name| field.is(name)));
-    }
-}
-
-fn lists(fields: &Fields, option: &[u8]) -> bool {
-    fields.members("connection").any(|member| member.eq_ignore_ascii_case(option))
+    fields.retain(|field| !HOP_BY_HOP.iter().any(|name| field.is(name)));
 }
 
 /// Fields that Connection names beyond the lasting options. Framing and Host cannot be named away (they would change the message).
 fn named(fields: &Fields) -> Vec<String> {
     fields
         .members("connection")
-        .filter(|member| !LASTING.iter().any(|option| member.eq_ignore_ascii_case(option)))
+        .filter(|member| !LASTING.iter().any(|option| member.eq_ignore_ascii_case(option.as_bytes())))
         .map(|member| String::from_utf8_lossy(member).to_ascii_lowercase())
         .filter(|member| !matches!(member.as_str(), "content-length" | "transfer-encoding" | "host" | "connection"))
         .collect()

@@ -21,13 +21,8 @@ use crate::{
     flow::{LocalResponse, Refusal},
     h1::{Framing, HeadError, ReadError, RequestLine, encode_response, request_framing},
     io::{HalfReader, HalfWriter, Io},
+    origin::{CONNECTION_WINDOW, STREAM_WINDOW},
 };
-
-/// Content and window of one HTTP/2 stream that may be on its way to us, in octets. What a stalled reader can make us hold.
-const STREAM_WINDOW: u32 = 256 * 1024;
-
-/// The connection's window: large, so that stalled streams do not starve the others (RFC 9113 §5.2).
-const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 
 /// How long a client that is being closed may still take to read its last response.
 const LINGER: Duration = Duration::from_secs(2);
@@ -47,31 +42,27 @@ impl Exchange {
     /// Serves HTTP/1 inside a tunnel until either side has enough.
     pub async fn serve_http1(&self, mut reader: HalfReader, mut writer: HalfWriter, via: Via) {
         loop {
-            let line = match self.next_request(&mut reader).await {
-                Ok(Some(line)) => line,
+            let (line, framing) = match self.next_request(&mut reader).await {
+                Ok(Some(request)) => request,
                 Ok(None) => return,
                 Err(refusal) => return self.refuse(refusal, reader, writer).await,
             };
-            let framing = request_framing(line.version, &line.fields).map_err(|error| Refusal::BadRequest(error.0));
             let head = match in_tunnel(line, &via.destination.origin) {
                 Ok(head) => head,
                 Err(refusal) => return self.refuse(refusal, reader, writer).await,
             };
-            match framing {
-                Err(refusal) => return self.refuse(refusal, reader, writer).await,
-                Ok(framing) => match self.one(reader, writer, &via, head, framing).await {
-                    Served::Next(read, write) => (reader, writer) = (read, write),
-                    Served::Ended => return,
-                },
+            match self.one(reader, writer, &via, head, framing).await {
+                Served::Next(read, write) => (reader, writer) = (read, write),
+                Served::Ended => return,
             }
         }
     }
 
-    /// The next request head; `None` when the connection ends, idles for too long, or the proxy stops.
+    /// The next request head and how its content is framed; `None` when the connection ends, idles for too long, or the proxy stops.
     ///
     /// # Errors
     /// Where what comes is no request, or comes too slowly.
-    pub async fn next_request(&self, reader: &mut HalfReader) -> Result<Option<RequestLine>, Refusal> {
+    pub async fn next_request(&self, reader: &mut HalfReader) -> Result<Option<(RequestLine, Framing)>, Refusal> {
         if reader.buffer().is_empty() {
             tokio::select! {
                 biased;
@@ -83,7 +74,11 @@ impl Exchange {
             }
         }
         match timeout(self.limits.head_deadline, reader.request(self.limits.head)).await {
-            Ok(Ok(line)) => Ok(line),
+            Ok(Ok(None)) => Ok(None),
+            Ok(Ok(Some(line))) => {
+                let framing = request_framing(line.version, &line.fields).map_err(|error| Refusal::BadRequest(error.0))?;
+                Ok(Some((line, framing)))
+            }
             Ok(Err(ReadError::Io(_))) => Ok(None),
             Ok(Err(ReadError::Head(HeadError::TooLarge))) => Err(Refusal::HeadTooLarge { limit: self.limits.head.octets }),
             Ok(Err(ReadError::Head(HeadError::Malformed(reason)))) => Err(Refusal::BadRequest(reason)),

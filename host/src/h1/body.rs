@@ -48,7 +48,7 @@ impl Incoming {
     /// Content framed in that way.
     pub fn new(framing: Framing) -> Self {
         let state = match framing {
-            Framing::Empty | Framing::Length(0) => State::Length(0),
+            Framing::Empty => State::Length(0),
             Framing::Length(octets) => State::Length(octets),
             Framing::Chunked => State::ChunkLine,
             Framing::UntilClose => State::UntilClose,

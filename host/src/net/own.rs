@@ -7,20 +7,26 @@ use http::{Method, StatusCode};
 
 use super::Front;
 use crate::{
-    exchange::{local_head, local_refusal, sentence},
+    exchange::{local_head, local_refusal},
     flow::{Fields, LocalResponse, Refusal, RequestHead},
-    h1::encode_response,
+    h1::{Framing, encode_response},
     io::{HalfReader, HalfWriter},
 };
 
-/// Answers with a refusal and gives the connection back; `None` if it is gone.
-pub(super) async fn say(front: &Front, refusal: &Refusal, reader: HalfReader, mut writer: HalfWriter) -> Option<(HalfReader, HalfWriter)> {
-    let response = local_refusal(refusal);
-    if !matches!(refusal, Refusal::AuthenticationRequired(_)) {
-        tracing::info!("{}", sentence(refusal));
-        front.exchange.say_and_close(&response, reader, writer).await;
+/// Answers a client that is not admitted. One that is asked for credentials, and has no content under way, gets its connection back to ask
+/// again on, as some insist on; `None`: the connection has ended.
+pub(super) async fn turn_away(
+    front: &Front,
+    refusal: Refusal,
+    framing: Framing,
+    reader: HalfReader,
+    mut writer: HalfWriter,
+) -> Option<(HalfReader, HalfWriter)> {
+    if framing != Framing::Empty || !matches!(refusal, Refusal::AuthenticationRequired(_)) {
+        front.exchange.refuse(refusal, reader, writer).await;
         return None;
     }
+    let response = local_refusal(&refusal);
     encode_response(writer.buffer(), &local_head(&response, false));
     writer.buffer().extend_from_slice(&response.content);
     writer.flush().await.ok()?;

@@ -7,4 +7,4 @@ mod dial;
 mod pool;
 
 pub use dial::{DialLimits, Dialler};
-pub use pool::{Connection, Destination, Lease, Pool, PoolLimits};
+pub use pool::{CONNECTION_WINDOW, Connection, Destination, Lease, Pool, PoolLimits, STREAM_WINDOW};

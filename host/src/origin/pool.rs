@@ -23,11 +23,11 @@ use crate::{
     tls::Protocol,
 };
 
-/// Content of one stream that may be on its way to us, in octets: what a stalled client can make us hold.
-const STREAM_WINDOW: u32 = 256 * 1024;
+/// Content of one HTTP/2 stream that may be on its way to us, in octets, on either side: what a stalled reader can make us hold.
+pub const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// The connection's window: large, so that stalled streams do not starve the others (RFC 9113 §5.2).
-const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
+pub const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 
 /// Largest response head over HTTP/2, in octets as RFC 9113 §6.5.2 counts them.
 const HEADER_LIST: u32 = 128 * 1024;
