@@ -216,6 +216,9 @@ fn plugins(config: &Config) -> plugin::Settings {
             observer_wall: limits::OBSERVER_WALL,
             configure_call: limits::CONFIGURE_CALL,
             configure_wall: limits::CONFIGURE_WALL,
+            failures: limits::PLUGIN_FAILURES,
+            first_pause: limits::PLUGIN_FIRST_PAUSE,
+            longest_pause: limits::PLUGIN_LONGEST_PAUSE,
             ..plugin::Limits::default()
         },
         ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())

@@ -72,6 +72,12 @@ pub const OBSERVER_WALL: Duration = Duration::from_secs(30);
 pub const CONFIGURE_CALL: Duration = Duration::from_secs(2);
 /// The same by the clock.
 pub const CONFIGURE_WALL: Duration = Duration::from_secs(10);
+/// Failures of a plugin in a row after which it is suspended. One that serves other flows meanwhile never is.
+pub const PLUGIN_FAILURES: u32 = 5;
+/// For how long at first: it spares the machine, and a passing trouble is hardly seen. Each try that fails doubles it.
+pub const PLUGIN_FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause: a service that a plugin needs is found again within a minute.
+pub const PLUGIN_LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Flows per plugin that are observed or wait for it. Full: a new flow waits, then runs unobserved, and is counted.
 pub const OBSERVER_QUEUE: usize = 1024;
 /// How long a new flow waits for its place among them: a disk that is slow for a moment slows traffic down before it costs a record.

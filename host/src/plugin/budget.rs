@@ -103,6 +103,11 @@ impl Memory {
         Self { limit, used: 0, last_growth: 0, refused: false }
     }
 
+    /// What it has, in octets.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
     /// In octets.
     pub(super) fn limit(&self) -> usize {
         self.limit

@@ -3,22 +3,23 @@
 //! Place: made by `load`, put into a `set` by `swap`; freed when the last flow that began with it has ended.
 
 use std::{
+    borrow::Cow,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
 use super::{
     bindings::exports::flowgate::plugin::{request_filter::RequestAction, response_filter::ResponseAction},
-    capability::{context::Shown, log::Lines},
-    instance::Failure,
+    capability::context::Shown,
+    hook::Hook,
+    instance::{Failure, Instance},
+    journal::{Label, Page},
     observe::Observers,
-    pool::Pool,
+    pool::{Lease, Pool},
     rules::Rules,
     settings::OnFailure,
+    tally::{PluginCounts, Tally, Turn},
 };
 use crate::flow::{Refusal, SharedFlow, lock};
 
@@ -41,22 +42,10 @@ pub struct PluginInfo {
     pub file: Option<PathBuf>,
 }
 
-/// What happened to one build so far.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct PluginCounts {
-    /// Calls of hooks that were begun.
-    pub calls: u64,
-    /// Those that failed.
-    pub failures: u64,
-    /// Flows that found no place among the observed.
-    pub unobserved: u64,
-    /// Flows whose observation failed twice.
-    pub lost: u64,
-}
-
 /// See the module.
 pub(super) struct Build {
     pub(super) info: PluginInfo,
+    pub(super) label: Arc<Label>,
     pub(super) order: i32,
     pub(super) on_failure: OnFailure,
     pub(super) filters_requests: bool,
@@ -74,111 +63,158 @@ pub(super) struct Serving {
     pub(super) observers: Option<Observers>,
 }
 
-/// Counters of one build.
-pub(super) struct Tally {
-    pub(super) calls: AtomicU64,
-    pub(super) failures: AtomicU64,
-    pub(super) unobserved: AtomicU64,
-    pub(super) lost: AtomicU64,
-    /// Failures are reported no faster than lines of guests.
-    reports: Lines,
-}
-
-impl Tally {
-    pub(super) fn new() -> Self {
-        Self {
-            calls: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            unobserved: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            reports: Lines::new(),
-        }
-    }
-
-    pub(super) fn counts(&self) -> PluginCounts {
-        PluginCounts {
-            calls: self.calls.load(Ordering::Relaxed),
-            failures: self.failures.load(Ordering::Relaxed),
-            unobserved: self.unobserved.load(Ordering::Relaxed),
-            lost: self.lost.load(Ordering::Relaxed),
-        }
-    }
-}
-
 impl Build {
+    /// What happened to it so far.
+    pub(super) fn counts(&self) -> PluginCounts {
+        self.tally.counts(self.pool.memory())
+    }
+
     /// Whether any of its hooks is ever called.
     pub(super) fn is_called(&self) -> bool {
         self.filters_requests || self.filters_responses || self.observes
     }
 
     /// Asks the request filter.
-    pub(super) async fn ask_request(&self, flow: &SharedFlow, body_held: bool, shown: Shown) -> Result<Option<RequestAction>, Failure> {
-        self.tally.calls.fetch_add(1, Ordering::Relaxed);
-        let mut instance = self.pool.for_filter().await?;
-        let answer = instance.on_request(flow, body_held, shown).await?;
-        instance.give_back();
-        Ok(answer)
+    pub(super) async fn ask_request(
+        &self,
+        flow: &SharedFlow,
+        body_held: bool,
+        shown: Shown,
+        page: &Page,
+    ) -> Result<Option<RequestAction>, Failure> {
+        let call = self.in_instance(async |instance| instance.on_request(flow, body_held, shown).await);
+        self.asked(Hook::Request, page, call, said_of_request).await
     }
 
     /// Asks the response filter.
-    pub(super) async fn ask_response(&self, flow: &SharedFlow, body_held: bool, shown: Shown) -> Result<Option<ResponseAction>, Failure> {
-        self.tally.calls.fetch_add(1, Ordering::Relaxed);
-        let mut instance = self.pool.for_filter().await?;
-        let answer = instance.on_response(flow, body_held, shown).await?;
-        instance.give_back();
-        Ok(answer)
+    pub(super) async fn ask_response(
+        &self,
+        flow: &SharedFlow,
+        body_held: bool,
+        shown: Shown,
+        page: &Page,
+    ) -> Result<Option<ResponseAction>, Failure> {
+        let call = self.in_instance(async |instance| instance.on_response(flow, body_held, shown).await);
+        self.asked(Hook::Response, page, call, said_of_response).await
     }
 
     /// Tells the observer; once more in a fresh instance if that fails before a record was kept.
-    pub(super) async fn tell_end(&self, flow: &SharedFlow, shown: Shown) {
-        let Err((failure, has_kept)) = self.tell_once(flow, shown, false).await else { return };
-        self.report("on-flow-end", flow, &failure);
-        if has_kept {
+    pub(super) async fn tell_end(&self, flow: &SharedFlow, shown: Shown, page: &Page) {
+        for fresh in [false, true] {
+            let mut has_kept = false;
+            let call = async {
+                let leased = if fresh { self.pool.fresh_for_observer().await } else { self.pool.for_observer().await };
+                let mut instance = leased?;
+                let told = instance.on_flow_end(flow, shown).await;
+                told.map_err(|(failure, kept)| {
+                    has_kept = kept;
+                    failure
+                })?;
+                instance.give_back();
+                Ok(((), Vec::new()))
+            };
+            let Err(failure) = self.asked(Hook::FlowEnd, page, call, |()| "observed".into()).await else { return };
+            self.report(Hook::FlowEnd, flow, &failure);
+            if has_kept {
+                return;
+            }
+            if matches!(failure, Failure::Suspended(_)) {
+                break;
+            }
+        }
+        self.tally.lost.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(plugin = self.info.name, flow = lock(flow).id.0, "the flow is not observed: the plugin failed");
+    }
+
+    /// One call of a hook: counted, timed and noted on the flow's page; not made while the plugin is suspended. Dropping it ends the call.
+    pub(super) async fn asked<T>(
+        &self,
+        hook: Hook,
+        page: &Page,
+        call: impl Future<Output = Result<(T, Vec<String>), Failure>>,
+        said: impl FnOnce(&T) -> Cow<'static, str>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        let outcome = match self.tally.admit(hook, began) {
+            Ok(()) => {
+                let outcome = call.await;
+                self.turn(self.tally.done(hook, began, outcome.is_err()));
+                outcome
+            }
+            Err(suspended) => Err(suspended),
+        };
+        let took = began.elapsed();
+        match outcome {
+            Ok((answer, changes)) => {
+                page.note(&self.label, hook, &said(&answer), took, changes);
+                Ok(answer)
+            }
+            Err(failure) => {
+                page.note(&self.label, hook, &format!("failed: {failure}"), took, Vec::new());
+                Err(failure)
+            }
+        }
+    }
+
+    /// A call in an instance that is given back if it goes well.
+    async fn in_instance<T>(&self, call: impl AsyncFnOnce(&mut Instance) -> Result<T, Failure>) -> Result<(T, Vec<String>), Failure> {
+        let mut instance: Lease<'_> = self.pool.for_filter().await?;
+        let answer = call(&mut instance).await?;
+        let changes = instance.take_changes();
+        instance.give_back();
+        Ok((answer, changes))
+    }
+
+    fn turn(&self, turn: Option<Turn>) {
+        let (plugin, hash) = (&self.info.name, &self.label.hash);
+        match turn {
+            Some(Turn::Suspended(pause)) => {
+                tracing::error!(plugin, hash, ?pause, "the plugin fails again and again: it is suspended, then tried again");
+            }
+            Some(Turn::Recovered) => tracing::info!(plugin, hash, "the plugin works again"),
+            None => {}
+        }
+    }
+
+    /// Says that a call failed, within bounds.
+    pub(super) fn report(&self, hook: Hook, flow: &SharedFlow, failure: &Failure) {
+        if matches!(failure, Failure::Suspended(_)) {
+            // That was said once, when it began.
             return;
         }
-        if let Err((failure, _)) = self.tell_once(flow, shown, true).await {
-            self.report("on-flow-end", flow, &failure);
-            self.tally.lost.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(plugin = self.info.name, flow = lock(flow).id.0, "the flow is not observed: the plugin failed twice");
-        }
-    }
-
-    async fn tell_once(&self, flow: &SharedFlow, shown: Shown, fresh: bool) -> Result<(), (Failure, bool)> {
-        self.tally.calls.fetch_add(1, Ordering::Relaxed);
-        let leased = if fresh { self.pool.fresh_for_observer().await } else { self.pool.for_observer().await };
-        let mut instance = leased.map_err(|failure| (failure, false))?;
-        instance.on_flow_end(flow, shown).await?;
-        instance.give_back();
-        Ok(())
-    }
-
-    /// Says that a call failed; counted always, said within bounds.
-    pub(super) fn report(&self, hook: &'static str, flow: &SharedFlow, failure: &Failure) {
-        self.tally.failures.fetch_add(1, Ordering::Relaxed);
         let Some(suppressed) = self.tally.reports.admit(Instant::now()) else { return };
-        let info = &self.info;
-        tracing::warn!(
-            plugin = info.name,
-            version = info.version,
-            hash = short(&info.hash),
-            hook,
-            flow = lock(flow).id.0,
-            error = %failure,
-            suppressed,
-            "plugin failed"
-        );
+        let Label { plugin, version, hash } = &*self.label;
+        tracing::warn!(plugin, version, hash, hook = hook.name(), flow = lock(flow).id.0, error = %failure, suppressed, "plugin failed");
     }
 
     /// What its failure means for the flow.
     ///
     /// # Errors
     /// The flow is refused.
-    pub(super) fn failed(&self, hook: &'static str, flow: &SharedFlow, failure: Failure) -> Result<(), Refusal> {
+    pub(super) fn failed(&self, hook: Hook, flow: &SharedFlow, failure: Failure) -> Result<(), Refusal> {
         self.report(hook, flow, &failure);
         match self.on_failure {
             OnFailure::Pass => Ok(()),
-            OnFailure::Refuse => Err(Refusal::PluginFailed { plugin: self.info.name.clone(), hook, source: failure.into() }),
+            OnFailure::Refuse => Err(Refusal::PluginFailed { plugin: self.info.name.clone(), hook: hook.name(), source: failure.into() }),
         }
+    }
+}
+
+fn said_of_request(action: &Option<RequestAction>) -> Cow<'static, str> {
+    match action {
+        None | Some(RequestAction::Proceed) => "proceed".into(),
+        Some(RequestAction::Answer(response)) => format!("answer {}", response.status).into(),
+        Some(RequestAction::NeedBody) => "need-body".into(),
+        Some(RequestAction::Disconnect) => "disconnect".into(),
+    }
+}
+
+fn said_of_response(action: &Option<ResponseAction>) -> Cow<'static, str> {
+    match action {
+        None | Some(ResponseAction::Proceed) => "proceed".into(),
+        Some(ResponseAction::Answer(response)) => format!("answer {}", response.status).into(),
+        Some(ResponseAction::NeedBody) => "need-body".into(),
+        Some(ResponseAction::Disconnect) => "disconnect".into(),
     }
 }
 

@@ -10,7 +10,9 @@ use super::{
     build::Build,
     capability::context::Shown,
     convert,
+    hook::Hook,
     instance::Failure,
+    journal::{Journal, Page},
     observe::{Ended, Observers, Place},
     rules::{Body, Matched, Rule},
     set::Set,
@@ -43,6 +45,9 @@ impl Wanted {
 /// See the module.
 pub(super) struct Way {
     set: Arc<Set>,
+    journal: Arc<Journal>,
+    /// What is noted of this flow, once it is known.
+    page: Option<Arc<Page>>,
     wanted: Vec<Wanted>,
     /// The request filter to ask next.
     request_at: usize,
@@ -67,8 +72,8 @@ enum Answer {
 }
 
 impl Way {
-    pub(super) fn new(set: Arc<Set>, wanted: Vec<Wanted>) -> Self {
-        Self { set, request_at: 0, responses_left: wanted.len(), wanted, media_type: None }
+    pub(super) fn new(set: Arc<Set>, journal: Arc<Journal>, wanted: Vec<Wanted>) -> Self {
+        Self { set, journal, page: None, request_at: 0, responses_left: wanted.len(), wanted, media_type: None }
     }
 
     async fn reserve_all(&mut self) {
@@ -80,11 +85,16 @@ impl Way {
         }
     }
 
+    fn page(&mut self, flow: &SharedFlow) -> Arc<Page> {
+        self.page.get_or_insert_with(|| self.journal.open(flow)).clone()
+    }
+
     async fn filter_request(&mut self, flow: &SharedFlow, body_held: bool) -> Result<Verdict, Refusal> {
+        let page = self.page(flow);
         while let Some(wanted) = self.wanted.get_mut(self.request_at) {
             let build = &*self.set.plugins[wanted.at].build;
             if let Some(asking) = Asking::request(build, wanted)
-                && let Step::Stop(verdict) = asking.ask(flow, body_held).await?
+                && let Step::Stop(verdict) = asking.ask(flow, body_held, &page).await?
             {
                 return Ok(verdict);
             }
@@ -95,11 +105,12 @@ impl Way {
     }
 
     async fn filter_response(&mut self, flow: &SharedFlow, body_held: bool) -> Result<Verdict, Refusal> {
+        let page = self.page(flow);
         while let Some(at) = self.responses_left.checked_sub(1) {
             let wanted = &mut self.wanted[at];
             let build = &*self.set.plugins[wanted.at].build;
             if let Some(asking) = Asking::response(build, wanted, self.media_type.as_deref())
-                && let Step::Stop(verdict) = asking.ask(flow, body_held).await?
+                && let Step::Stop(verdict) = asking.ask(flow, body_held, &page).await?
             {
                 return Ok(verdict);
             }
@@ -146,7 +157,7 @@ impl<'a> Asking<'a> {
         Self { build, of, mode, limit: rule.limit, shown: shown(rule), asked_for_body }
     }
 
-    async fn ask(mut self, flow: &SharedFlow, body_held: bool) -> Result<Step, Refusal> {
+    async fn ask(mut self, flow: &SharedFlow, body_held: bool, page: &Page) -> Result<Step, Refusal> {
         let wants_body = *self.asked_for_body || matches!(self.mode, Body::Whole(_));
         if wants_body {
             // It holds no more than it declared, even if another filter holds more.
@@ -162,8 +173,8 @@ impl<'a> Asking<'a> {
             }
         }
         let answer = match self.of {
-            Direction::Request => self.build.ask_request(flow, body_held, self.shown).await.map(Answer::from_request),
-            Direction::Response => self.build.ask_response(flow, body_held, self.shown).await.map(Answer::from_response),
+            Direction::Request => self.build.ask_request(flow, body_held, self.shown, page).await.map(Answer::from_request),
+            Direction::Response => self.build.ask_response(flow, body_held, self.shown, page).await.map(Answer::from_response),
         };
         match answer.and_then(|answer| self.step(answer, body_held)) {
             Ok(step) => Ok(step),
@@ -198,7 +209,7 @@ impl<'a> Asking<'a> {
             Direction::Request => Refusal::ContentTooLarge { plugin, limit },
             Direction::Response => Refusal::PluginFailed {
                 plugin,
-                hook: hook(self.of),
+                hook: hook(self.of).name(),
                 source: anyhow::anyhow!("the content of the response is larger than the {limit} octets it may hold"),
             },
         })
@@ -225,10 +236,10 @@ impl Answer {
     }
 }
 
-fn hook(of: Direction) -> &'static str {
+fn hook(of: Direction) -> Hook {
     match of {
-        Direction::Request => "on-request",
-        Direction::Response => "on-response",
+        Direction::Request => Hook::Request,
+        Direction::Response => Hook::Response,
     }
 }
 
@@ -312,13 +323,15 @@ impl Course for Way {
         Box::pin(self.filter_response(flow, body_held))
     }
 
-    fn end(self: Box<Self>, flow: SharedFlow) {
+    fn end(mut self: Box<Self>, flow: SharedFlow) {
+        let page = self.page(&flow);
+        page.close(&flow);
         let Self { set, wanted, media_type, .. } = *self;
         let media_type = media_type.or_else(|| lock(&flow).response.as_ref().map(ResponseHead::media_type));
         for Wanted { at, matched, place, .. } in wanted {
             let Some(place) = place else { continue };
             if let Some(rule) = set.plugins[at].build.rules.deciding(matched, media_type.as_deref()) {
-                place.send(Ended { flow: flow.clone(), shown: shown(rule) });
+                place.send(Ended { flow: flow.clone(), shown: shown(rule), page: page.clone() });
             }
         }
     }

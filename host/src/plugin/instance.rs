@@ -85,6 +85,8 @@ pub(super) enum Failure {
     Answer(String),
     #[error("all its instances were busy for {0:?}")]
     Busy(Duration),
+    #[error("it has failed again and again and is suspended for another {0:?}")]
+    Suspended(Duration),
 }
 
 /// A live one.
@@ -92,6 +94,8 @@ pub(super) struct Instance {
     kit: Arc<Kit>,
     store: Store<Guest>,
     hooks: Hooks,
+    /// What the last call changed.
+    changes: Vec<String>,
 }
 
 struct Hooks {
@@ -116,7 +120,7 @@ impl Instance {
         store.data_mut().end();
         let (hooks, registration) = outcome?;
         let registration = registration.map_err(|text| Failure::Refused(sanitised(&text)))?;
-        Ok((Self { kit: kit.clone(), store, hooks }, registration))
+        Ok((Self { kit: kit.clone(), store, hooks, changes: Vec::new() }, registration))
     }
 
     /// Asks about a request; `None` if the component has no such hook.
@@ -162,11 +166,23 @@ impl Instance {
         guest.memory.is_nearly_full() || guest.calls() >= MAX_CALLS
     }
 
+    /// What the last call changed of its flow, for people.
+    pub(super) fn take_changes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Octets of linear memory it has now.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().memory.used()
+    }
+
     /// The end of a filter's call: one that failed has changed nothing.
     fn finish<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
-        let call = self.store.data_mut().end();
-        if let (Err(_), Some(call)) = (&outcome, call) {
-            call.undo();
+        if let Some(call) = self.store.data_mut().end() {
+            match &outcome {
+                Ok(_) => self.changes = call.changes(),
+                Err(_) => call.undo(),
+            }
         }
         outcome
     }

@@ -14,7 +14,7 @@ use super::{
         lifecycle::{self, InstanceMode, Registration},
         observer, request_filter, response_filter,
     },
-    build::{Build, PluginInfo, Tally, short},
+    build::{Build, PluginInfo, short},
     cache::Cache,
     capability::{
         OFFERED,
@@ -24,9 +24,11 @@ use super::{
     guest::{About, Guest},
     hash::Hash,
     instance::{Budgets, Exports, Instance, Kit, Span},
+    journal::Label,
     pool::Pool,
     rules::Rules,
     settings::{PluginSettings, Settings},
+    tally::Tally,
 };
 use crate::{
     record::{Folder, Writer},
@@ -110,7 +112,9 @@ impl Loader {
             tracing::warn!(plugin = source.name, hooks = shape.uncalled.join(", "), "the plugin has hooks that this build never calls");
         }
         let hooks = [("request-filter", filters_requests), ("response-filter", filters_responses), ("observer", observes)];
+        let label = Label { plugin: source.name.clone(), version: sanitised(&registration.version), hash: short(&hash).to_owned() };
         Ok(Build {
+            label: Arc::new(label),
             info: PluginInfo {
                 name: source.name,
                 version: sanitised(&registration.version),
@@ -127,7 +131,7 @@ impl Loader {
             observes,
             rules,
             pool: Pool::new(kit, first, own.instances, registration.instances == InstanceMode::Singleton),
-            tally: Tally::new(),
+            tally: Tally::new(&settings.limits),
         })
     }
 

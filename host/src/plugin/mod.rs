@@ -4,6 +4,7 @@
 //! in `wit/`; what becomes of one that does otherwise is in here: it harms its own flow and nothing else.
 
 mod bindings;
+mod breaker;
 mod budget;
 mod build;
 mod cache;
@@ -14,7 +15,9 @@ mod engine;
 mod glob;
 mod guest;
 mod hash;
+mod hook;
 mod instance;
+mod journal;
 mod load;
 mod observe;
 mod platform;
@@ -23,15 +26,18 @@ mod rules;
 mod set;
 mod settings;
 mod swap;
+mod tally;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-pub use build::{PluginCounts, PluginInfo};
+pub use build::PluginInfo;
+pub use journal::{Explanation, Step};
 pub use platform::Platform;
 pub use settings::{Limits, OnFailure, PluginSettings, Settings};
 pub use swap::PluginEvent;
+pub use tally::PluginCounts;
 
 /// The plugin that is built in.
 const LOGGER: &str = "logger";

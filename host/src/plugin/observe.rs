@@ -19,13 +19,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{build::Build, capability::context::Shown, settings::Limits};
+use super::{build::Build, capability::context::Shown, journal::Page, settings::Limits};
 use crate::{flow::SharedFlow, tasks::Tasks};
 
 /// A flow that has ended, for one observer.
 pub(super) struct Ended {
     pub(super) flow: SharedFlow,
     pub(super) shown: Shown,
+    pub(super) page: Arc<Page>,
 }
 
 /// A place among the observed.
@@ -70,11 +71,11 @@ impl Observers {
 /// Several calls at a time, as many as there are instances: one that hangs until its deadline does not hold up the others.
 async fn tell(build: Arc<Build>, mut ended: Receiver<Ended>, tasks: Tasks) {
     let width = Arc::new(Semaphore::new(build.pool.width()));
-    while let Some(Ended { flow, shown }) = ended.recv().await {
+    while let Some(Ended { flow, shown, page }) = ended.recv().await {
         let turn = width.clone().acquire_owned().await;
         let build = build.clone();
         tasks.spawn(async move {
-            build.tell_end(&flow, shown).await;
+            build.tell_end(&flow, shown, &page).await;
             drop(turn);
         });
     }

@@ -8,11 +8,13 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{Notify, broadcast};
 
 use super::{
-    build::{PluginCounts, PluginInfo},
+    build::PluginInfo,
+    journal::{Explanation, Journal},
     load::Loader,
     set::Set,
     settings::Settings,
     swap::{PluginEvent, Swap},
+    tally::PluginCounts,
     watch::Watch,
 };
 use crate::{
@@ -27,6 +29,7 @@ const EVENTS: usize = 256;
 /// All plugins, and the task that keeps them up to date.
 pub struct Platform {
     set: Arc<ArcSwap<Set>>,
+    journal: Arc<Journal>,
     events: broadcast::Sender<PluginEvent>,
     look: Arc<Notify>,
     following: Tasks,
@@ -45,6 +48,7 @@ impl Platform {
         let (events, _) = broadcast::channel(EVENTS);
         let platform = Self {
             set: Arc::default(),
+            journal: Arc::default(),
             events,
             look: Arc::default(),
             following: Tasks::new(),
@@ -74,7 +78,12 @@ impl Platform {
 
     /// What happened to the build of that name that is in service.
     pub fn counts(&self, name: &str) -> Option<PluginCounts> {
-        self.set.load().plugins.iter().find(|serving| serving.build.info.name == name).map(|serving| serving.build.tally.counts())
+        self.set.load().plugins.iter().find(|serving| serving.build.info.name == name).map(|serving| serving.build.counts())
+    }
+
+    /// What plugins did to the flow of that id; `None`: none wanted it, it never was, or it was too long ago.
+    pub fn explain(&self, flow: u64) -> Option<Explanation> {
+        self.journal.explain(flow)
     }
 
     /// What happens to plugins from now on.
@@ -125,6 +134,6 @@ impl Hooks for Platform {
         if wanting.is_empty() {
             return None;
         }
-        Some(Guard::into_inner(set).open(wanting))
+        Some(Guard::into_inner(set).open(self.journal.clone(), wanting))
     }
 }

@@ -48,6 +48,11 @@ impl Pool {
         Self { kit, warm: Mutex::new(vec![first]), kept, places: Semaphore::new(kept), spare: Semaphore::new(spare), is_singleton }
     }
 
+    /// Octets of linear memory of the instances that are not at work now.
+    pub(super) fn memory(&self) -> usize {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Instance::memory).sum()
+    }
+
     /// How many calls can be in progress without anyone waiting.
     pub(super) fn width(&self) -> usize {
         self.kept

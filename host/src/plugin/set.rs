@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{
     build::Serving,
     course::{Wanted, Way},
+    journal::Journal,
 };
 use crate::hooks::{Course, Probe};
 
@@ -45,7 +46,7 @@ impl Set {
     }
 
     /// Pins this set for one flow.
-    pub(super) fn open(self: Arc<Self>, wanting: Vec<Wanted>) -> Box<dyn Course> {
-        Box::new(Way::new(self, wanting))
+    pub(super) fn open(self: Arc<Self>, journal: Arc<Journal>, wanting: Vec<Wanted>) -> Box<dyn Course> {
+        Box::new(Way::new(self, journal, wanting))
     }
 }

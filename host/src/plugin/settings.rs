@@ -95,6 +95,12 @@ pub struct Limits {
     pub configure_call: Duration,
     /// The same by the clock.
     pub configure_wall: Duration,
+    /// Failures in a row after which a plugin is suspended.
+    pub failures: u32,
+    /// For how long at first. One call then tries again; if it fails, the pause doubles.
+    pub first_pause: Duration,
+    /// Longest pause.
+    pub longest_pause: Duration,
     /// Silence in the folder before its files are read: writers get to their end.
     pub settle: Duration,
     /// How long a folder that does not come to rest is waited for.
@@ -115,6 +121,9 @@ impl Default for Limits {
             observer_wall: Duration::from_secs(30),
             configure_call: Duration::from_secs(2),
             configure_wall: Duration::from_secs(10),
+            failures: 5,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(60),
             settle: Duration::from_millis(50),
             unrest: Duration::from_millis(500),
             rescan: Duration::from_secs(2),

@@ -89,6 +89,30 @@ impl Call {
         self.kept
     }
 
+    /// What it changed, for people: names, never values.
+    pub(in crate::plugin) fn changes(&self) -> Vec<String> {
+        let Some(before) = &self.before else { return Vec::new() };
+        let flow = lock(&self.flow);
+        let mut changes = match before {
+            Before::Request { head, redirected } => {
+                let now = &flow.request;
+                let mut changes = changed_fields(&head.fields, &now.fields);
+                changes.extend((head.method != now.method).then(|| format!("method {}", now.method)));
+                changes.extend((head.path != now.path).then(|| "path".to_owned()));
+                changes.extend((*redirected != flow.redirected).then(|| "origin".to_owned()));
+                changes
+            }
+            Before::Response { head } => {
+                let Some(now) = &flow.response else { return Vec::new() };
+                let mut changes = changed_fields(&head.fields, &now.fields);
+                changes.extend((head.status != now.status).then(|| format!("status {}", now.status.as_u16())));
+                changes
+            }
+        };
+        changes.extend(self.replaced.is_some().then(|| "body".to_owned()));
+        changes
+    }
+
     /// Takes back what it changed.
     pub(in crate::plugin) fn undo(self) {
         let mut flow = lock(&self.flow);
@@ -165,6 +189,18 @@ impl Before {
             Direction::Response => Self::Response { head: flow.response.clone()? },
         })
     }
+}
+
+/// Names of fields that are not what they were.
+fn changed_fields(before: &Fields, now: &Fields) -> Vec<String> {
+    let mut changed: Vec<String> = Vec::new();
+    for field in before.iter().chain(now.iter()) {
+        let name = field.name_str();
+        if !changed.iter().any(|known| known.eq_ignore_ascii_case(name)) && !before.get_all(name).eq(now.get_all(name)) {
+            changed.push(name.to_owned());
+        }
+    }
+    changed
 }
 
 fn index(of: Direction) -> usize {

@@ -250,3 +250,38 @@ async fn flows_beyond_all_places_run_unobserved_and_are_counted() {
     drop(open);
     assert_eq!(bench.records("watcher").await.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_can_be_explained() {
+    let config = json!({ "on_request": "set-header", "on_response": ["set-status"], "status": 418, "header": ["x-secret", "value"] });
+    let bench = Plan::new().with("painter", config).start().await;
+    let mut open = bench.open("/path?token=secret").expect("wanted");
+    let id = lock(open.flow()).id.0;
+
+    let (course, flow) = open.course();
+    course.request(flow, false).await.expect("proceeds");
+    answer(flow, "an answer");
+    let head = lock(flow).response.clone().expect("an answer");
+    course.response_needs(&head);
+    course.response(flow, false).await.expect("proceeds");
+    let during = bench.platform.explain(id).expect("it is remembered while it runs");
+    open.conclude(Outcome::Completed);
+    drop(open);
+    let after = bench.platform.explain(id).expect("it is remembered");
+
+    assert_eq!((during.outcome.as_str(), after.outcome.as_str()), ("in progress", "completed"));
+    assert_eq!((after.method.as_str(), after.url.as_str(), after.status), ("POST", "https://a.test/path", Some(418)));
+    assert_eq!(after.user.as_deref(), Some("ana"));
+    let steps: Vec<_> = after.steps.iter().map(|step| (step.hook, step.said.as_str(), step.changes.join(", "))).collect();
+    assert_eq!(steps[..2], [("on-request", "proceed", "x-secret".to_owned()), ("on-response", "proceed", "status 418".to_owned())]);
+    assert!(
+        after.steps.iter().all(|step| step.plugin == "painter" && bench.hash("painter").is_some_and(|hash| hash.starts_with(&step.hash)))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flows_that_nobody_wanted_are_not_explained() {
+    let bench = Plan::new().with("choosy", json!({ "hosts": ["*.other.test"] })).start().await;
+
+    assert!(bench.platform.explain(u64::MAX).is_none());
+}

@@ -9,6 +9,9 @@ const BEHAVIOURS: [(&str, &str); 4] = [("spin", "computed"), ("trap", "unreachab
 /// What a flow may wait for a plugin that ends by its budget, on a machine that is busy with other tests.
 const BOUND: Duration = Duration::from_secs(10);
 
+/// Longer than any test takes.
+const PAUSE: Duration = Duration::from_secs(3600);
+
 fn source(refusal: &Refusal) -> String {
     match refusal {
         Refusal::PluginFailed { plugin, hook, source } => format!("{plugin} {hook}: {source}"),
@@ -42,12 +45,12 @@ async fn a_failing_filter_is_passed_over_if_it_shall() {
         let plan = Plan::new().with("bad", json!({ "on_request": behaviour, "on_response": behaviour })).with("good", recording());
         let bench = plan.start().await;
 
-        for _ in 0..3 {
+        for _ in 0..2 {
             bench.pass("/").await.expect("passed over");
         }
 
-        assert_eq!(bench.platform.counts("bad").map(|counts| counts.failures), Some(6), "{behaviour}");
-        assert_eq!(bench.records("good").await.len(), 3, "{behaviour}");
+        assert_eq!(bench.platform.counts("bad").map(|counts| counts.failures), Some(4), "{behaviour}");
+        assert_eq!(bench.records("good").await.len(), 2, "{behaviour}");
     }
 }
 
@@ -59,16 +62,67 @@ async fn a_failing_observer_harms_no_flow_and_no_other_observer() {
         plan.settings.limits.observer_call = Duration::from_millis(20);
         let bench = plan.start().await;
 
-        for _ in 0..3 {
+        for _ in 0..2 {
             bench.pass("/").await.expect("observers refuse nothing");
         }
 
         // First by name; the set itself would keep its queues open.
         let bad = bench.platform.set_in_service().plugins[0].build.clone();
-        assert_eq!(bench.records("good").await.len(), 3, "{behaviour}");
-        let counts = bad.tally.counts();
-        assert_eq!((counts.failures, counts.lost), (6, 3), "{behaviour}");
+        assert_eq!(bench.records("good").await.len(), 2, "{behaviour}");
+        let counts = bad.counts();
+        assert_eq!((counts.failures, counts.lost), (4, 2), "{behaviour}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_always_fails_is_suspended() {
+    let plan = Plan::new().with("bad", json!({ "on_request": "trap" })).with("good", recording());
+    let mut plan = plan.change("bad", |own| own.on_failure = OnFailure::Refuse);
+    plan.settings.limits.first_pause = PAUSE;
+    let bench = plan.start().await;
+
+    for _ in 0..5 {
+        let refusal = bench.request("/").await.expect_err("it fails");
+        assert!(source(&refusal).contains("unreachable"), "{}", source(&refusal));
+    }
+    let refusal = bench.request("/").await.expect_err("it is suspended");
+
+    assert!(source(&refusal).starts_with("bad on-request: ") && source(&refusal).contains("suspended"), "{}", source(&refusal));
+    let counts = bench.platform.counts("bad").expect("in service");
+    assert_eq!((counts.failures, counts.skipped), (5, 1));
+    assert!(counts.suspended.is_some_and(|left| left <= PAUSE), "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_filter_is_passed_over_and_its_next_build_is_not_suspended() {
+    let mut plan = Plan::new().with("bad", json!({ "on_request": "trap" }));
+    plan.settings.limits.first_pause = PAUSE;
+    let mut bench = plan.start().await;
+    for _ in 0..7 {
+        bench.request("/").await.expect("passed over");
+    }
+    assert_eq!(bench.platform.counts("bad").map(|counts| (counts.failures, counts.skipped)), Some((5, 2)));
+
+    bench.swap("bad", &variant(1));
+    bench.live("bad").await;
+
+    bench.request("/").await.expect("passed over");
+    assert_eq!(bench.platform.counts("bad").map(|counts| (counts.failures, counts.skipped)), Some((1, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_its_pause_a_suspended_filter_is_tried_again() {
+    let mut plan = Plan::new().with("bad", json!({ "on_request": "trap" }));
+    plan.settings.limits.first_pause = Duration::ZERO;
+    let bench = plan.start().await;
+
+    for _ in 0..8 {
+        bench.request("/bad").await.expect("passed over");
+    }
+
+    // Each call was a try.
+    let counts = bench.platform.counts("bad").expect("in service");
+    assert_eq!((counts.failures, counts.skipped, counts.suspended), (8, 0, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,7 +261,7 @@ async fn a_failed_observer_that_kept_a_record_is_not_asked_again() {
 
     let records = bench.records("bad").await;
     assert_eq!(records.iter().map(|(_, text)| text.lines().count()).collect::<Vec<_>>(), [1]);
-    assert_eq!((bad.tally.counts().failures, bad.tally.counts().lost), (1, 0));
+    assert_eq!((bad.counts().failures, bad.counts().lost), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,198 @@
+//! Which plugin did what to which flow: the latest flows, for whoever asks why.
+//!
+//! Place: `course` opens a page per flow, the calls about the flow are noted on it, and the journal keeps the pages of the latest flows. Holds
+//! no content, no field values and no query.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::hook::Hook;
+use crate::flow::{Flow, FlowId, Outcome, SharedFlow, lock};
+
+/// Flows remembered, at about half a KiB each.
+const PAGES: usize = 4096;
+/// Most different steps of one flow: a plugin that answers differently every time is not followed further.
+const STEPS: usize = 256;
+
+/// A build, as it is named in explanations and diagnostics.
+#[derive(Debug)]
+pub(super) struct Label {
+    pub(super) plugin: String,
+    pub(super) version: String,
+    /// First digits of the component's hash.
+    pub(super) hash: String,
+}
+
+/// What happened to one flow, in order.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The flow's.
+    pub flow: u64,
+    /// Who was admitted; `None`: nobody said.
+    pub user: Option<String>,
+    /// Of the request as it was sent on.
+    pub method: String,
+    /// As the client asked for it, without the query.
+    pub url: String,
+    /// Of the response; `None`: there is none (yet).
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: String,
+    /// Calls of plugins.
+    pub steps: Vec<Step>,
+    /// Notes of plugins.
+    pub tags: Vec<(String, String)>,
+}
+
+/// Calls of one hook with one outcome.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Step {
+    /// The plugin's name.
+    pub plugin: String,
+    /// As it says.
+    pub version: String,
+    /// First digits of the component's hash.
+    pub hash: String,
+    /// As the contract spells it.
+    pub hook: &'static str,
+    /// Its verdict, or why there is none.
+    pub said: String,
+    /// How often that was said.
+    pub calls: u32,
+    /// All of these calls together, in microseconds by the clock.
+    pub micros: u64,
+    /// What it changed.
+    pub changes: Vec<String>,
+}
+
+/// The latest flows.
+#[derive(Default)]
+pub(super) struct Journal(Mutex<VecDeque<Arc<Page>>>);
+
+/// One flow's.
+pub(super) struct Page {
+    id: FlowId,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` while the flow is in progress.
+    ended: Option<Explanation>,
+    flow: Weak<Mutex<Flow>>,
+    steps: Vec<Note>,
+}
+
+struct Note {
+    label: Arc<Label>,
+    hook: Hook,
+    said: String,
+    calls: u32,
+    took: Duration,
+    changes: Vec<String>,
+}
+
+impl Journal {
+    /// Begins the page of a flow; the oldest makes room.
+    pub(super) fn open(&self, flow: &SharedFlow) -> Arc<Page> {
+        let state = State { flow: Arc::downgrade(flow), ..State::default() };
+        let page = Arc::new(Page { id: lock(flow).id, state: Mutex::new(state) });
+        let mut pages = self.pages();
+        let oldest = if pages.len() >= PAGES { pages.pop_front() } else { None };
+        pages.push_back(page.clone());
+        drop(pages);
+        drop(oldest);
+        page
+    }
+
+    /// What happened to the flow of that id; `None`: no plugin wanted it, or it was too long ago.
+    pub(super) fn explain(&self, id: u64) -> Option<Explanation> {
+        let page = self.pages().iter().rev().find(|page| page.id.0 == id).cloned()?;
+        page.explain()
+    }
+
+    fn pages(&self) -> MutexGuard<'_, VecDeque<Arc<Page>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Page {
+    /// A call came back. Calls that repeat one another become one step.
+    pub(super) fn note(&self, label: &Arc<Label>, hook: Hook, said: &str, took: Duration, changes: Vec<String>) {
+        let mut state = self.state();
+        let repeated = state.steps.iter_mut().rev().find(|note| {
+            matches!(note.hook, Hook::Chunk | Hook::Message | Hook::MessagePassed)
+                && note.hook == hook
+                && Arc::ptr_eq(&note.label, label)
+                && note.said == said
+        });
+        if let Some(note) = repeated {
+            note.calls += 1;
+            note.took += took;
+        } else if state.steps.len() < STEPS {
+            state.steps.push(Note { label: label.clone(), hook, said: said.to_owned(), calls: 1, took, changes });
+        }
+    }
+
+    /// The flow has ended: what is to be told of it is written down, so that the flow itself can go.
+    pub(super) fn close(&self, flow: &SharedFlow) {
+        let ended = told(flow);
+        let mut state = self.state();
+        state.ended = Some(ended);
+        state.flow = Weak::new();
+    }
+
+    fn explain(&self) -> Option<Explanation> {
+        let flow = self.state().flow.upgrade();
+        let running = flow.as_ref().map(told);
+        let state = self.state();
+        let mut explanation = state.ended.clone().or(running)?;
+        explanation.steps = state.steps.iter().map(Note::step).collect();
+        Some(explanation)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn told(flow: &SharedFlow) -> Explanation {
+    let flow = lock(flow);
+    let path = flow.request.path.split(|octet| *octet == b'?').next().unwrap_or_default();
+    Explanation {
+        flow: flow.id.0,
+        user: flow.scope.principal.name().map(str::to_owned),
+        method: flow.request.method.to_string(),
+        url: format!("{}{}", flow.origin, String::from_utf8_lossy(path)),
+        status: flow.response.as_ref().map(|response| response.status.as_u16()),
+        outcome: match &flow.outcome {
+            Outcome::InProgress => "in progress".into(),
+            Outcome::Completed => "completed".into(),
+            Outcome::ClientAborted => "the client went away".into(),
+            Outcome::OriginFailed(why) => format!("the origin failed: {why}"),
+            Outcome::AnsweredBy(whom) => format!("answered by {whom}"),
+        },
+        steps: Vec::new(),
+        tags: flow.tags.clone(),
+    }
+}
+
+impl Note {
+    fn step(&self) -> Step {
+        Step {
+            plugin: self.label.plugin.clone(),
+            version: self.label.version.clone(),
+            hash: self.label.hash.clone(),
+            hook: self.hook.name(),
+            said: self.said.clone(),
+            calls: self.calls,
+            micros: u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
+            changes: self.changes.clone(),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What happened to one build: how often it was called, how long that took, how often it failed, and whether it is suspended for that.
+//!
+//! Place: every call of a hook goes through `admit` and `done`; read by whoever reports on plugins.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+
+use super::{breaker::Breaker, capability::log::Lines, hook::Hook, instance::Failure, settings::Limits};
+
+/// Longest call that is told from longer ones, in nanoseconds: no deadline is later.
+const LONGEST: u64 = 600_000_000_000;
+/// Significant digits of durations: two cost 20 KiB per build and tell 1.0 ms from 1.1.
+const DIGITS: u8 = 2;
+
+/// What happened to one build so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PluginCounts {
+    /// Calls of hooks that were begun.
+    pub calls: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Calls that were not made because the plugin was suspended.
+    pub skipped: u64,
+    /// Flows that found no place among the observed.
+    pub unobserved: u64,
+    /// Flows whose observation failed.
+    pub lost: u64,
+    /// Half of its calls took no longer.
+    pub p50: Duration,
+    /// 99 of 100 of its calls took no longer.
+    pub p99: Duration,
+    /// Octets of linear memory of its instances that are not at work now.
+    pub memory_bytes: usize,
+    /// How long it is still suspended, as a filter or as an observer; `None`: it is not.
+    pub suspended: Option<Duration>,
+}
+
+/// See the module.
+pub(super) struct Tally {
+    calls: AtomicU64,
+    failures: AtomicU64,
+    skipped: AtomicU64,
+    pub(super) unobserved: AtomicU64,
+    pub(super) lost: AtomicU64,
+    took: Mutex<Histogram<u64>>,
+    /// An observer that cannot cope says nothing about the same plugin's filters.
+    filtering: Breaker,
+    observing: Breaker,
+    /// Failures are reported no faster than lines of guests.
+    pub(super) reports: Lines,
+}
+
+impl Tally {
+    pub(super) fn new(limits: &Limits) -> Self {
+        // These bounds are good: 1 < LONGEST / 2, and 2 digits of at most 5.
+        let took = Histogram::new_with_bounds(1, LONGEST, DIGITS).expect("good bounds");
+        Self {
+            calls: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            unobserved: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            took: Mutex::new(took),
+            filtering: Breaker::new(limits),
+            observing: Breaker::new(limits),
+            reports: Lines::new(),
+        }
+    }
+
+    /// A call is about to be made.
+    ///
+    /// # Errors
+    /// [`Failure::Suspended`]: it must not be.
+    pub(super) fn admit(&self, hook: Hook, now: Instant) -> Result<(), Failure> {
+        if let Err(left) = self.breaker(hook).admit(now) {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+            return Err(Failure::Suspended(left));
+        }
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The call came back. What it means for later ones is in the answer.
+    pub(super) fn done(&self, hook: Hook, began: Instant, failed: bool) -> Option<Turn> {
+        let now = Instant::now();
+        let nanos = u64::try_from(now.saturating_duration_since(began).as_nanos()).unwrap_or(u64::MAX);
+        self.took.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(nanos);
+        let breaker = self.breaker(hook);
+        if failed {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            return breaker.failed(now).map(Turn::Suspended);
+        }
+        breaker.succeeded().then_some(Turn::Recovered)
+    }
+
+    /// All of it, now; `memory_bytes` is known elsewhere.
+    pub(super) fn counts(&self, memory_bytes: usize) -> PluginCounts {
+        let (p50, p99) = {
+            let took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+            (took.value_at_quantile(0.5), took.value_at_quantile(0.99))
+        };
+        let now = Instant::now();
+        PluginCounts {
+            calls: self.calls.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            skipped: self.skipped.load(Ordering::Relaxed),
+            unobserved: self.unobserved.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+            memory_bytes,
+            p50: Duration::from_nanos(p50),
+            p99: Duration::from_nanos(p99),
+            suspended: self.filtering.suspended(now).max(self.observing.suspended(now)),
+        }
+    }
+
+    fn breaker(&self, hook: Hook) -> &Breaker {
+        if hook.observes() { &self.observing } else { &self.filtering }
+    }
+}
+
+/// A plugin was suspended, or is no longer.
+pub(super) enum Turn {
+    /// For that long.
+    Suspended(Duration),
+    /// Its calls go well again.
+    Recovered,
+}
