@@ -3,6 +3,9 @@
 //! Place: called by `cli`; tests and embedders call it too. Starts everything in order, runs it, and stops it in the reverse order: accept,
 //! connections, observers, record writer.
 
+mod desk;
+mod reload;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -11,16 +14,19 @@ use std::{
 };
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use tokio::sync::Semaphore;
 
+use self::desk::Desk;
 use crate::{
+    admin::Socket,
     auth::{Gate, Users},
     config::{self, Config, PluginConfig, limits},
     exchange::{self, Exchange},
     h1::HeadLimits,
     hooks::Hooks,
-    net::{self, Front, Listener, Routes},
+    net::{self, Front, Listener, Policy, Routes},
     origin::{DialLimits, Dialler, Pool, PoolLimits},
     plugin::{self, Platform, PluginInfo, PluginSettings},
     record,
@@ -28,12 +34,17 @@ use crate::{
     tls::{Interceptor, Leaves, Root, Trust},
 };
 
+pub use self::reload::{Reload, Reread};
+
 /// A running proxy with its plugins.
 pub struct App {
-    network: Network,
+    network: Arc<Network>,
     logs: PathBuf,
     platform: Arc<Platform>,
     writer: record::Writer,
+    /// What operators ask and what follows files.
+    local: Tasks,
+    reload: Option<Arc<Reload>>,
 }
 
 /// Starts a proxy. When it returns, clients can connect.
@@ -41,11 +52,35 @@ pub struct App {
 /// # Errors
 /// Names the file, address or plugin that keeps it from starting, and the mend.
 pub async fn start(config: Config) -> anyhow::Result<App> {
+    begin(config, None).await
+}
+
+/// The same for a configuration that can be read again: what changes in it is taken over while the proxy runs.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn start_rereading(config: Config, reread: Reread) -> anyhow::Result<App> {
+    begin(config, Some(reread)).await
+}
+
+async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
+    // Two proxies with one state folder would each believe what lies in it to be theirs.
+    let socket = Socket::bind(&config.state_dir).await?;
     let listeners = bind(&config)?;
     let writer = writer(&config)?;
     let platform = Platform::start(plugins(&config), writer.clone()).await?;
-    let network = Network::run(&config, listeners, platform.clone())?;
-    Ok(App { network, logs: config.logs_dir, platform, writer })
+    let network = Arc::new(Network::run(&config, listeners, platform.clone())?);
+    let local = Tasks::new();
+    let logs = config.logs_dir.clone();
+    let reload = reread.map(|reread| Reload::new(reread, config, network.clone(), platform.clone(), local.clone()));
+    if let Some(reload) = &reload {
+        let (following, stopping) = (reload.clone().follow(), local.stopping().clone());
+        local.spawn(async move { stopping.run_until_cancelled(following).await });
+    }
+    if let Some(socket) = socket {
+        socket.serve(Arc::new(Desk { platform: platform.clone(), reload: reload.clone() }), &local);
+    }
+    Ok(App { network, logs, platform, writer, local, reload })
 }
 
 /// Loads what [`start`] would load, and lets it go again.
@@ -97,8 +132,15 @@ impl App {
         &self.platform
     }
 
+    /// Takes over what has changed in the configuration; see [`Reload::run`]. Nothing can be reread after [`start`].
+    pub fn reload(&self) -> Option<&Arc<Reload>> {
+        self.reload.as_ref()
+    }
+
     /// Stops: no new connections, what is in flight finishes within the grace period, observers drain, records are flushed.
     pub async fn stop(self) {
+        self.local.stop();
+        self.local.ended(limits::SEVER).await;
         self.network.stop().await;
         self.platform.close(self.network.grace).await;
         let losses = self.writer.close().await;
@@ -113,6 +155,7 @@ pub struct Network {
     addresses: Vec<SocketAddr>,
     root: Arc<Root>,
     grace: Duration,
+    front: Arc<Front>,
     connections: Tasks,
     origins: Tasks,
 }
@@ -129,16 +172,14 @@ impl Network {
     fn run(config: &Config, listeners: Vec<Listener>, hooks: Arc<dyn Hooks>) -> anyhow::Result<Self> {
         let (connections, origins) = (Tasks::new(), Tasks::new());
         let root = Arc::new(Root::open_or_create(&config.state_dir)?);
-        let users = config.users.as_deref().map(Users::open).transpose()?;
         let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
         let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
         let dialler = Dialler::new(Trust::load(&config.upstream_ca)?, DIAL, fixed);
         dialler.set_own(addresses.clone());
         let pool = Pool::new(Arc::new(dialler), POOL, origins.clone());
         let front = Arc::new(Front {
-            gate: Gate::new(config.auth, users, &connections),
+            policy: ArcSwap::from_pointee(policy(config, &connections)?),
             interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
-            routes: routes(config)?,
             exchange: Arc::new(Exchange { hooks, pool, limits: EXCHANGE, tasks: connections.clone() }),
             root_pem: root.certificate_pem().to_owned(),
             limits: FRONT,
@@ -147,7 +188,7 @@ impl Network {
         for listener in listeners {
             connections.spawn(listener.run(front.clone(), permits.clone(), connections.clone()));
         }
-        Ok(Self { addresses, root, grace: config.grace, connections, origins })
+        Ok(Self { addresses, root, grace: config.grace, front, connections, origins })
     }
 
     /// Where it listens.
@@ -240,6 +281,12 @@ fn one_plugin(config: &PluginConfig) -> PluginSettings {
         wall: config.wall,
         instances: config.instances,
     }
+}
+
+/// Who may enter, and what becomes of tunnels.
+fn policy(config: &Config, tasks: &Tasks) -> anyhow::Result<Policy> {
+    let users = config.users.as_deref().map(Users::open).transpose()?;
+    Ok(Policy { gate: Gate::new(config.auth, users, tasks), routes: routes(config)? })
 }
 
 fn routes(config: &Config) -> anyhow::Result<Routes> {

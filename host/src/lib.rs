@@ -3,6 +3,7 @@
 //! The binary is a thin shell around this library; [`app`] is where everything is put together. How the parts
 //! depend on each other is in `ARCHITECTURE.md` and held by a test.
 
+pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod cli;

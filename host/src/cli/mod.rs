@@ -4,8 +4,12 @@
 
 mod ca;
 mod check;
+mod plugin;
+mod reload;
 mod run;
+mod running;
 mod user;
+mod why;
 
 use std::{
     fmt,
@@ -48,6 +52,16 @@ enum Command {
     /// The root certificate that clients must trust
     #[command(subcommand)]
     Ca(ca::Ca),
+    /// The plugins of a running proxy
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+    /// Let a running proxy read its configuration again
+    ///
+    /// All that has changed is taken over at once, or nothing if anything is wrong with it. SIGHUP does the same, and so does changing the
+    /// file.
+    Reload(running::Running),
+    /// Say what plugins did to a flow, and why
+    Why(why::Why),
     /// The users who may log in (see --auth require)
     #[command(subcommand)]
     User(user::User),
@@ -93,10 +107,13 @@ impl From<anyhow::Error> for Failure {
 /// Says what went wrong and how to mend it.
 pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(flags) => run::run(configured(flags)?),
+        Command::Run(flags) => run::run(flags),
         Command::Check(flags) => check::run(&configured(flags)?),
         Command::Ca(command) => ca::run(command),
+        Command::Plugin(command) => plugin::run(command),
+        Command::Reload(running) => reload::run(running),
         Command::User(command) => user::run(command),
+        Command::Why(why) => why::run(why),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `flowgate run`: start, say so, wait for a signal, stop.
 
 use std::{
+    convert::Infallible,
     io::{self, Write},
     process::exit,
     time::Duration,
@@ -9,34 +10,40 @@ use std::{
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, describe, runtime};
+use super::{Failure, configured, describe, runtime};
 use crate::{
     app::{self, App},
-    config::Config,
+    config::{Config, Flags},
 };
 
 /// How long threads that still compute (a component being compiled, a hash) may hold up the end.
 const THREADS: Duration = Duration::from_millis(500);
 
-pub(super) fn run(config: Config) -> Result<(), Failure> {
+pub(super) fn run(flags: Flags) -> Result<(), Failure> {
+    let config = configured(flags.clone())?;
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(config, flags));
     runtime.shutdown_timeout(THREADS);
     Ok(result?)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, flags: Flags) -> anyhow::Result<()> {
     // Before anything else: a signal that comes while plugins are being compiled is meant as well.
     let mut signals = Signals::listen()?;
+    // Also sent when the terminal has gone, which does no harm.
+    let mut hangup = signal(SignalKind::hangup()).context("listening for signals")?;
     let app = tokio::select! {
-        app = app::start(config) => app?,
+        app = app::start_rereading(config, Box::new(move || Config::load(flags.clone()))) => app?,
         name = signals.next() => {
             tracing::info!("{name}: stopped before it had started");
             return Ok(());
         }
     };
     announce(&app);
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        never = reload_on(&mut hangup, &app) => match never {},
+    };
     tracing::info!("{name}: stopping; what is in flight may finish, a second signal ends it now");
     tokio::select! {
         () = app.stop() => {
@@ -72,21 +79,27 @@ fn announce(app: &App) {
     });
 }
 
+/// For as long as the proxy runs.
+async fn reload_on(hangup: &mut Signal, app: &App) -> Infallible {
+    loop {
+        hangup.recv().await;
+        let Some(reload) = app.reload() else { continue };
+        // What was taken over is said where it is done.
+        if let Err(error) = reload.run().await {
+            tracing::error!("SIGHUP: the configuration cannot be taken over; the one in force stays: {error:#}");
+        }
+    }
+}
+
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// Taken and ignored: the terminal has gone, traffic goes on.
-    _hangup: Signal,
 }
 
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("listening for signals");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            _hangup: listen(SignalKind::hangup())?,
-        })
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
     async fn next(&mut self) -> &'static str {

@@ -92,6 +92,8 @@ pub const RECORD_PATIENCE: Duration = Duration::from_millis(100);
 /// Threads that write records: two overlap one's waiting for the disk with the other's work.
 pub const RECORD_THREADS: usize = 2;
 
+/// How often the configuration and the certificates it names are looked at for changes.
+pub const CONFIG_RESCAN: Duration = Duration::from_secs(2);
 /// How long a stop waits for what is in flight; key `grace`. Service managers kill after 90 seconds, containers after 10.
 pub const GRACE: Duration = Duration::from_secs(10);
 /// How long what was dropped at the end of the grace period may take to be gone; it only has to be dropped.

@@ -34,7 +34,7 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, connection: u64,
         if let Target::Own(head) = &target {
             return exchange.say_and_close(&own::page(&front, head), reader, writer).await;
         }
-        let scope = match front.gate.admit(credentials.as_deref()).await {
+        let scope = match front.policy.load_full().gate.admit(credentials.as_deref()).await {
             Ok(principal) => Arc::new(Scope { connection, client, principal }),
             Err(refusal) => match own::turn_away(&front, refusal, framing, reader, writer).await {
                 Some(halves) => {

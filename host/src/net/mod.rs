@@ -12,6 +12,7 @@ mod tunnel;
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use globset::GlobSet;
 
 use crate::{auth::Gate, exchange::Exchange, tls::Interceptor};
@@ -36,14 +37,20 @@ pub struct Routes {
     pub intercept: Option<GlobSet>,
 }
 
-/// What every connection needs.
-pub struct Front {
+/// What may change while the proxy runs: who may enter, and what becomes of tunnels. A connection asks anew for each request.
+pub struct Policy {
     /// Who may enter.
     pub gate: Gate,
-    /// Certificates for intercepted tunnels.
-    pub interceptor: Interceptor,
     /// What becomes of tunnels.
     pub routes: Routes,
+}
+
+/// What every connection needs.
+pub struct Front {
+    /// In force now.
+    pub policy: ArcSwap<Policy>,
+    /// Certificates for intercepted tunnels.
+    pub interceptor: Interceptor,
     /// What happens inside.
     pub exchange: Arc<Exchange>,
     /// The root certificate in PEM, for whoever asks.

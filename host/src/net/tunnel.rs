@@ -62,10 +62,11 @@ pub(super) async fn run(front: Arc<Front>, reader: HalfReader, mut writer: HalfW
 
 fn treatment(front: &Front, host: &str) -> Treatment {
     let lower = host.to_ascii_lowercase();
-    if front.routes.tunnel.is_match(&lower) {
+    let policy = front.policy.load();
+    if policy.routes.tunnel.is_match(&lower) {
         return Treatment::Splice;
     }
-    let wanted = match &front.routes.intercept {
+    let wanted = match &policy.routes.intercept {
         Some(hosts) => hosts.is_match(&lower),
         None => front.exchange.hooks.wants_host(host),
     };

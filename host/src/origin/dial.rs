@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use rustls_pki_types::ServerName;
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -39,7 +40,7 @@ pub struct DialLimits {
 /// Opens connections.
 #[derive(Debug)]
 pub struct Dialler {
-    trust: Trust,
+    trust: ArcSwap<Trust>,
     limits: DialLimits,
     /// Addresses given by configuration in place of look-ups.
     fixed: HashMap<(String, u16), SocketAddr>,
@@ -50,12 +51,17 @@ pub struct Dialler {
 impl Dialler {
     /// Verifies origins by `trust`. `fixed`: hosts (lower case) and ports that are found at that address, without a look-up.
     pub fn new(trust: Trust, limits: DialLimits, fixed: HashMap<(String, u16), SocketAddr>) -> Self {
-        Self { trust, limits, fixed, own: OnceLock::new() }
+        Self { trust: ArcSwap::from_pointee(trust), limits, fixed, own: OnceLock::new() }
     }
 
     /// Says where this proxy listens, so that requests that lead back to it are refused. The first call counts.
     pub fn set_own(&self, addresses: Vec<SocketAddr>) {
         let _ = self.own.set(addresses);
+    }
+
+    /// Verifies by other certificates from here on.
+    pub fn trust(&self, trust: Trust) {
+        self.trust.store(Arc::new(trust));
     }
 
     /// A TCP connection, without Nagle's delay.
@@ -96,7 +102,7 @@ impl Dialler {
         }
         let failed = |reason: String| Refusal::TlsError { authority: authority.clone(), reason };
         let name = ServerName::try_from(destination.server_name().to_owned()).map_err(|error| failed(error.to_string()))?;
-        let connector = TlsConnector::from(self.trust.config(protocol));
+        let connector = TlsConnector::from(self.trust.load().config(protocol));
         match timeout(self.limits.handshake, connector.connect(name, stream)).await {
             Ok(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

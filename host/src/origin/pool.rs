@@ -217,6 +217,14 @@ impl Pool {
         kept.push(Idle { connection: Box::new(connection), since: Instant::now() });
     }
 
+    /// Forgets all connections that are kept, and what is known of origins. Exchanges in progress keep theirs.
+    pub fn forget(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        let shared = std::mem::take(&mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner));
+        // Outside the locks: closing takes a while.
+        drop((idle, shared));
+    }
+
     /// The one that was used last, which is the least likely to have died.
     fn take_idle(&self, destination: &Destination) -> Option<Box<Connection>> {
         let mut idle = self.idle();

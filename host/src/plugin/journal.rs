@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::hook::Hook;
 use crate::flow::{Flow, FlowId, Outcome, SharedFlow, lock};
@@ -29,10 +29,12 @@ pub(super) struct Label {
 }
 
 /// What happened to one flow, in order.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Explanation {
     /// The flow's.
     pub flow: u64,
+    /// When its request head had been read, in microseconds since the Unix epoch.
+    pub began: u64,
     /// Who was admitted; `None`: nobody said.
     pub user: Option<String>,
     /// Of the request as it was sent on.
@@ -50,7 +52,7 @@ pub struct Explanation {
 }
 
 /// Calls of one hook with one outcome.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Step {
     /// The plugin's name.
     pub plugin: String,
@@ -59,7 +61,7 @@ pub struct Step {
     /// First digits of the component's hash.
     pub hash: String,
     /// As the contract spells it.
-    pub hook: &'static str,
+    pub hook: String,
     /// Its verdict, or why there is none.
     pub said: String,
     /// How often that was said.
@@ -116,6 +118,12 @@ impl Journal {
         page.explain()
     }
 
+    /// The latest flows, the last one first, at most so many.
+    pub(super) fn latest(&self, most: usize) -> Vec<Explanation> {
+        let pages: Vec<Arc<Page>> = self.pages().iter().rev().take(most).cloned().collect();
+        pages.iter().filter_map(|page| page.explain()).collect()
+    }
+
     fn pages(&self) -> MutexGuard<'_, VecDeque<Arc<Page>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,6 +174,7 @@ fn told(flow: &SharedFlow) -> Explanation {
     let path = flow.request.path.split(|octet| *octet == b'?').next().unwrap_or_default();
     Explanation {
         flow: flow.id.0,
+        began: flow.timings.request_start_us(),
         user: flow.scope.principal.name().map(str::to_owned),
         method: flow.request.method.to_string(),
         url: format!("{}{}", flow.origin, String::from_utf8_lossy(path)),
@@ -188,7 +197,7 @@ impl Note {
             plugin: self.label.plugin.clone(),
             version: self.label.version.clone(),
             hash: self.label.hash.clone(),
-            hook: self.hook.name(),
+            hook: self.hook.name().to_owned(),
             said: self.said.clone(),
             calls: self.calls,
             micros: u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),

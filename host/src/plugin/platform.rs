@@ -86,6 +86,11 @@ impl Platform {
         self.journal.explain(flow)
     }
 
+    /// The latest flows that some plugin wanted, the last one first, at most `most`.
+    pub fn latest_flows(&self, most: usize) -> Vec<Explanation> {
+        self.journal.latest(most)
+    }
+
     /// What happens to plugins from now on.
     pub fn events(&self) -> broadcast::Receiver<PluginEvent> {
         self.events.subscribe()

@@ -94,6 +94,33 @@ impl Program {
         Records::in_folder(self.folder.path().join("logs"))
     }
 
+    /// The working directory, with everything it reads and writes.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Another command of the same binary, in the same folder and about the same state, and what it printed.
+    ///
+    /// # Panics
+    /// Where the system cannot run it.
+    pub async fn command(&self, binary: &str, arguments: &[&str]) -> Output {
+        output(command(binary, self.folder.path()).args(arguments).args(["--state", "state"])).await.expect("the binary can be run")
+    }
+
+    /// SIGHUP.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub async fn hang_up(&self) {
+        self.signal("-HUP").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs");
+        let sent = Command::new("kill").args([name, &id.to_string()]).status().await.expect("there is kill");
+        assert!(sent.success());
+    }
+
     /// SIGKILL: nothing it holds is saved.
     pub async fn kill(mut self) -> TempDir {
         within("the end of the killed process", self.child.kill()).await.expect("it runs");
@@ -102,9 +129,7 @@ impl Program {
 
     /// SIGTERM, and how it ended.
     pub async fn terminate(mut self) -> (Option<i32>, TempDir) {
-        let id = self.child.id().expect("it runs");
-        let sent = Command::new("kill").args(["-TERM", &id.to_string()]).status().await.expect("there is kill");
-        assert!(sent.success());
+        self.signal("-TERM").await;
         let status = within("the end of the terminated process", self.child.wait()).await.expect("it ran");
         (status.code(), self.folder)
     }

@@ -8,6 +8,7 @@ use std::{
 
 /// What each part may name of the others. Everything may name `flow`; `main` and `trace` are left out: they name and are named by few.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("admin", &["hooks", "plugin", "tasks"]),
     // The guard of a running flow hands it to its course at the end.
     ("flow", &["hooks"]),
     ("tasks", &[]),
@@ -26,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Libraries that one part alone knows, or that one must not know.
 const STRANGERS: &[(&str, &[&str])] = &[
+    ("admin", &["h2", "rustls", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("flow", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("hooks", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("h1", &["hyper", "h2", "rustls", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),

@@ -14,6 +14,7 @@ mod inputs;
 mod interim;
 mod layering;
 mod lifecycle;
+mod operating;
 mod plugins;
 mod records;
 mod refusals;

@@ -272,7 +272,7 @@ async fn a_flow_can_be_explained() {
     assert_eq!((during.outcome.as_str(), after.outcome.as_str()), ("in progress", "completed"));
     assert_eq!((after.method.as_str(), after.url.as_str(), after.status), ("POST", "https://a.test/path", Some(418)));
     assert_eq!(after.user.as_deref(), Some("ana"));
-    let steps: Vec<_> = after.steps.iter().map(|step| (step.hook, step.said.as_str(), step.changes.join(", "))).collect();
+    let steps: Vec<_> = after.steps.iter().map(|step| (step.hook.as_str(), step.said.as_str(), step.changes.join(", "))).collect();
     assert_eq!(steps[..2], [("on-request", "proceed", "x-secret".to_owned()), ("on-response", "proceed", "status 418".to_owned())]);
     assert!(
         after.steps.iter().all(|step| step.plugin == "painter" && bench.hash("painter").is_some_and(|hash| hash.starts_with(&step.hash)))

@@ -1,0 +1,54 @@
+//! The local interface: what operators ask a running proxy and tell it to do.
+//!
+//! Place: a socket in the state folder that only the proxy's own user may open; `cli` speaks to it through [`ask`]. Knows neither
+//! configuration nor sockets of clients: what it offers is an [`Operator`], made in `app`.
+
+mod ask;
+mod routes;
+mod socket;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    hooks::BoxFuture,
+    plugin::{Explanation, PluginCounts, PluginInfo},
+};
+
+pub use ask::{AskError, ask};
+pub use routes::Listed;
+pub use socket::{Socket, path};
+
+/// What can be asked of a running proxy. Errors are sentences for people.
+pub trait Operator: Send + Sync + 'static {
+    /// The plugins in service, in their order, and what happened to each.
+    fn plugins(&self) -> Vec<(PluginInfo, PluginCounts)>;
+
+    /// What plugins did to that flow; `None`: nothing is known of it.
+    fn explain(&self, flow: u64) -> Option<Explanation>;
+
+    /// The latest flows that some plugin wanted, the last one first, at most `most`.
+    fn latest_flows(&self, most: usize) -> Vec<Explanation>;
+
+    /// Looks at the plugins folder now.
+    fn reload_plugins(&self) -> BoxFuture<'_, anyhow::Result<Vec<String>>>;
+
+    /// Back to the build before the one in service.
+    fn roll_back<'a>(&'a self, plugin: &'a str) -> BoxFuture<'a, anyhow::Result<String>>;
+
+    /// Reads the configuration again and takes over what has changed, all of it or nothing.
+    fn reload(&self) -> BoxFuture<'_, anyhow::Result<Vec<String>>>;
+}
+
+/// What was done, in sentences for people.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Done {
+    /// One each.
+    pub done: Vec<String>,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NotDone {
+    /// A sentence for people.
+    pub error: String,
+}

@@ -1,0 +1,141 @@
+//! What the local interface answers, as HTTP with JSON.
+//!
+//! Place: served on `socket`. Paths begin with the version of this interface.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Done, NotDone, Operator};
+use crate::plugin::{Explanation, PluginCounts, PluginInfo};
+
+/// Flows that are listed where nobody says how many.
+const LATEST: usize = 20;
+
+/// One plugin of a list.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Listed {
+    /// Its own and its file's.
+    pub name: String,
+    /// As it says.
+    pub version: String,
+    /// SHA-256 of the component, hexadecimal.
+    pub hash: String,
+    /// `serving`, or `suspended` with the time left.
+    pub state: String,
+    /// Where it was loaded from; `null`: it is built in.
+    pub file: Option<std::path::PathBuf>,
+    /// Hooks that are called.
+    pub hooks: Vec<String>,
+    /// Capabilities it has.
+    pub capabilities: Vec<String>,
+    /// Calls of hooks that were begun.
+    pub calls: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Calls that were not made because it was suspended.
+    pub skipped: u64,
+    /// Flows that found no place among the observed.
+    pub unobserved: u64,
+    /// Flows whose observation failed.
+    pub lost: u64,
+    /// Half of its calls took no longer, in microseconds.
+    pub p50_us: u64,
+    /// 99 of 100 of its calls took no longer, in microseconds.
+    pub p99_us: u64,
+    /// Octets of its instances that are not at work now.
+    pub memory_bytes: usize,
+}
+
+impl Listed {
+    fn new(info: PluginInfo, counts: PluginCounts) -> Self {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            name: info.name,
+            version: info.version,
+            hash: info.hash,
+            state: match counts.suspended {
+                None => "serving".into(),
+                Some(left) => format!("suspended for {} s", left.as_secs() + 1),
+            },
+            file: info.file,
+            hooks: info.hooks.into_iter().map(str::to_owned).collect(),
+            capabilities: info.capabilities,
+            calls: counts.calls,
+            failures: counts.failures,
+            skipped: counts.skipped,
+            unobserved: counts.unobserved,
+            lost: counts.lost,
+            p50_us: micros(counts.p50),
+            p99_us: micros(counts.p99),
+            memory_bytes: counts.memory_bytes,
+        }
+    }
+}
+
+pub(super) fn router(operator: Arc<dyn Operator>) -> Router {
+    Router::new()
+        .route("/v1/plugins", get(plugins))
+        .route("/v1/plugins/reload", post(reload_plugins))
+        .route("/v1/plugins/{name}/rollback", post(roll_back))
+        .route("/v1/flows", get(flows))
+        .route("/v1/flows/{id}", get(flow))
+        .route("/v1/reload", post(reload))
+        .with_state(operator)
+}
+
+type Asked = State<Arc<dyn Operator>>;
+
+async fn plugins(State(operator): Asked) -> Json<Vec<Listed>> {
+    Json(operator.plugins().into_iter().map(|(info, counts)| Listed::new(info, counts)).collect())
+}
+
+async fn flow(State(operator): Asked, Path(id): Path<u64>) -> Response {
+    match operator.explain(id) {
+        Some(explanation) => Json(explanation).into_response(),
+        None => {
+            let error = format!("nothing is known of flow {id}: no plugin wanted it, it is too long ago, or it never was");
+            refused(StatusCode::NOT_FOUND, error)
+        }
+    }
+}
+
+/// How many of the latest flows are asked for.
+#[derive(Deserialize)]
+struct Latest {
+    most: Option<usize>,
+}
+
+async fn flows(State(operator): Asked, Query(Latest { most }): Query<Latest>) -> Json<Vec<Explanation>> {
+    Json(operator.latest_flows(most.unwrap_or(LATEST)))
+}
+
+async fn reload_plugins(State(operator): Asked) -> Response {
+    done(operator.reload_plugins().await)
+}
+
+async fn roll_back(State(operator): Asked, Path(name): Path<String>) -> Response {
+    done(operator.roll_back(&name).await.map(|sentence| vec![sentence]))
+}
+
+async fn reload(State(operator): Asked) -> Response {
+    done(operator.reload().await)
+}
+
+fn done(outcome: anyhow::Result<Vec<String>>) -> Response {
+    match outcome {
+        Ok(done) => Json(Done { done }).into_response(),
+        Err(error) => refused(StatusCode::CONFLICT, format!("{error:#}")),
+    }
+}
+
+fn refused(status: StatusCode, error: String) -> Response {
+    (status, Json(NotDone { error })).into_response()
+}

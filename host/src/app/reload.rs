@@ -1,0 +1,153 @@
+//! Taking over a changed configuration while the proxy runs: all of it or nothing.
+//!
+//! Place: part of `app`; asked for by the local interface, by SIGHUP, and by itself when a file has changed.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use anyhow::{Context, ensure};
+
+use super::{Network, policy};
+use crate::{
+    config::{Config, limits},
+    net::Policy,
+    plugin::Platform,
+    tasks::Tasks,
+    tls::Trust,
+};
+
+/// Reads the configuration again, from wherever it came.
+pub type Reread = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
+
+/// Takes over changed configurations.
+pub struct Reload {
+    reread: Arc<Reread>,
+    /// What is in force. The lock makes reloads one at a time.
+    current: tokio::sync::Mutex<Config>,
+    network: Arc<Network>,
+    platform: Arc<Platform>,
+    tasks: Tasks,
+}
+
+impl Reload {
+    pub(super) fn new(reread: Reread, current: Config, network: Arc<Network>, platform: Arc<Platform>, tasks: Tasks) -> Arc<Self> {
+        let current = tokio::sync::Mutex::new(current);
+        Arc::new(Self { reread: Arc::new(reread), current, network, platform, tasks })
+    }
+
+    /// Reads the configuration again and takes over what has changed. Says what, in sentences for people.
+    ///
+    /// # Errors
+    /// Something in it is wrong, or takes a restart: then nothing is taken over.
+    pub async fn run(&self) -> anyhow::Result<Vec<String>> {
+        let mut current = self.current.lock().await;
+        let reread = self.reread.clone();
+        let next = self.tasks.block(move || reread()).await.context("reading the configuration")??;
+        can_change(&current, &next)?;
+        let (for_network, config) = (self.network.clone(), next.clone());
+        let prepared = self.tasks.block(move || for_network.prepare(&config)).await.context("reading what the configuration names")??;
+        let _ = &self.platform;
+        self.network.adopt(prepared);
+        let changed = changed(&current, &next);
+        *current = next;
+        tracing::info!(changed = changed.join(", "), "the configuration was read again");
+        Ok(match changed.is_empty() {
+            true => vec!["nothing in the configuration has changed; files it names were read again".into()],
+            false => vec![format!("taken over: {}", changed.join(", "))],
+        })
+    }
+
+    /// Looks at the files now and then, and takes over what has changed.
+    pub(super) async fn follow(self: Arc<Self>) {
+        let mut before = self.stamps().await;
+        loop {
+            tokio::time::sleep(limits::CONFIG_RESCAN).await;
+            let now = self.stamps().await;
+            if now == before {
+                continue;
+            }
+            before = now;
+            if let Err(error) = self.run().await {
+                tracing::error!("the configuration was changed and cannot be taken over; the one in force stays: {error:#}");
+            }
+        }
+    }
+
+    async fn stamps(&self) -> Vec<(PathBuf, Option<Stamp>)> {
+        let config = self.current.lock().await;
+        let files: Vec<PathBuf> = config.file.iter().chain(&config.upstream_ca).cloned().collect();
+        drop(config);
+        let look = move || files.into_iter().map(|file| (file.clone(), Stamp::of(&file))).collect();
+        self.tasks.block(look).await.unwrap_or_default()
+    }
+}
+
+/// What tells a file from another one that took its place.
+#[derive(Debug, Eq, PartialEq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self { inode: metadata.ino(), size: metadata.len(), modified: metadata.modified().ok() })
+    }
+}
+
+/// What the network side takes over.
+pub(super) struct Prepared {
+    policy: Policy,
+    trust: Trust,
+}
+
+impl Network {
+    /// Makes all that can go wrong, and takes over nothing.
+    fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
+        Ok(Prepared { policy: policy(config, &self.connections)?, trust: Trust::load(&config.upstream_ca)? })
+    }
+
+    fn adopt(&self, prepared: Prepared) {
+        self.front.policy.store(Arc::new(prepared.policy));
+        let pool = &self.front.exchange.pool;
+        pool.dialler().trust(prepared.trust);
+        // What was verified by the certificates of before.
+        pool.forget();
+    }
+}
+
+/// What a running proxy cannot take over.
+fn can_change(current: &Config, next: &Config) -> anyhow::Result<()> {
+    let fixed = [
+        ("listen", current.listen == next.listen),
+        ("plugins-dir", current.plugins_dir == next.plugins_dir),
+        ("logs", current.logs_dir == next.logs_dir),
+        ("state", current.state_dir == next.state_dir),
+        ("resolve", current.resolve == next.resolve),
+        ("grace", current.grace == next.grace),
+        ("capture", current.capture_bytes == next.capture_bytes),
+        ("plugins", current.plugins == next.plugins),
+    ];
+    let changed: Vec<&str> = fixed.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect();
+    ensure!(changed.is_empty(), "a change of {} takes a restart: nothing was taken over", changed.join(", "));
+    Ok(())
+}
+
+fn changed(current: &Config, next: &Config) -> Vec<&'static str> {
+    let keys = [
+        ("auth", current.auth == next.auth),
+        ("users", current.users == next.users),
+        ("upstream-ca", current.upstream_ca == next.upstream_ca),
+        ("intercept", current.intercept == next.intercept),
+        ("tunnel", current.tunnel == next.tunnel),
+        ("open", current.open == next.open),
+    ];
+    keys.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()
+}

@@ -1,0 +1,96 @@
+//! `flowgate plugin`: the plugins of a running proxy.
+
+use clap::Subcommand;
+use http::Method;
+
+use super::{
+    Failure, print,
+    running::{Running, Table},
+};
+use crate::admin::{Done, Listed};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Plugin {
+    /// Say which plugins are in service, how they do, and what they cost
+    List {
+        /// As JSON, with everything that is known
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        running: Running,
+    },
+    /// Look at the plugins folder now, and try again what was refused
+    Reload {
+        #[command(flatten)]
+        running: Running,
+    },
+    /// Put the build before the present one back into service
+    ///
+    /// It stays until a file with another content appears, also across a restart.
+    Rollback {
+        /// The plugin's name, which is its file's without .wasm
+        name: String,
+        #[command(flatten)]
+        running: Running,
+    },
+}
+
+pub(super) fn run(command: Plugin) -> Result<(), Failure> {
+    match command {
+        Plugin::List { json: true, running } => {
+            let list: serde_json::Value = running.ask(Method::GET, "/v1/plugins")?;
+            print(format_args!("{list:#}"));
+        }
+        Plugin::List { json: false, running } => table(&running.ask::<Vec<Listed>>(Method::GET, "/v1/plugins")?),
+        Plugin::Reload { running } => say(&running.ask(Method::POST, "/v1/plugins/reload")?),
+        Plugin::Rollback { name, running } => say(&running.ask(Method::POST, &format!("/v1/plugins/{name}/rollback"))?),
+    }
+    Ok(())
+}
+
+/// One sentence a line.
+pub(super) fn say(done: &Done) {
+    for sentence in &done.done {
+        print(format_args!("{sentence}"));
+    }
+}
+
+fn table(list: &[Listed]) {
+    if list.is_empty() {
+        return print(format_args!("no plugins are in service"));
+    }
+    let mut table = Table::new(["NAME", "VERSION", "HASH", "STATE", "CALLS", "FAILED", "P50", "P99", "MEMORY"]);
+    for plugin in list {
+        table.row([
+            plugin.name.clone(),
+            plugin.version.clone(),
+            plugin.hash.chars().take(12).collect(),
+            plugin.state.clone(),
+            plugin.calls.to_string(),
+            plugin.failures.to_string(),
+            micros(plugin.p50_us),
+            micros(plugin.p99_us),
+            format!("{:.1} MiB", plugin.memory_bytes as f64 / f64::from(1 << 20)),
+        ]);
+    }
+    table.print();
+}
+
+/// `250 µs`, `1.5 ms`, `2.0 s`.
+pub(super) fn micros(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        _ => format!("{:.1} s", micros as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!([0, 999, 1_000, 1_549, 2_000_000].map(micros), ["0 µs", "999 µs", "1.0 ms", "1.5 ms", "2.0 s"]);
+    }
+}

@@ -1,0 +1,61 @@
+//! What commands that speak to a running proxy share: finding it, asking it, and tables.
+
+use std::path::PathBuf;
+
+use http::Method;
+use serde::de::DeserializeOwned;
+
+use super::{Failure, configured, print, runtime};
+use crate::{
+    admin::{self, AskError},
+    config::Flags,
+};
+
+/// Which running proxy is meant.
+#[derive(Debug, clap::Args)]
+pub(super) struct Running {
+    /// Configuration file of the proxy that is meant; default: flowgate.toml in the working directory, if there is one
+    #[arg(long, short, env = "FLOWGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// State folder of the proxy that is meant [default: ~/.local/state/flowgate]
+    #[arg(long, env = "FLOWGATE_STATE", value_name = "FOLDER")]
+    state: Option<PathBuf>,
+}
+
+impl Running {
+    /// Asks it.
+    ///
+    /// # Errors
+    /// It does not run, or says no.
+    pub(super) fn ask<T: DeserializeOwned>(self, method: Method, target: &str) -> Result<T, Failure> {
+        let flags = Flags { config: self.config, state: self.state, ..Flags::default() };
+        let socket = admin::path(&configured(flags)?.state_dir);
+        let asked = runtime()?.block_on(admin::ask(&socket, method, target));
+        asked.map_err(|error| match error {
+            AskError::Refused(_) => Failure::Usage(error.into()),
+            AskError::Absent { .. } | AskError::Broken(_) => Failure::Run(error.into()),
+        })
+    }
+}
+
+/// Columns as wide as what is in them.
+pub(super) struct Table<const N: usize>(Vec<[String; N]>);
+
+impl<const N: usize> Table<N> {
+    pub(super) fn new(heads: [&str; N]) -> Self {
+        Self(vec![heads.map(str::to_owned)])
+    }
+
+    pub(super) fn row(&mut self, cells: [String; N]) {
+        self.0.push(cells);
+    }
+
+    pub(super) fn print(&self) {
+        let width = |at: usize| self.0.iter().map(|row| row[at].chars().count()).max().unwrap_or_default();
+        let widths: Vec<usize> = (0..N).map(width).collect();
+        for row in &self.0 {
+            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            print(format_args!("{}", cells.join("  ").trim_end()));
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What an operator asks of a running proxy, with the commands that ask it.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Output};
+
+use flowgate_testkit::{
+    Origin,
+    program::{self, Program},
+    within,
+};
+use serde_json::Value;
+
+use crate::copilot;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_flowgate");
+
+/// A proxy that finds Copilot's host at `origin`, and its target.
+async fn running(origin: &Origin) -> (Program, String) {
+    let target = format!("{}:443", copilot::HOST);
+    let resolve = format!("{target}={}", origin.address());
+    (Program::start(BINARY, &["--resolve", &resolve]).await, target)
+}
+
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn refused(output: &Output) -> (i32, String) {
+    assert!(output.stdout.is_empty(), "{output:?}");
+    (output.status.code().unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+#[tokio::test]
+async fn plugins_are_listed_with_what_happened_to_them() {
+    let origin = Origin::saying("ok").await;
+    let (program, target) = running(&origin).await;
+    let mut connection = program.client().h1(&target).await.unwrap();
+    connection.exchange(copilot::completion(copilot::HOST, "1", b"{}")).await.unwrap();
+    // The record is what the observer's call leaves.
+    program.records().after(1).await;
+
+    let list: Value = serde_json::from_str(&printed(&program.command(BINARY, &["plugin", "list", "--json"]).await)).unwrap();
+    let table = printed(&program.command(BINARY, &["plugin", "list"]).await);
+
+    let logger = &list[0];
+    assert_eq!((logger["name"].as_str(), logger["state"].as_str(), &logger["file"]), (Some("logger"), Some("serving"), &Value::Null));
+    assert_eq!((logger["failures"].as_u64(), logger["lost"].as_u64()), (Some(0), Some(0)));
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("NAME") && lines[1].starts_with("logger") && lines[1].contains("serving"), "{table}");
+}
+
+#[tokio::test]
+async fn a_flow_is_explained() {
+    let origin = Origin::saying("ok").await;
+    let (program, target) = running(&origin).await;
+    let mut connection = program.client().with_user("ana", "").h1(&target).await.unwrap();
+    connection.exchange(copilot::completion(copilot::HOST, "1", b"{}")).await.unwrap();
+    program.records().after(1).await;
+
+    let list = printed(&program.command(BINARY, &["why"]).await);
+    let number = list.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let explained = within("the note of the call", async {
+        loop {
+            let explained = printed(&program.command(BINARY, &["why", &number]).await);
+            if explained.contains("observed") {
+                return explained;
+            }
+        }
+    })
+    .await;
+
+    let url = format!("https://{}{}", copilot::HOST, copilot::COMPLETIONS);
+    assert!(explained.contains(&format!("POST {url} for ana: 200, completed")), "{explained}");
+    assert!(explained.lines().any(|line| line.starts_with("logger") && line.contains("on-flow-end")), "{explained}");
+}
+
+#[tokio::test]
+async fn a_flow_nobody_knows_is_said_to_be_unknown() {
+    let origin = Origin::saying("ok").await;
+    let (program, _) = running(&origin).await;
+
+    let (code, said) = refused(&program.command(BINARY, &["why", "123456"]).await);
+
+    assert_eq!(code, 2);
+    assert!(said.contains("nothing is known of flow 123456"), "{said}");
+}
+
+#[tokio::test]
+async fn who_asks_a_proxy_that_does_not_run_is_told_where_it_was_sought() {
+    let origin = Origin::saying("ok").await;
+    let (program, _) = running(&origin).await;
+    let folder = program.kill().await;
+
+    let mut command = program::command(BINARY, folder.path());
+    let output = program::output(command.args(["plugin", "list", "--state", "state"])).await.unwrap();
+
+    let (code, said) = refused(&output);
+    assert_eq!(code, 1);
+    assert!(said.contains("state/admin.sock") && said.contains("is it running"), "{said}");
+}
+
+#[tokio::test]
+async fn a_socket_left_behind_is_taken_over() {
+    let origin = Origin::saying("ok").await;
+    let (program, _) = running(&origin).await;
+    let folder = program.kill().await;
+    assert!(folder.path().join("state/admin.sock").exists());
+
+    let program = Program::start_in(folder, BINARY, &[]).await;
+
+    printed(&program.command(BINARY, &["plugin", "list"]).await);
+}
+
+#[tokio::test]
+async fn two_proxies_do_not_share_a_state_folder() {
+    let origin = Origin::saying("ok").await;
+    let (program, _) = running(&origin).await;
+
+    let second = ["run", "--listen", "127.0.0.1:0", "--logs", "other"];
+    let (code, said) = refused(&program.command(BINARY, &second).await);
+
+    assert_eq!(code, 1);
+    assert!(said.contains("another flowgate runs with the state folder") && said.contains("--state"), "{said}");
+}
+
+#[tokio::test]
+async fn only_the_proxys_own_user_may_ask() {
+    let origin = Origin::saying("ok").await;
+    let (program, _) = running(&origin).await;
+
+    let mode = fs::metadata(program.folder().join("state/admin.sock")).unwrap().permissions().mode();
+
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+/// Waits until the proxy looks into `target`'s TLS, or no longer does.
+async fn until_opened(program: &Program, target: &str, opened: bool) {
+    within("the change of configuration", async {
+        loop {
+            let answer = program.client().h1(target).await;
+            if answer.is_ok() == opened {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_configuration_is_taken_over() {
+    let origin = Origin::saying("ok").await;
+    let (program, target) = running(&origin).await;
+    until_opened(&program, &target, true).await;
+    let file = program.folder().join("flowgate.toml");
+
+    fs::write(&file, "tunnel = '*.example.test'\n").unwrap();
+    let said = printed(&program.command(BINARY, &["reload"]).await);
+    assert!(said.contains("taken over: tunnel") || said.contains("nothing in the configuration has changed"), "{said}");
+    let spliced = program.client().h1(&target).await;
+    assert!(spliced.is_err(), "the root of the proxy was shown to a client that does not trust the origin");
+
+    fs::write(&file, "").unwrap();
+    program.hang_up().await;
+    until_opened(&program, &target, true).await;
+}
+
+#[tokio::test]
+async fn a_changed_file_is_noticed() {
+    let origin = Origin::saying("ok").await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("flowgate.toml"), "").unwrap();
+    let target = format!("{}:443", copilot::HOST);
+    let resolve = format!("{target}={}", origin.address());
+    let program = Program::start_in(folder, BINARY, &["--resolve", &resolve]).await;
+    until_opened(&program, &target, true).await;
+
+    fs::write(program.folder().join("flowgate.toml"), "tunnel = '*.example.test'\n").unwrap();
+
+    until_opened(&program, &target, false).await;
+}
+
+#[tokio::test]
+async fn a_bad_configuration_leaves_the_one_in_force() {
+    let origin = Origin::saying("ok").await;
+    let (program, target) = running(&origin).await;
+    let mistakes = [
+        ("tunel = '*.example.test'\n", "did you mean tunnel?"),
+        ("tunnel = '*.example.test'\nupstream-ca = 'nowhere.pem'\nusers = 'nobody'\n", "nobody"),
+        ("tunnel = '*.example.test'\ngrace = '1s'\n", "a change of grace takes a restart"),
+    ];
+
+    for (text, expected) in mistakes {
+        fs::write(program.folder().join("flowgate.toml"), text).unwrap();
+        let (code, said) = refused(&program.command(BINARY, &["reload"]).await);
+
+        assert_eq!(code, 2, "{text}");
+        assert!(said.contains(expected), "{text}: {said}");
+        assert!(program.client().h1(&target).await.is_ok(), "{text}");
+    }
+}
