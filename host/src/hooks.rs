@@ -6,7 +6,7 @@ use std::{pin::Pin, sync::Arc};
 
 use http::Method;
 
-use crate::flow::{Direction, LocalResponse, Refusal, ResponseHead, SharedFlow};
+use crate::flow::{Authority, Direction, LocalResponse, Refusal, ResponseHead, Scope, SharedFlow};
 
 /// A boxed future: allocated only for flows that some plugin wants.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -16,6 +16,15 @@ pub trait Hooks: Send + Sync + 'static {
     /// Whether any plugin may want flows to that host. If none does, its tunnels are spliced. `host` is a name or an IP literal without
     /// brackets, in any case of letters.
     fn wants_host(&self, host: &str) -> bool;
+
+    /// What becomes of an admitted CONNECT, before the client hears of it; `None` (without having allocated) where nobody has a say.
+    ///
+    /// # Errors
+    /// [`Refusal::PluginFailed`] where a filter failed whose failure refuses the tunnel.
+    fn connect<'a>(&'a self, scope: &'a Scope, authority: &'a Authority) -> Option<BoxFuture<'a, Result<Passage, Refusal>>> {
+        let _ = (scope, authority);
+        None
+    }
 
     /// The plugins that want this flow, pinned until it ends; `None` (without having allocated) where there are none.
     fn open(&self, request: &Probe<'_>) -> Option<Box<dyn Course>>;
@@ -37,9 +46,29 @@ impl<H: Hooks + ?Sized> Hooks for Arc<H> {
         (**self).wants_host(host)
     }
 
+    fn connect<'a>(&'a self, scope: &'a Scope, authority: &'a Authority) -> Option<BoxFuture<'a, Result<Passage, Refusal>>> {
+        (**self).connect(scope, authority)
+    }
+
     fn open(&self, request: &Probe<'_>) -> Option<Box<dyn Course>> {
         (**self).open(request)
     }
+}
+
+/// What was decided about a tunnel.
+#[derive(Debug)]
+pub enum Passage {
+    /// As configured.
+    Proceed,
+    /// Octets are relayed unseen; nothing inside is asked about.
+    Splice,
+    /// The client gets this in place of a tunnel.
+    Reject {
+        /// The plugin's name.
+        by: String,
+        /// What to send; never of a status that would mean a tunnel.
+        response: LocalResponse,
+    },
 }
 
 /// What rules are matched against before anything is built.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     exchange::{Via, relay},
     flow::{Authority, Origin, Refusal, Scheme, Scope},
+    hooks::Passage,
     io::{HalfReader, HalfWriter, Io, halves, whole},
     origin::Destination,
     tls::{self, Protocol},
@@ -37,7 +38,20 @@ enum Treatment {
 
 /// Runs a tunnel to its end.
 pub(super) async fn run(front: Arc<Front>, reader: HalfReader, mut writer: HalfWriter, scope: Arc<Scope>, authority: Authority) {
-    if treatment(&front, authority.host()) == Treatment::Splice {
+    let passage = match front.exchange.hooks.connect(&scope, &authority) {
+        Some(asking) => asking.await,
+        None => Ok(Passage::Proceed),
+    };
+    let treatment = match passage {
+        Ok(Passage::Proceed) => treatment(&front, authority.host()),
+        Ok(Passage::Splice) => Treatment::Splice,
+        Ok(Passage::Reject { by, response }) => {
+            tracing::info!(plugin = by, status = response.status.as_u16(), "no tunnel to {authority}: a plugin rejects it");
+            return front.exchange.say_and_close(&response, reader, writer).await;
+        }
+        Err(refusal) => return front.exchange.refuse(refusal, reader, writer).await,
+    };
+    if treatment == Treatment::Splice {
         return splice(&front, reader, writer, &authority, true).await;
     }
     writer.buffer().extend_from_slice(ESTABLISHED);

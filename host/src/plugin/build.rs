@@ -6,11 +6,14 @@ use std::{
     borrow::Cow,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
-    bindings::exports::flowgate::plugin::{request_filter::RequestAction, response_filter::ResponseAction},
+    bindings::{
+        exports::flowgate::plugin::{connect_filter::ConnectAction, request_filter::RequestAction, response_filter::ResponseAction},
+        flowgate::plugin::types::ClientInfo,
+    },
     capability::context::Shown,
     hook::Hook,
     instance::{Failure, Instance},
@@ -21,7 +24,7 @@ use super::{
     settings::OnFailure,
     tally::{PluginCounts, Tally, Turn},
 };
-use crate::flow::{Refusal, SharedFlow, lock};
+use crate::flow::{Authority, Refusal, SharedFlow, lock};
 
 /// What is to be told of a plugin in service.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,6 +51,7 @@ pub(super) struct Build {
     pub(super) label: Arc<Label>,
     pub(super) order: i32,
     pub(super) on_failure: OnFailure,
+    pub(super) filters_connects: bool,
     pub(super) filters_requests: bool,
     pub(super) filters_responses: bool,
     pub(super) observes: bool,
@@ -69,9 +73,15 @@ impl Build {
         self.tally.counts(self.pool.memory())
     }
 
-    /// Whether any of its hooks is ever called.
+    /// Whether any of its hooks is ever called about flows. One about tunnels is none: it does not want to see what is inside.
     pub(super) fn is_called(&self) -> bool {
         self.filters_requests || self.filters_responses || self.observes
+    }
+
+    /// Asks about a tunnel; proceeds where the component has no such hook.
+    pub(super) async fn ask_connect(&self, client: &ClientInfo, authority: &Authority) -> Result<ConnectAction, Failure> {
+        let call = self.in_instance(async |instance| instance.on_connect(client, authority.host(), authority.port()).await);
+        self.timed(Hook::Connect, call).await.0.map(|(action, _)| action)
     }
 
     /// Asks the request filter.
@@ -134,16 +144,7 @@ impl Build {
         call: impl Future<Output = Result<(T, Vec<String>), Failure>>,
         said: impl FnOnce(&T) -> Cow<'static, str>,
     ) -> Result<T, Failure> {
-        let began = Instant::now();
-        let outcome = match self.tally.admit(hook, began) {
-            Ok(()) => {
-                let outcome = call.await;
-                self.turn(self.tally.done(hook, began, outcome.is_err()));
-                outcome
-            }
-            Err(suspended) => Err(suspended),
-        };
-        let took = began.elapsed();
+        let (outcome, took) = self.timed(hook, call).await;
         match outcome {
             Ok((answer, changes)) => {
                 page.note(&self.label, hook, &said(&answer), took, changes);
@@ -154,6 +155,20 @@ impl Build {
                 Err(failure)
             }
         }
+    }
+
+    /// The same where there is no page; also says how long it took.
+    async fn timed<T>(&self, hook: Hook, call: impl Future<Output = Result<T, Failure>>) -> (Result<T, Failure>, Duration) {
+        let began = Instant::now();
+        let outcome = match self.tally.admit(hook, began) {
+            Ok(()) => {
+                let outcome = call.await;
+                self.turn(self.tally.done(hook, began, outcome.is_err()));
+                outcome
+            }
+            Err(suspended) => Err(suspended),
+        };
+        (outcome, began.elapsed())
     }
 
     /// A call in an instance that is given back if it goes well.
@@ -178,13 +193,17 @@ impl Build {
 
     /// Says that a call failed, within bounds.
     pub(super) fn report(&self, hook: Hook, flow: &SharedFlow, failure: &Failure) {
+        self.report_for(hook, lock(flow).id.0, failure);
+    }
+
+    fn report_for(&self, hook: Hook, flow: u64, failure: &Failure) {
         if matches!(failure, Failure::Suspended(_)) {
             // That was said once, when it began.
             return;
         }
         let Some(suppressed) = self.tally.reports.admit(Instant::now()) else { return };
         let Label { plugin, version, hash } = &*self.label;
-        tracing::warn!(plugin, version, hash, hook = hook.name(), flow = lock(flow).id.0, error = %failure, suppressed, "plugin failed");
+        tracing::warn!(plugin, version, hash, hook = hook.name(), flow, error = %failure, suppressed, "plugin failed");
     }
 
     /// What its failure means for the flow.
@@ -192,7 +211,15 @@ impl Build {
     /// # Errors
     /// The flow is refused.
     pub(super) fn failed(&self, hook: Hook, flow: &SharedFlow, failure: Failure) -> Result<(), Refusal> {
-        self.report(hook, flow, &failure);
+        self.failed_for(hook, lock(flow).id.0, failure)
+    }
+
+    /// The same for a flow of that id.
+    ///
+    /// # Errors
+    /// The flow is refused.
+    pub(super) fn failed_for(&self, hook: Hook, flow: u64, failure: Failure) -> Result<(), Refusal> {
+        self.report_for(hook, flow, &failure);
         match self.on_failure {
             OnFailure::Pass => Ok(()),
             OnFailure::Refuse => Err(Refusal::PluginFailed { plugin: self.info.name.clone(), hook: hook.name(), source: failure.into() }),

@@ -5,7 +5,7 @@
 use http::{StatusCode, Version};
 
 use super::bindings::flowgate::plugin::types;
-use crate::flow::{self, Authority, Direction, Field, Fields, Flow, Scheme, is_field_value, is_token};
+use crate::flow::{self, Authority, Direction, Field, Fields, Flow, Scheme, Scope, is_field_value, is_token};
 
 /// Fields that belong to one connection or to the framing of one message (RFC 9110 §7.6.1 and §8.6, RFC 9112 §6): the host's.
 const OWN_FIELDS: [&str; 11] = [
@@ -64,13 +64,13 @@ pub(super) fn direction(of: types::Direction) -> Direction {
 }
 
 /// Who asked.
-pub(super) fn client(flow: &Flow) -> types::ClientInfo {
-    let address = flow.scope.client.0;
+pub(super) fn client(scope: &Scope) -> types::ClientInfo {
+    let address = scope.client.0;
     types::ClientInfo {
         // An IPv4 client on a socket for both is still an IPv4 client.
         address: address.ip().to_canonical().to_string(),
         port: address.port(),
-        user: flow.scope.principal.name().map(str::to_owned),
+        user: scope.principal.name().map(str::to_owned),
     }
 }
 

@@ -83,6 +83,11 @@ impl Guest {
         Resource::new_own(self.calls)
     }
 
+    /// A call about no flow begins.
+    pub(super) fn begin_without_flow(&mut self) {
+        self.calls += 1;
+    }
+
     /// The call is over.
     pub(super) fn end(&mut self) -> Option<Call> {
         // What a guest wrote without ending the line is not for the next call.

@@ -12,11 +12,15 @@ use wasmtime::{
 };
 
 use super::{
-    bindings::exports::flowgate::plugin::{
-        lifecycle::{self, Registration},
-        observer,
-        request_filter::{self, RequestAction},
-        response_filter::{self, ResponseAction},
+    bindings::{
+        exports::flowgate::plugin::{
+            connect_filter::{self, ConnectAction},
+            lifecycle::{self, Registration},
+            observer,
+            request_filter::{self, RequestAction},
+            response_filter::{self, ResponseAction},
+        },
+        flowgate::plugin::types::ClientInfo,
     },
     budget::OverBudget,
     capability::{
@@ -46,6 +50,7 @@ pub(super) struct Kit {
 /// Where in the component the interfaces are that it exports and this build calls.
 pub(super) struct Exports {
     pub(super) lifecycle: lifecycle::GuestIndices,
+    pub(super) connect: Option<connect_filter::GuestIndices>,
     pub(super) request: Option<request_filter::GuestIndices>,
     pub(super) response: Option<response_filter::GuestIndices>,
     pub(super) observer: Option<observer::GuestIndices>,
@@ -99,6 +104,7 @@ pub(super) struct Instance {
 }
 
 struct Hooks {
+    connect: Option<connect_filter::Guest>,
     request: Option<request_filter::Guest>,
     response: Option<response_filter::Guest>,
     observer: Option<observer::Guest>,
@@ -121,6 +127,18 @@ impl Instance {
         let (hooks, registration) = outcome?;
         let registration = registration.map_err(|text| Failure::Refused(sanitised(&text)))?;
         Ok((Self { kit: kit.clone(), store, hooks, changes: Vec::new() }, registration))
+    }
+
+    /// Asks about a tunnel; proceeds if the component has no such hook.
+    pub(super) async fn on_connect(&mut self, client: &ClientInfo, host: &str, port: u16) -> Result<ConnectAction, Failure> {
+        let Some(hook) = &self.hooks.connect else { return Ok(ConnectAction::Proceed) };
+        self.store.data_mut().begin_without_flow();
+        let outcome = self
+            .kit
+            .bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_connect(store, client, host, port).await)
+            .await;
+        self.store.data_mut().end();
+        outcome
     }
 
     /// Asks about a request; `None` if the component has no such hook.
@@ -210,6 +228,7 @@ impl Kit {
 impl Exports {
     fn load(&self, store: &mut Store<Guest>, linked: &Linked) -> wasmtime::Result<Hooks> {
         Ok(Hooks {
+            connect: self.connect.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             request: self.request.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             response: self.response.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             observer: self.observer.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,

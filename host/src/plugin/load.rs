@@ -11,6 +11,7 @@ use wasmtime::component::{Component, InstancePre};
 use super::{
     LOGGER,
     bindings::exports::flowgate::plugin::{
+        connect_filter,
         lifecycle::{self, InstanceMode, Registration},
         observer, request_filter, response_filter,
     },
@@ -40,7 +41,7 @@ const PACKAGE: &str = "flowgate:plugin/";
 /// The contract's version this build speaks.
 const VERSION: &str = "0.1.0";
 /// Hooks of the contract that this build never calls.
-const UNCALLED: [&str; 5] = ["connect-filter", "stream-filter", "message-filter", "message-observer", "state-handoff"];
+const UNCALLED: [&str; 4] = ["stream-filter", "message-filter", "message-observer", "state-handoff"];
 /// Packages of WASI that are linked; every 0.2.x fits.
 const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 /// How a file in WebAssembly's binary format begins, and how it goes on in a module and in a component.
@@ -83,6 +84,7 @@ impl Loader {
         let shape = Shape::of(&component, &self.engine)?;
         let linked = link(&component, &self.engine)?;
         let exports = exports(&linked)?;
+        let filters_connects = exports.connect.is_some();
         let (filters_requests, filters_responses, observes) =
             (exports.request.is_some(), exports.response.is_some(), exports.observer.is_some());
 
@@ -111,7 +113,12 @@ impl Loader {
         if !shape.uncalled.is_empty() {
             tracing::warn!(plugin = source.name, hooks = shape.uncalled.join(", "), "the plugin has hooks that this build never calls");
         }
-        let hooks = [("request-filter", filters_requests), ("response-filter", filters_responses), ("observer", observes)];
+        let hooks = [
+            ("connect-filter", filters_connects),
+            ("request-filter", filters_requests),
+            ("response-filter", filters_responses),
+            ("observer", observes),
+        ];
         let label = Label { plugin: source.name.clone(), version: sanitised(&registration.version), hash: short(&hash).to_owned() };
         Ok(Build {
             label: Arc::new(label),
@@ -126,6 +133,7 @@ impl Loader {
             },
             order: own.order,
             on_failure: own.on_failure,
+            filters_connects,
             filters_requests,
             filters_responses,
             observes,
@@ -219,6 +227,7 @@ fn exports(component: &InstancePre<Guest>) -> anyhow::Result<Exports> {
         |error: wasmtime::Error| anyhow!("its exports do not fit version {VERSION} of the contract: {}", sanitised(&format!("{error:#}")));
     Ok(Exports {
         lifecycle: lifecycle::GuestIndices::new(component).map_err(wrong)?,
+        connect: has("connect-filter").then(|| connect_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
         request: has("request-filter").then(|| request_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
         response: has("response-filter").then(|| response_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
         observer: has("observer").then(|| observer::GuestIndices::new(component)).transpose().map_err(wrong)?,

@@ -9,6 +9,7 @@ mod budget;
 mod build;
 mod cache;
 mod capability;
+mod connect;
 mod convert;
 mod course;
 mod engine;

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::{
     build::PluginInfo,
+    connect,
     journal::{Explanation, Journal},
     load::Loader,
     set::Set,
@@ -18,7 +19,8 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    hooks::{Course, Hooks, Probe},
+    flow::{Authority, Refusal, Scope},
+    hooks::{BoxFuture, Course, Hooks, Passage, Probe},
     record::Writer,
     tasks::Tasks,
 };
@@ -131,6 +133,12 @@ impl Drop for Platform {
 impl Hooks for Platform {
     fn wants_host(&self, host: &str) -> bool {
         self.set.load().wants_host(host)
+    }
+
+    fn connect<'a>(&'a self, scope: &'a Scope, authority: &'a Authority) -> Option<BoxFuture<'a, Result<Passage, Refusal>>> {
+        let set = self.set.load();
+        set.connecting(authority.host()).next()?;
+        Some(Box::pin(connect::ask(Guard::into_inner(set), scope, authority)))
     }
 
     fn open(&self, request: &Probe<'_>) -> Option<Box<dyn Course>> {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    build::Serving,
+    build::{Build, Serving},
     course::{Wanted, Way},
     journal::Journal,
 };
@@ -31,6 +31,12 @@ impl Set {
     /// Whether any rule may match flows to that host.
     pub(super) fn wants_host(&self, host: &str) -> bool {
         self.plugins.iter().any(|serving| serving.build.is_called() && serving.build.rules.want_host(host))
+    }
+
+    /// Those who have a say about tunnels to that host, in order. Allocates nothing.
+    pub(super) fn connecting(&self, host: &str) -> impl Iterator<Item = &Build> {
+        let builds = self.plugins.iter().map(|serving| &*serving.build);
+        builds.filter(move |build| build.filters_connects && build.rules.want_host(host))
     }
 
     /// Those who want the flow; allocates only if there are any.

@@ -5,6 +5,7 @@
 mod access;
 mod certificates;
 mod codings;
+mod connect;
 mod copilot;
 mod framing;
 mod golden;

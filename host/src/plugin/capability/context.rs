@@ -269,7 +269,7 @@ impl HostFlow for Guest {
     }
 
     fn client(&mut self, flow: Resource<Handle>) -> wasmtime::Result<types::ClientInfo> {
-        self.read(&flow, convert::client)
+        self.read(&flow, |flow| convert::client(&flow.scope))
     }
 
     fn url(&mut self, flow: Resource<Handle>) -> wasmtime::Result<String> {

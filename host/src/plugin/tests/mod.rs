@@ -1,6 +1,7 @@
 //! The platform with real components: what it promises when plugins behave, and when they do not.
 
 mod calls;
+mod connecting;
 mod hostile;
 mod swapping;
 

@@ -32,6 +32,8 @@ pub struct Config {
     /// One instance only.
     pub(crate) singleton: bool,
 
+    /// What `on-connect` does: `splice`, `answer` (rejects the tunnel with that) or any misdeed.
+    pub(crate) on_connect: Acts,
     /// What `on-request` does: one act or a list, in order. Of `answer`, `disconnect` and `need-body` the last one is returned.
     pub(crate) on_request: Acts,
     /// What `on-response` does.
@@ -81,6 +83,7 @@ impl Default for Config {
             response_body: Body::default(),
             limit: 0,
             singleton: false,
+            on_connect: Acts::default(),
             on_request: Acts::default(),
             on_response: Acts::default(),
             on_flow_end: Acts::default(),
@@ -129,6 +132,8 @@ pub enum Act {
     Answer,
     /// Closes the client's stream.
     Disconnect,
+    /// Has the tunnel relayed unseen.
+    Splice,
     /// Asks for the body, until it is there.
     NeedBody,
     /// Panics.
@@ -195,7 +200,7 @@ impl Acts {
 
     /// What the hook returns.
     pub(crate) fn decision(&self) -> Act {
-        self.iter().filter(|act| matches!(act, Act::Answer | Act::Disconnect | Act::NeedBody)).last().unwrap_or(Act::Proceed)
+        self.iter().filter(|act| matches!(act, Act::Answer | Act::Disconnect | Act::NeedBody | Act::Splice)).last().unwrap_or(Act::Proceed)
     }
 }
 

@@ -14,8 +14,8 @@ use std::{
 pub use config::{Act, Config, Start};
 use config::{Acts, Mode};
 use flowgate_guest::{
-    Direction, Flow, LocalResponse, Observer, Origin, Plugin, Registration, RequestAction, RequestFilter, ResponseAction, ResponseFilter,
-    Rule, WriteMode, log, records,
+    ClientInfo, ConnectAction, ConnectFilter, Direction, Flow, LocalResponse, Observer, Origin, Plugin, Registration, RequestAction,
+    RequestFilter, ResponseAction, ResponseFilter, Rule, WriteMode, log, records,
 };
 
 /// The plugin.
@@ -47,6 +47,25 @@ impl Plugin for Chameleon {
         let registration = Registration::new(&config.name, &config.version).description(&description).rule(rule);
         let registration = if config.singleton { registration.singleton() } else { registration };
         Ok((Self { config, calls: 0, leaked: Vec::new() }, registration))
+    }
+}
+
+impl ConnectFilter for Chameleon {
+    fn on_connect(&mut self, client: &ClientInfo, host: &str, port: u16) -> ConnectAction {
+        self.calls += 1;
+        if let Some(journal) = &self.config.journal {
+            let entry = format!("on-connect {host} {port} user={:?} call={}\n", client.user, self.calls);
+            if let Err(error) = records::keep(journal, entry.as_bytes(), WriteMode::Append) {
+                log::error(format_args!("journal: {error}"));
+            }
+        }
+        let acts = self.config.on_connect.clone();
+        acts.iter().for_each(misbehave);
+        match acts.decision() {
+            Act::Answer => ConnectAction::Reject(self.answer()),
+            Act::Splice => ConnectAction::Splice,
+            _ => ConnectAction::Proceed,
+        }
     }
 }
 
@@ -93,7 +112,7 @@ impl Observer for Chameleon {
     }
 }
 
-flowgate_guest::export!(Chameleon: request_filter, response_filter, observer);
+flowgate_guest::export!(Chameleon: connect_filter, request_filter, response_filter, observer);
 
 impl Chameleon {
     /// What is said in every hook, before anything is done.
@@ -123,13 +142,8 @@ impl Chameleon {
     fn act_once(&mut self, flow: &Flow, of: Direction, act: Act) {
         let (name, value) = (self.config.header.0.as_str(), self.config.header.1.as_bytes());
         let done = match act {
-            Act::Proceed | Act::Answer | Act::Disconnect | Act::NeedBody => return,
-            Act::Trap => misdeeds::trap(),
-            Act::Spin => misdeeds::spin(),
-            Act::Hog => misdeeds::hog(),
-            Act::Recurse => misdeeds::recurse(),
-            Act::Sleep => misdeeds::sleep(),
-            Act::Exit => std::process::exit(7),
+            Act::Proceed | Act::Answer | Act::Disconnect | Act::NeedBody | Act::Splice => return,
+            Act::Trap | Act::Spin | Act::Hog | Act::Recurse | Act::Sleep | Act::Exit => return misbehave(act),
             Act::Leak => return self.leaked.push(vec![1; self.config.leak_bytes]),
             Act::Print => {
                 println!("printed to standard output");
@@ -163,6 +177,19 @@ impl Chameleon {
         let mut response = LocalResponse::text(self.config.status, &self.config.body);
         response.headers.push(flowgate_guest::Header::new(&self.config.header.0, &self.config.header.1));
         response
+    }
+}
+
+/// What needs no flow; anything else is nothing.
+fn misbehave(act: Act) {
+    match act {
+        Act::Trap => misdeeds::trap(),
+        Act::Spin => misdeeds::spin(),
+        Act::Hog => misdeeds::hog(),
+        Act::Recurse => misdeeds::recurse(),
+        Act::Sleep => misdeeds::sleep(),
+        Act::Exit => std::process::exit(7),
+        _ => {}
     }
 }
 
