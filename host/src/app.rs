@@ -30,6 +30,7 @@ use crate::{
     origin::{DialLimits, Dialler, Pool, PoolLimits},
     plugin::{self, Platform, PluginInfo, PluginSettings},
     record,
+    redaction::Redaction,
     tasks::Tasks,
     tls::{Interceptor, Leaves, Root, Trust},
 };
@@ -68,7 +69,7 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
     let socket = Socket::bind(&config.state_dir).await?;
     let listeners = bind(&config)?;
     let writer = writer(&config)?;
-    let platform = Platform::start(plugins(&config), writer.clone()).await?;
+    let platform = Platform::start(plugins(&config)?, writer.clone()).await?;
     let network = Arc::new(Network::run(&config, listeners, platform.clone())?);
     let local = Tasks::new();
     let logs = config.logs_dir.clone();
@@ -89,7 +90,7 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
 /// As for [`start`].
 pub async fn check(config: Config) -> anyhow::Result<Vec<PluginInfo>> {
     let writer = writer(&config)?;
-    let platform = Platform::start(plugins(&config), writer.clone()).await?;
+    let platform = Platform::start(plugins(&config)?, writer.clone()).await?;
     let loaded = platform.plugins();
     platform.close(config.grace).await;
     writer.close().await;
@@ -246,8 +247,9 @@ fn writer(config: &Config) -> anyhow::Result<record::Writer> {
     Ok(writer)
 }
 
-fn plugins(config: &Config) -> plugin::Settings {
-    plugin::Settings {
+fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
+    Ok(plugin::Settings {
+        redaction: Arc::new(redaction(config)?),
         plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), one_plugin(plugin))).collect(),
         capture_bytes: config.capture_bytes,
         limits: plugin::Limits {
@@ -263,7 +265,12 @@ fn plugins(config: &Config) -> plugin::Settings {
             ..plugin::Limits::default()
         },
         ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())
-    }
+    })
+}
+
+fn redaction(config: &Config) -> anyhow::Result<Redaction> {
+    let rules = &config.redaction;
+    Ok(Redaction::new(&rules.fields, &rules.json, &rules.patterns)?)
 }
 
 fn one_plugin(config: &PluginConfig) -> PluginSettings {

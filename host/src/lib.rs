@@ -17,6 +17,7 @@ pub mod net;
 pub mod origin;
 pub mod plugin;
 pub mod record;
+pub mod redaction;
 pub mod tasks;
 pub mod tls;
 pub mod trace;

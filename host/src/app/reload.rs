@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::{Network, policy};
+use super::{Network, policy, redaction};
 use crate::{
     config::{Config, limits},
     net::Policy,
@@ -51,8 +51,9 @@ impl Reload {
         can_change(&current, &next)?;
         let (for_network, config) = (self.network.clone(), next.clone());
         let prepared = self.tasks.block(move || for_network.prepare(&config)).await.context("reading what the configuration names")??;
-        let _ = &self.platform;
+        let redaction = redaction(&next)?;
         self.network.adopt(prepared);
+        self.platform.redact(redaction);
         let changed = changed(&current, &next);
         *current = next;
         tracing::info!(changed = changed.join(", "), "the configuration was read again");
@@ -148,6 +149,7 @@ fn changed(current: &Config, next: &Config) -> Vec<&'static str> {
         ("intercept", current.intercept == next.intercept),
         ("tunnel", current.tunnel == next.tunnel),
         ("open", current.open == next.open),
+        ("redaction", current.redaction == next.redaction),
     ];
     keys.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()
 }

@@ -134,7 +134,20 @@ pub(super) struct File {
     pub(super) capture: Option<usize>,
     #[serde(deserialize_with = "timed")]
     pub(super) grace: Option<Duration>,
+    pub(super) redaction: Redaction,
     pub(super) plugins: BTreeMap<String, Plugin>,
+}
+
+/// `[redaction]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Redaction {
+    #[serde(deserialize_with = "texts")]
+    pub(super) fields: Vec<String>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) json: Vec<String>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) patterns: Vec<String>,
 }
 
 /// `[plugins.NAME]`.
@@ -156,7 +169,7 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 15] = [
     "auth",
     "capture",
     "grace",
@@ -166,12 +179,15 @@ pub(super) const KEYS: [&str; 14] = [
     "open",
     "plugins",
     "plugins-dir",
+    "redaction",
     "resolve",
     "state",
     "tunnel",
     "upstream-ca",
     "users",
 ];
+/// Keys of that table, as `Redaction` has them.
+pub(super) const REDACTION_KEYS: [&str; 3] = ["fields", "json", "patterns"];
 /// Keys of a plugin's table, as `Plugin` has them.
 pub(super) const PLUGIN_KEYS: [&str; 9] = ["call", "config", "enabled", "instances", "memory", "on-failure", "order", "required", "wall"];
 
@@ -196,6 +212,11 @@ impl File {
         // Twice: the first time for keys, of which serde would only say which ones it knows.
         let table: toml::Table = text.parse().map_err(said)?;
         check(&table, &KEYS, "")?;
+        match table.get("redaction") {
+            Some(toml::Value::Table(redaction)) => check(redaction, &REDACTION_KEYS, "redaction.")?,
+            Some(_) => bail!("redaction is to be a table, as in [redaction]"),
+            None => {}
+        }
         match table.get("plugins") {
             Some(toml::Value::Table(plugins)) => {
                 for (name, plugin) in plugins {
@@ -291,6 +312,7 @@ mod tests {
         let value = |key: &str| {
             match key {
                 "plugins" => return "[plugins.logger]\n".to_owned(),
+                "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),
                 "listen" => "'127.0.0.1:1'",
                 "open" | "enabled" | "required" => "true",
                 "auth" => "'ask'",
@@ -305,7 +327,7 @@ mod tests {
             .to_owned()
         };
         let line = |key: &&str| match *key {
-            "plugins" => value(key),
+            "plugins" | "redaction" => value(key),
             key => format!("{key} = {}\n", value(key)),
         };
         for key in &KEYS {
@@ -324,6 +346,8 @@ mod tests {
             ("zzz = 1", "there is no key zzz; there are auth, capture"),
             ("[plugins.logger]\nmemroy = '1MiB'", "there is no key plugins.logger.memroy; did you mean plugins.logger.memory?"),
             ("plugins = 'wasm'", "the folder's key is plugins-dir"),
+            ("[redaction]\nfield = 'a'", "there is no key redaction.field; did you mean redaction.fields?"),
+            ("redaction = 'a'", "as in [redaction]"),
             ("[plugins]\nfolder = 'wasm'", "the folder's key is plugins-dir"),
             ("listen = 8080", "a text or a list of texts"),
             ("listen = 'localhost'", "an IP address and a port are expected"),

@@ -28,6 +28,10 @@ impl fmt::Display for Config {
         line(f, "resolve", list(self.resolve.iter().map(|((host, port), address)| fixed(host, *port, address))))?;
         line(f, "capture", show_size(self.capture_bytes))?;
         line(f, "grace", show_duration(self.grace))?;
+        writeln!(f, "\n[redaction]")?;
+        for (key, rules) in [("fields", &self.redaction.fields), ("json", &self.redaction.json), ("patterns", &self.redaction.patterns)] {
+            line(f, key, list(rules.iter().cloned()))?;
+        }
         for (name, plugin) in &self.plugins {
             writeln!(f, "\n[plugins.{}]", key(name))?;
             line(f, "enabled", plugin.enabled)?;

@@ -14,6 +14,8 @@ pub struct Content {
     kept: usize,
     limit: usize,
     seen: u64,
+    /// What readers get instead of what was kept.
+    shown: Option<Decoded>,
 }
 
 impl Content {
@@ -24,7 +26,12 @@ impl Content {
 
     /// Complete content that was held back or made here.
     pub fn whole(octets: Bytes) -> Self {
-        Self { kept: octets.len(), limit: octets.len(), seen: octets.len() as u64, segments: vec![octets] }
+        Self { kept: octets.len(), limit: octets.len(), seen: octets.len() as u64, segments: vec![octets], shown: None }
+    }
+
+    /// The same content, of which readers get `shown` in place of what was kept.
+    pub fn showing(&self, shown: Decoded) -> Self {
+        Self { segments: vec![shown.octets.clone()], kept: self.kept, limit: self.limit, seen: self.seen, shown: Some(shown) }
     }
 
     /// Takes note of a piece that passes. Clones the handle, never the octets.
@@ -65,7 +72,11 @@ impl Content {
 
     /// The kept octets with the content codings undone that `fields` names, at most `max` octets of them.
     pub fn decoded(&self, fields: &Fields, max: usize) -> Decoded {
-        decode(fields, self.octets(), self.is_cut(), max)
+        match &self.shown {
+            Some(shown) if shown.octets.len() > max => Decoded { octets: shown.octets.slice(..max), truncated: true, trouble: None },
+            Some(shown) => shown.clone(),
+            None => decode(fields, self.octets(), self.is_cut(), max),
+        }
     }
 }
 

@@ -50,7 +50,12 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// Media type without parameters, lower case; empty where there is none (RFC 9110 §8.3.1).
     pub fn media_type(&self) -> String {
-        let value = self.fields.get("content-type").map(String::from_utf8_lossy).unwrap_or_default();
-        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+        media_type(&self.fields)
     }
+}
+
+/// Media type without parameters, lower case; empty where there is none (RFC 9110 §8.3.1).
+pub(super) fn media_type(fields: &Fields) -> String {
+    let value = fields.get("content-type").map(String::from_utf8_lossy).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

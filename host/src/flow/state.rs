@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Content, Direction, Fields, Origin, RequestHead, ResponseHead, Scope};
+use super::{Content, Direction, Fields, Origin, RequestHead, ResponseHead, Scope, head::media_type};
 
 /// Unique within one run of the proxy.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -37,7 +37,7 @@ pub fn lock(flow: &SharedFlow) -> MutexGuard<'_, Flow> {
 }
 
 /// One exchange.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Flow {
     /// Names it in diagnostics.
     pub id: FlowId,
@@ -96,6 +96,23 @@ impl Flow {
             request_held: Held::default(),
             response_held: Held::default(),
         }
+    }
+
+    /// What can be told of it where nothing that was sent may be: neither fields nor contents.
+    pub fn without_contents(&self) -> Self {
+        let mut bare =
+            Self::new(self.scope.clone(), self.origin.clone(), RequestHead { fields: Fields::default(), ..self.request.clone() });
+        bare.id = self.id;
+        bare.response = self.response.clone().map(|response| ResponseHead { fields: Fields::default(), ..response });
+        bare.timings = self.timings;
+        bare.outcome = self.outcome.clone();
+        bare
+    }
+
+    /// Media type of one message's content, in lower case and without parameters; empty where none is said, `None` before there is a
+    /// response.
+    pub fn media_type(&self, of: Direction) -> Option<String> {
+        self.fields(of).map(media_type)
     }
 
     /// Absolute URL as the client asked for it, default port left out.

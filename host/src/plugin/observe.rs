@@ -19,8 +19,17 @@ use tokio::{
     time::timeout,
 };
 
+use arc_swap::ArcSwap;
+
 use super::{build::Build, capability::context::Shown, journal::Page, settings::Limits};
-use crate::{flow::SharedFlow, tasks::Tasks};
+use crate::{
+    flow::{SharedFlow, lock},
+    redaction::Redaction,
+    tasks::Tasks,
+};
+
+/// Contents of more octets than these are redacted off the runtime.
+const REDACT_HERE: usize = 64 * 1024;
 
 /// A flow that has ended, for one observer.
 pub(super) struct Ended {
@@ -43,9 +52,9 @@ pub(super) struct Observers {
 
 impl Observers {
     /// Starts telling `build` of flows. Ends when this and all places are gone and the queue is empty.
-    pub(super) fn start(build: Arc<Build>, limits: &Limits, tasks: &Tasks) -> Self {
+    pub(super) fn start(build: Arc<Build>, limits: &Limits, view: View, tasks: &Tasks) -> Self {
         let (queue, ended) = mpsc::channel(limits.places.max(1));
-        tasks.spawn(tell(build.clone(), ended, tasks.clone()));
+        tasks.spawn(tell(build.clone(), ended, view, tasks.clone()));
         Self { build, queue, patience: limits.patience, crowded: AtomicBool::new(false) }
     }
 
@@ -68,13 +77,49 @@ impl Observers {
     }
 }
 
+/// What observers see of a flow.
+#[derive(Clone)]
+pub(super) struct View {
+    pub(super) redaction: Arc<ArcSwap<Redaction>>,
+    /// Most octets that come out of undoing content codings.
+    pub(super) max_decoded: usize,
+}
+
+impl View {
+    /// The flow without what they are not to see.
+    async fn of(&self, flow: SharedFlow, tasks: &Tasks) -> SharedFlow {
+        let redaction = self.redaction.load_full();
+        if redaction.is_empty() {
+            return flow;
+        }
+        let (max, shared) = (self.max_decoded, flow.clone());
+        let redacted = move || {
+            let whole = lock(&shared).clone();
+            SharedFlow::new(redaction.apply(&whole, max).into())
+        };
+        let kept = { lock(&flow).request_content.kept() + lock(&flow).response_content.kept() };
+        if kept <= REDACT_HERE {
+            return redacted();
+        }
+        match tasks.block(redacted).await {
+            Ok(redacted) => redacted,
+            // It panicked: what cannot be redacted is not shown.
+            Err(_) => {
+                tracing::error!(flow = lock(&flow).id.0, "redacting the flow failed: it is observed without its contents and fields");
+                SharedFlow::new(lock(&flow).without_contents().into())
+            }
+        }
+    }
+}
+
 /// Several calls at a time, as many as there are instances: one that hangs until its deadline does not hold up the others.
-async fn tell(build: Arc<Build>, mut ended: Receiver<Ended>, tasks: Tasks) {
+async fn tell(build: Arc<Build>, mut ended: Receiver<Ended>, view: View, tasks: Tasks) {
     let width = Arc::new(Semaphore::new(build.pool.width()));
     while let Some(Ended { flow, shown, page }) = ended.recv().await {
         let turn = width.clone().acquire_owned().await;
-        let build = build.clone();
+        let (build, view, blocking) = (build.clone(), view.clone(), tasks.clone());
         tasks.spawn(async move {
+            let flow = view.of(flow, &blocking).await;
             build.tell_end(&flow, shown, &page).await;
             drop(turn);
         });

@@ -12,6 +12,7 @@ use super::{
     connect,
     journal::{Explanation, Journal},
     load::Loader,
+    observe::View,
     set::Set,
     settings::Settings,
     swap::{PluginEvent, Swap},
@@ -22,6 +23,7 @@ use crate::{
     flow::{Authority, Refusal, Scope},
     hooks::{BoxFuture, Course, Hooks, Passage, Probe},
     record::Writer,
+    redaction::Redaction,
     tasks::Tasks,
 };
 
@@ -32,6 +34,8 @@ const EVENTS: usize = 256;
 pub struct Platform {
     set: Arc<ArcSwap<Set>>,
     journal: Arc<Journal>,
+    /// What observers do not get to see.
+    redaction: Arc<ArcSwap<Redaction>>,
     events: broadcast::Sender<PluginEvent>,
     look: Arc<Notify>,
     following: Tasks,
@@ -51,12 +55,14 @@ impl Platform {
         let platform = Self {
             set: Arc::default(),
             journal: Arc::default(),
+            redaction: Arc::new(ArcSwap::new(settings.redaction.clone())),
             events,
             look: Arc::default(),
             following: Tasks::new(),
             observing: Tasks::new(),
             working: Tasks::new(),
         };
+        let max_decoded = settings.capture_bytes;
         let loader = Loader::new(&settings, records, platform.working.clone())?;
         let watch = Watch::new(settings.folder.clone(), settings.limits, platform.look.clone());
         let mut swap = Swap::new(
@@ -66,6 +72,7 @@ impl Platform {
             platform.working.clone(),
             platform.set.clone(),
             platform.events.clone(),
+            View { redaction: platform.redaction.clone(), max_decoded },
         );
         swap.begin().await?;
         let stopping = platform.following.stopping().clone();
@@ -91,6 +98,11 @@ impl Platform {
     /// The latest flows that some plugin wanted, the last one first, at most `most`.
     pub fn latest_flows(&self, most: usize) -> Vec<Explanation> {
         self.journal.latest(most)
+    }
+
+    /// Blanks other things from now on, in flows that observers have not been told of.
+    pub fn redact(&self, redaction: Redaction) {
+        self.redaction.store(Arc::new(redaction));
     }
 
     /// What happens to plugins from now on.

@@ -1,6 +1,8 @@
 //! What the platform is told: filled in by `app` from the configuration.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::redaction::Redaction;
 
 /// Everything the platform needs to know.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub struct Settings {
     pub plugins: BTreeMap<String, PluginSettings>,
     /// Octets kept of a body where a rule says nothing else.
     pub capture_bytes: usize,
+    /// What observers do not get to see.
+    pub redaction: Arc<Redaction>,
     /// Bounds that hold for all plugins.
     pub limits: Limits,
 }
@@ -22,7 +26,15 @@ pub struct Settings {
 impl Settings {
     /// With defaults for everything but the places.
     pub fn new(folder: PathBuf, cache: PathBuf, logs: PathBuf) -> Self {
-        Self { folder, cache, logs, plugins: BTreeMap::new(), capture_bytes: 10 << 20, limits: Limits::default() }
+        Self {
+            folder,
+            cache,
+            logs,
+            plugins: BTreeMap::new(),
+            capture_bytes: 10 << 20,
+            redaction: Arc::default(),
+            limits: Limits::default(),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     build::{PluginInfo, Serving, short},
     hash::Hash,
     load::{Loader, Source},
-    observe::Observers,
+    observe::{Observers, View},
     set::Set,
     settings::{OnFailure, Settings},
     watch::{self, Candidate, Listing, Stamp, Watch},
@@ -55,6 +55,7 @@ pub(super) struct Swap {
     working: Tasks,
     set: Arc<ArcSwap<Set>>,
     events: broadcast::Sender<PluginEvent>,
+    view: View,
     slots: BTreeMap<String, Slot>,
     /// Files that are no plugins and of which that has been said.
     ignored: BTreeSet<PathBuf>,
@@ -85,6 +86,7 @@ impl Swap {
         working: Tasks,
         set: Arc<ArcSwap<Set>>,
         events: broadcast::Sender<PluginEvent>,
+        view: View,
     ) -> Self {
         Self {
             settings,
@@ -93,6 +95,7 @@ impl Swap {
             working,
             set,
             events,
+            view,
             slots: BTreeMap::new(),
             ignored: BTreeSet::new(),
             is_folder_missing: false,
@@ -243,7 +246,7 @@ impl Swap {
             Err(error) => return self.refuse(name, Some(hash), &error, file.as_ref()),
         };
         let info = build.info.clone();
-        let observers = build.observes.then(|| Observers::start(build.clone(), &self.settings.limits, &self.observing));
+        let observers = build.observes.then(|| Observers::start(build.clone(), &self.settings.limits, self.view.clone(), &self.observing));
         let slot = self.slots.entry(name.to_owned()).or_default();
         slot.live = Some(Live { serving: Arc::new(Serving { build, observers }), hash, is_file });
         slot.refused = None;

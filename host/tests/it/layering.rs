@@ -21,7 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("exchange", &["h1", "hooks", "io", "origin", "tasks"]),
     ("net", &["auth", "exchange", "h1", "hooks", "io", "origin", "tasks", "tls"]),
     ("record", &["tasks"]),
-    ("plugin", &["hooks", "record", "tasks"]),
+    ("redaction", &[]),
+    ("plugin", &["hooks", "record", "redaction", "tasks"]),
     ("config", &["auth"]),
 ];
 
@@ -36,6 +37,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("origin", &["wasmtime", "wasmtime_wasi"]),
     ("exchange", &["wasmtime", "wasmtime_wasi"]),
     ("net", &["wasmtime", "wasmtime_wasi"]),
+    ("redaction", &["hyper", "h2", "rustls", "tokio", "wasmtime", "wasmtime_wasi"]),
     ("record", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls"]),
     ("plugin", &["hyper", "h2", "rustls", "tokio_rustls", "socket2", "tokio::net", "std::net::TcpStream", "std::net::TcpListener"]),
 ];

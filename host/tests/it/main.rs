@@ -18,6 +18,7 @@ mod lifecycle;
 mod operating;
 mod plugins;
 mod records;
+mod redaction;
 mod refusals;
 mod splice;
 mod streaming;
