@@ -97,7 +97,10 @@ impl View {
             let whole = lock(&shared).clone();
             SharedFlow::new(redaction.apply(&whole, max).into())
         };
-        let kept = { lock(&flow).request_content.kept() + lock(&flow).response_content.kept() };
+        let kept = {
+            let flow = lock(&flow);
+            flow.request_content.kept() + flow.response_content.kept()
+        };
         if kept <= REDACT_HERE {
             return redacted();
         }
