@@ -40,6 +40,7 @@ pub mod bindings;
 #[doc(hidden)]
 pub mod export;
 mod flow;
+pub mod key_value;
 pub mod log;
 mod plugin;
 pub mod records;
@@ -51,7 +52,7 @@ pub mod text;
 pub use actions::{ChunkAction, ConnectAction, Message, MessageAction, MessageKind, MessageRecord, RequestAction, ResponseAction};
 /// Host functions with nothing to add for Rust. A host that does not offer one that is used refuses the load; under a native test they
 /// panic, for there is no host.
-pub use bindings::imports::{key_value, metrics, outbound};
+pub use bindings::imports::{metrics, outbound};
 pub use bindings::imports::{
     records::WriteMode,
     types::{BodyInfo, ClientInfo, Direction, Header, HttpVersion, LocalResponse, Origin, Outcome, RequestHead, ResponseHead, Timings},

@@ -1,7 +1,7 @@
 //! Stands in for the host, so that plugins are tested natively as plain Rust.
 //!
 //! A [`Sample`] is a flow made of plain data; it becomes the [`Flow`] that hooks take. Log lines and records
-//! go to this thread's lists, from where a test takes them. The host's own checks (which fields are its own, which paths
+//! go to this thread's lists, from where a test takes them; what is stored stays in this thread. The host's own checks (which fields are its own, which paths
 //! it takes) are not repeated here.
 //!
 //! ```
@@ -22,6 +22,8 @@ use crate::{
     records::{KeepError, WriteMode},
     text,
 };
+
+pub(crate) mod store;
 
 /// A record that was kept.
 #[derive(Clone, Debug, Eq, PartialEq)]

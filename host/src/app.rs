@@ -31,6 +31,7 @@ use crate::{
     plugin::{self, Platform, PluginInfo, PluginSettings},
     record,
     redaction::Redaction,
+    store,
     tasks::Tasks,
     tls::{Interceptor, Leaves, Root, Trust},
 };
@@ -89,8 +90,11 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
 /// # Errors
 /// As for [`start`].
 pub async fn check(config: Config) -> anyhow::Result<Vec<PluginInfo>> {
+    store::verify(&store::file(&config.state_dir)).await?;
     let writer = writer(&config)?;
-    let platform = Platform::start(plugins(&config)?, writer.clone()).await?;
+    // The one that is in use stays as it is, and a proxy that runs may have it open.
+    let settings = plugin::Settings { store: None, ..plugins(&config)? };
+    let platform = Platform::start(settings, writer.clone()).await?;
     let loaded = platform.plugins();
     platform.close(config.grace).await;
     writer.close().await;
@@ -225,6 +229,12 @@ const RECORDS: record::Limits = record::Limits {
     patience: limits::RECORD_PATIENCE,
     threads: limits::RECORD_THREADS,
 };
+const KEY_VALUE: store::Limits = store::Limits {
+    key_bytes: limits::KEY_VALUE_KEY_BYTES,
+    value_bytes: limits::KEY_VALUE_VALUE_BYTES,
+    commit: limits::KEY_VALUE_COMMIT,
+    sweep: limits::KEY_VALUE_SWEEP,
+};
 const DIAL: DialLimits = DialLimits { resolve: limits::DNS, connect: limits::DIAL, handshake: limits::TLS_HANDSHAKE };
 const POOL: PoolLimits = PoolLimits { per_origin: limits::ORIGIN_CONNECTIONS, idle: limits::ORIGIN_IDLE };
 const EXCHANGE: exchange::Limits = exchange::Limits {
@@ -250,6 +260,7 @@ fn writer(config: &Config) -> anyhow::Result<record::Writer> {
 fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
     Ok(plugin::Settings {
         redaction: Arc::new(redaction(config)?),
+        store: Some(store::file(&config.state_dir)),
         plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), one_plugin(plugin))).collect(),
         capture_bytes: config.capture_bytes,
         limits: plugin::Limits {
@@ -262,6 +273,7 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
             failures: limits::PLUGIN_FAILURES,
             first_pause: limits::PLUGIN_FIRST_PAUSE,
             longest_pause: limits::PLUGIN_LONGEST_PAUSE,
+            key_value: KEY_VALUE,
             ..plugin::Limits::default()
         },
         ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())
@@ -287,6 +299,14 @@ fn one_plugin(config: &PluginConfig) -> PluginSettings {
         call: config.call,
         wall: config.wall,
         instances: config.instances,
+        grants: config.grants.iter().copied().map(grant).collect(),
+        key_value_bytes: config.key_value_bytes as u64,
+    }
+}
+
+fn grant(grant: config::Grant) -> plugin::Grant {
+    match grant {
+        config::Grant::KeyValue => plugin::Grant::KeyValue,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod origin;
 pub mod plugin;
 pub mod record;
 pub mod redaction;
+pub mod store;
 pub mod tasks;
 pub mod tls;
 pub mod trace;

@@ -72,6 +72,18 @@ pub const OBSERVER_WALL: Duration = Duration::from_secs(30);
 pub const CONFIGURE_CALL: Duration = Duration::from_secs(2);
 /// The same by the clock.
 pub const CONFIGURE_WALL: Duration = Duration::from_secs(10);
+/// Octets a plugin may hold in the key-value store, keys, values and 64 for each entry together; key `key-value`. It is all in memory, too.
+pub const KEY_VALUE_BYTES: usize = 16 * MIB;
+/// Least and most of that: some entries, and what a machine's memory holds of a few such plugins.
+pub const KEY_VALUE_RANGE: std::ops::RangeInclusive<usize> = 4 * KIB..=1024 * MIB;
+/// Octets of one key: paths and identifiers have some hundred.
+pub const KEY_VALUE_KEY_BYTES: usize = KIB;
+/// Octets of one value: more belongs into a record.
+pub const KEY_VALUE_VALUE_BYTES: usize = MIB;
+/// How long a change may wait for the disk, which is what a killed process loses at most. Two commits a second are no burden to any disk.
+pub const KEY_VALUE_COMMIT: Duration = Duration::from_millis(500);
+/// How often entries that have expired are taken out although nothing changes. They are invisible before that.
+pub const KEY_VALUE_SWEEP: Duration = Duration::from_secs(60);
 /// Failures of a plugin in a row after which it is suspended. One that serves other flows meanwhile never is.
 pub const PLUGIN_FAILURES: u32 = 5;
 /// For how long at first: it spares the machine, and a passing trouble is hardly seen. Each try that fails doubles it.

@@ -22,7 +22,7 @@ use globset::Glob;
 
 use crate::auth::Mode;
 use plugin::LOGGER;
-pub use plugin::{OnFailure, PluginConfig};
+pub use plugin::{Grant, OnFailure, PluginConfig};
 use raw::File;
 pub use raw::{Flags, Resolve};
 
@@ -279,12 +279,13 @@ mod tests {
     #[test]
     fn plugins_have_their_own_settings() {
         let file = "[plugins.redact]\nenabled = true\norder = -5\non-failure = 'refuse'\nrequired = true\nmemory = '64MiB'\ncall = '10s'\n\
-                    instances = 2\nconfig = { fields = ['a'], since = 2024-01-02 }";
+                    instances = 2\ngrants = ['key-value']\nkey-value = '1MiB'\nconfig = { fields = ['a'], since = 2024-01-02 }";
 
         let redact = resolve(Flags::default(), file).unwrap().plugins.remove("redact").unwrap();
 
         assert_eq!((redact.order, redact.on_failure, redact.required, redact.instances), (-5, OnFailure::Refuse, true, 2));
         assert_eq!(redact.memory_bytes, 64 << 20);
+        assert_eq!((redact.grants.iter().copied().collect::<Vec<_>>(), redact.key_value_bytes), (vec![Grant::KeyValue], 1 << 20));
         assert_eq!((redact.call, redact.wall), (Duration::from_secs(10), Duration::from_secs(10)), "never less than computing takes");
         assert_eq!(redact.config, serde_json::json!({ "fields": ["a"], "since": "2024-01-02" }));
     }
@@ -320,6 +321,10 @@ mod tests {
             ("[plugins.a]\ncall = '2s'\nwall = '1s'", "wall is 1s, but must be between 2s"),
             ("[plugins.a]\ninstances = 0", "instances is 0"),
             ("[plugins.a]\nenabled = false\nrequired = true", "can never be met"),
+            ("[plugins.a]\ngrants = 'key_value'", "there is no capability key_value; did you mean key-value?"),
+            ("[plugins.a]\ngrants = ['files']", "there is no capability files; there are key-value"),
+            ("[plugins.a]\ngrants = ['log']", "every plugin has log: take it out"),
+            ("[plugins.a]\nkey-value = '1KiB'", "key-value is 1KiB, but must be between 4KiB and 1GiB"),
         ];
         for (file, expected) in cases {
             let error = format!("{:#}", resolve(Flags::default(), file).expect_err(file));

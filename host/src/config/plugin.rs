@@ -2,11 +2,15 @@
 //!
 //! Place: one table of the file each; `app` hands it to the plugin host in that one's own settings.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 
-use super::{limits, raw::Plugin, units, within};
+use super::{
+    limits,
+    raw::{Plugin, nearest},
+    units, within,
+};
 
 /// How one plugin runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +33,10 @@ pub struct PluginConfig {
     pub wall: Duration,
     /// Instances that answer filters' calls at a time.
     pub instances: usize,
+    /// Capabilities it may import besides those that every plugin has.
+    pub grants: BTreeSet<Grant>,
+    /// Octets it may hold in the key-value store.
+    pub key_value_bytes: usize,
 }
 
 /// What becomes of a flow whose filter fails.
@@ -41,6 +49,40 @@ pub enum OnFailure {
     /// It is refused.
     Refuse,
 }
+
+/// A capability that a plugin has only if it is granted.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Grant {
+    /// Entries that survive swaps and restarts.
+    KeyValue,
+}
+
+impl Grant {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::KeyValue];
+
+    /// As the contract spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyValue => "key-value",
+        }
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        if let Some(grant) = Self::ALL.into_iter().find(|grant| grant.as_str() == text) {
+            return Ok(grant);
+        }
+        ensure!(!FREE.contains(&text), "grants: every plugin has {text}: take it out");
+        let known = Self::ALL.map(Self::as_str);
+        match nearest(text, &known) {
+            Some(near) => bail!("grants: there is no capability {text}; did you mean {near}?"),
+            None => bail!("grants: there is no capability {text}; there are {}", known.join(", ")),
+        }
+    }
+}
+
+/// What every plugin has.
+const FREE: [&str; 5] = ["clock", "log", "random", "records", "text"];
 
 /// The plugin that is built in.
 pub(super) const LOGGER: &str = "logger";
@@ -59,6 +101,8 @@ impl PluginConfig {
             call: limits::PLUGIN_CALL,
             wall: limits::PLUGIN_WALL,
             instances: limits::PLUGIN_INSTANCES,
+            grants: BTreeSet::new(),
+            key_value_bytes: limits::KEY_VALUE_BYTES,
         }
     }
 
@@ -76,12 +120,15 @@ impl PluginConfig {
             call,
             wall: written.wall.unwrap_or(default.wall.max(call)),
             instances: written.instances.unwrap_or(default.instances),
+            grants: written.grants.iter().map(|grant| Grant::parse(grant)).collect::<anyhow::Result<_>>()?,
+            key_value_bytes: written.key_value.unwrap_or(default.key_value_bytes),
         };
         within("memory", plugin.memory_bytes, &limits::PLUGIN_MEMORY_RANGE, units::show_size)?;
         let times = Duration::from_millis(1)..=limits::MAX_PLUGIN_TIME;
         within("call", plugin.call, &times, units::show_duration)?;
         within("wall", plugin.wall, &(plugin.call..=limits::MAX_PLUGIN_TIME), units::show_duration)?;
         within("instances", plugin.instances, &(1..=limits::MAX_PLUGIN_INSTANCES), |count| count.to_string())?;
+        within("key-value", plugin.key_value_bytes, &limits::KEY_VALUE_RANGE, units::show_size)?;
         ensure!(plugin.enabled || !plugin.required, "required without being enabled can never be met: take one of the two away");
         Ok(plugin)
     }

@@ -165,6 +165,10 @@ pub(super) struct Plugin {
     #[serde(deserialize_with = "timed")]
     pub(super) wall: Option<Duration>,
     pub(super) instances: Option<usize>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) grants: Vec<String>,
+    #[serde(deserialize_with = "sized")]
+    pub(super) key_value: Option<usize>,
     pub(super) config: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -189,7 +193,8 @@ pub(super) const KEYS: [&str; 15] = [
 /// Keys of that table, as `Redaction` has them.
 pub(super) const REDACTION_KEYS: [&str; 3] = ["fields", "json", "patterns"];
 /// Keys of a plugin's table, as `Plugin` has them.
-pub(super) const PLUGIN_KEYS: [&str; 9] = ["call", "config", "enabled", "instances", "memory", "on-failure", "order", "required", "wall"];
+pub(super) const PLUGIN_KEYS: [&str; 11] =
+    ["call", "config", "enabled", "grants", "instances", "key-value", "memory", "on-failure", "order", "required", "wall"];
 
 impl File {
     /// The file named, or the default one if it exists; with where it was.
@@ -246,7 +251,8 @@ fn check(table: &toml::Table, known: &[&str], prefix: &str) -> anyhow::Result<()
     }
 }
 
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The one of `known` that `key` was probably meant to be.
+pub(super) fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let key = key.to_lowercase().replace('_', "-");
     let scored = known.iter().map(|name| (strsim::jaro_winkler(&key, name), *name));
     scored.filter(|(score, _)| *score >= ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, name)| name)
@@ -317,7 +323,7 @@ mod tests {
                 "open" | "enabled" | "required" => "true",
                 "auth" => "'ask'",
                 "resolve" => "['a.test:443=127.0.0.1:1']",
-                "capture" | "memory" => "'64MiB'",
+                "capture" | "memory" | "key-value" => "'64MiB'",
                 "grace" | "call" | "wall" => "'2s'",
                 "order" | "instances" => "3",
                 "on-failure" => "'refuse'",

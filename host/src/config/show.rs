@@ -42,6 +42,8 @@ impl fmt::Display for Config {
             line(f, "call", show_duration(plugin.call))?;
             line(f, "wall", show_duration(plugin.wall))?;
             line(f, "instances", plugin.instances as i64)?;
+            line(f, "grants", list(plugin.grants.iter().map(|grant| grant.as_str().to_owned())))?;
+            line(f, "key-value", show_size(plugin.key_value_bytes))?;
             // Came out of TOML, which has no null.
             line(f, "config", Value::try_from(&plugin.config).map_err(|_| fmt::Error)?)?;
         }
@@ -84,6 +86,7 @@ mod tests {
         let here = || Surroundings { folder: "/srv".into(), state: Some("/state".into()) };
         let file = "users = 'a \"b\"'\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
                     upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
+                    grants = 'key-value'\nkey-value = '1MiB'\n\
                     config = { a = [1, 2.5, true], b = { c = 'd' } }";
         let first = Config::resolve(Flags::default(), Some(("/etc/f.toml".into(), File::parse(file).unwrap())), &here()).unwrap();
 

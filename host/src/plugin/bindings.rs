@@ -10,8 +10,9 @@ bindgen!({
     path: "../wit",
     world: "everything",
     imports: {
-        // These may decode content or wait for a place in a queue.
+        // These may decode content, wait for a place in a queue, or take a while.
         "flowgate:plugin/records.keep": async | trappable,
+        "flowgate:plugin/key-value.keys": async | trappable,
         "flowgate:plugin/context.[method]flow.body-info": async | trappable,
         "flowgate:plugin/context.[method]flow.body": async | trappable,
         "flowgate:plugin/context.[method]flow.body-text": async | trappable,

@@ -19,7 +19,7 @@ use super::{
         output::Output,
     },
 };
-use crate::{record::Folder, tasks::Tasks};
+use crate::{record::Folder, store::Namespace, tasks::Tasks};
 
 /// Most host resources (pollables, streams) of one instance: far more than any needs.
 const MAX_RESOURCES: usize = 10_000;
@@ -36,6 +36,8 @@ pub(super) struct About {
     pub(super) lines: Lines,
     /// Where its records go; `None` if it does not import `records`.
     pub(super) records: Option<Folder>,
+    /// What it has stored; `None` if it does not import `key-value`.
+    pub(super) key_value: Option<Namespace>,
     /// Runs what blocks.
     pub(super) tasks: Tasks,
     /// Most octets that come out of undoing content codings.
@@ -149,6 +151,7 @@ mod tests {
             hash: String::new(),
             lines: Lines::new(),
             records: None,
+            key_value: None,
             tasks: Tasks::new(),
             max_decoded: 0,
         };

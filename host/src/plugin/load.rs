@@ -22,19 +22,18 @@ use super::{
         log::{Lines, sanitised},
     },
     engine::Engine,
+    grants,
     guest::{About, Guest},
     hash::Hash,
     instance::{Budgets, Exports, Instance, Kit, Span},
     journal::Label,
+    means::Means,
     pool::Pool,
     rules::Rules,
     settings::{PluginSettings, Settings},
     tally::Tally,
 };
-use crate::{
-    record::{Folder, Writer},
-    tasks::Tasks,
-};
+use crate::{record::Folder, tasks::Tasks};
 
 /// What the contract is called in imports and exports.
 const PACKAGE: &str = "flowgate:plugin/";
@@ -52,7 +51,7 @@ const MODULE: &[u8] = &[1, 0, 0, 0];
 pub(super) struct Loader {
     engine: Arc<Engine>,
     cache: Cache,
-    writer: Writer,
+    means: Arc<Means>,
     tasks: Tasks,
 }
 
@@ -67,9 +66,9 @@ pub(super) struct Source {
 }
 
 impl Loader {
-    pub(super) fn new(settings: &Settings, writer: Writer, tasks: Tasks) -> anyhow::Result<Self> {
+    pub(super) fn new(settings: &Settings, means: Arc<Means>, tasks: Tasks) -> anyhow::Result<Self> {
         let cache = Cache::new(settings.cache.clone(), settings.limits.cache_bytes);
-        Ok(Self { engine: Arc::new(Engine::start()?), cache, writer, tasks })
+        Ok(Self { engine: Arc::new(Engine::start()?), cache, means, tasks })
     }
 
     /// Loads, checks and configures a build.
@@ -82,6 +81,7 @@ impl Loader {
         let hash = source.hash.to_string();
         let component = self.compile(source.octets, source.hash).await?;
         let shape = Shape::of(&component, &self.engine)?;
+        grants::check(&shape.capabilities, &source.name, own)?;
         let linked = link(&component, &self.engine)?;
         let exports = exports(&linked)?;
         let filters_connects = exports.connect.is_some();
@@ -93,7 +93,11 @@ impl Loader {
             version: OnceLock::new(),
             hash: short(&hash).to_owned(),
             lines: Lines::new(),
-            records: shape.needs_records().then(|| self.records(&source.name, settings)).transpose()?,
+            records: shape.imports("records").then(|| self.records(&source.name, settings)).transpose()?,
+            key_value: match shape.imports("key-value") {
+                true => Some(self.means.namespace(&source.name, own, settings).await?),
+                false => None,
+            },
             tasks: self.tasks.clone(),
             max_decoded: settings.capture_bytes,
         });
@@ -165,7 +169,7 @@ impl Loader {
 
     /// The logger's records lie in the folder itself, any other plugin's in one of its name.
     fn records(&self, name: &str, settings: &Settings) -> anyhow::Result<Folder> {
-        self.writer.folder(if name == LOGGER { settings.logs.clone() } else { settings.logs.join(name) })
+        self.means.records.folder(if name == LOGGER { settings.logs.clone() } else { settings.logs.join(name) })
     }
 }
 
@@ -198,8 +202,8 @@ impl Shape {
         Ok(Self { capabilities, uncalled })
     }
 
-    fn needs_records(&self) -> bool {
-        self.capabilities.iter().any(|name| name == "records")
+    fn imports(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|name| name == capability)
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     connect,
     journal::{Explanation, Journal},
     load::Loader,
+    means::Means,
     observe::View,
     set::Set,
     settings::Settings,
@@ -36,6 +37,7 @@ pub struct Platform {
     journal: Arc<Journal>,
     /// What observers do not get to see.
     redaction: Arc<ArcSwap<Redaction>>,
+    means: Arc<Means>,
     events: broadcast::Sender<PluginEvent>,
     look: Arc<Notify>,
     following: Tasks,
@@ -48,14 +50,17 @@ impl Platform {
     /// Loads the plugins and begins to follow their folder.
     ///
     /// # Errors
-    /// The folder cannot be made, or a plugin cannot be loaded that is required or refuses on failure. Any other that cannot be loaded is
-    /// reported and left out.
+    /// The folder cannot be made, the key-value store cannot be used, or a plugin cannot be loaded that is required or refuses on failure.
+    /// Any other that cannot be loaded is reported and left out.
     pub async fn start(settings: Settings, records: Writer) -> anyhow::Result<Arc<Self>> {
         let (events, _) = broadcast::channel(EVENTS);
+        let means = Arc::new(Means::new(records));
+        means.open(&settings).await?;
         let platform = Self {
             set: Arc::default(),
             journal: Arc::default(),
             redaction: Arc::new(ArcSwap::new(settings.redaction.clone())),
+            means: means.clone(),
             events,
             look: Arc::default(),
             following: Tasks::new(),
@@ -63,7 +68,7 @@ impl Platform {
             working: Tasks::new(),
         };
         let max_decoded = settings.capture_bytes;
-        let loader = Loader::new(&settings, records, platform.working.clone())?;
+        let loader = Loader::new(&settings, means, platform.working.clone())?;
         let watch = Watch::new(settings.folder.clone(), settings.limits, platform.look.clone());
         let mut swap = Swap::new(
             settings,
@@ -126,6 +131,7 @@ impl Platform {
         if !self.observing.ended(grace).await {
             tracing::error!(plugins = names.join(", "), "stopping before all flows were observed: records may be missing");
         }
+        self.means.close(grace).await;
     }
 }
 

@@ -1,8 +1,13 @@
 //! What the platform is told: filled in by `app` from the configuration.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::redaction::Redaction;
+use crate::{redaction::Redaction, store};
 
 /// Everything the platform needs to know.
 #[derive(Clone, Debug)]
@@ -13,6 +18,8 @@ pub struct Settings {
     pub cache: PathBuf,
     /// Where records go: the logger's in here, any other plugin's in a folder of its name.
     pub logs: PathBuf,
+    /// Where what plugins store is kept; `None`: in memory, until the platform is closed.
+    pub store: Option<PathBuf>,
     /// Per plugin, by name; [`PluginSettings::default`] for those that are not here.
     pub plugins: BTreeMap<String, PluginSettings>,
     /// Octets kept of a body where a rule says nothing else.
@@ -30,6 +37,7 @@ impl Settings {
             folder,
             cache,
             logs,
+            store: None,
             plugins: BTreeMap::new(),
             capture_bytes: 10 << 20,
             redaction: Arc::default(),
@@ -59,6 +67,10 @@ pub struct PluginSettings {
     pub wall: Duration,
     /// Instances at work for filters at a time. When all are, a few more are made for one call each.
     pub instances: usize,
+    /// Capabilities it may import besides those that every plugin has.
+    pub grants: BTreeSet<Grant>,
+    /// Octets it may hold in the key-value store.
+    pub key_value_bytes: u64,
 }
 
 impl Default for PluginSettings {
@@ -73,7 +85,33 @@ impl Default for PluginSettings {
             call: Duration::from_millis(50),
             wall: Duration::from_secs(5),
             instances: 4,
+            grants: BTreeSet::new(),
+            key_value_bytes: 16 << 20,
         }
+    }
+}
+
+/// A capability that a plugin has only if it is granted.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Grant {
+    /// Entries that survive swaps and restarts.
+    KeyValue,
+}
+
+impl Grant {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::KeyValue];
+
+    /// As the contract spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyValue => "key-value",
+        }
+    }
+
+    /// The one of that name, if that has to be granted at all.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|grant| grant.as_str() == name)
     }
 }
 
@@ -113,6 +151,8 @@ pub struct Limits {
     pub first_pause: Duration,
     /// Longest pause.
     pub longest_pause: Duration,
+    /// Of the key-value store.
+    pub key_value: store::Limits,
     /// Silence in the folder before its files are read: writers get to their end.
     pub settle: Duration,
     /// How long a folder that does not come to rest is waited for.
@@ -136,6 +176,7 @@ impl Default for Limits {
             failures: 5,
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),
+            key_value: store::Limits::default(),
             settle: Duration::from_millis(50),
             unrest: Duration::from_millis(500),
             rescan: Duration::from_secs(2),

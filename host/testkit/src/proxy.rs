@@ -12,7 +12,7 @@ use std::{
 use flowgate::{
     app::{self, App, Network},
     auth,
-    config::{Config, PluginConfig},
+    config::{Config, Grant, PluginConfig},
     hooks::Hooks,
     plugin::{PluginEvent, PluginInfo},
 };
@@ -82,12 +82,17 @@ impl Options {
         self.change(move |config| change(config.plugins.entry(name.clone()).or_insert_with(|| PluginConfig::of(&name))))
     }
 
-    /// With that component in the plugins' folder from the start.
+    /// With everything granted to that plugin that it may ask for.
+    pub fn granting(self, name: &str) -> Self {
+        self.plugin_with(name, |plugin| plugin.grants = Grant::ALL.into())
+    }
+
+    /// With that component in the plugins' folder from the start, and all that it may ask for granted.
     pub fn component(self, name: &str, component: &[u8]) -> Self {
-        let (name, component) = (format!("{name}.wasm"), component.to_vec());
-        self.change_in(move |config, _| {
+        let (file, component) = (format!("{name}.wasm"), component.to_vec());
+        self.granting(name).change_in(move |config, _| {
             fs::create_dir_all(&config.plugins_dir).expect("the folder can be written to");
-            fs::write(config.plugins_dir.join(name), component).expect("the folder can be written to");
+            fs::write(config.plugins_dir.join(file), component).expect("the folder can be written to");
         })
     }
 

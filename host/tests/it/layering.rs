@@ -22,7 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("net", &["auth", "exchange", "h1", "hooks", "io", "origin", "tasks", "tls"]),
     ("record", &["tasks"]),
     ("redaction", &[]),
-    ("plugin", &["hooks", "record", "redaction", "tasks"]),
+    ("store", &["tasks"]),
+    ("plugin", &["hooks", "record", "redaction", "store", "tasks"]),
     ("config", &["auth"]),
 ];
 
@@ -39,6 +40,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("net", &["wasmtime", "wasmtime_wasi"]),
     ("redaction", &["hyper", "h2", "rustls", "tokio", "wasmtime", "wasmtime_wasi"]),
     ("record", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls"]),
+    ("store", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls"]),
     ("plugin", &["hyper", "h2", "rustls", "tokio_rustls", "socket2", "tokio::net", "std::net::TcpStream", "std::net::TcpListener"]),
 ];
 

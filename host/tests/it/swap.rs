@@ -126,7 +126,7 @@ async fn a_broken_build_never_replaces_a_good_one() {
 
 #[tokio::test]
 async fn a_misnamed_component_is_told_its_name() {
-    let proxy = Proxy::start(Options::new()).await;
+    let proxy = Proxy::start(Options::new().granting("other")).await;
     let refused = proxy.refusal_of("other");
 
     proxy.put_plugin("other", guests::CHAMELEON);
@@ -152,7 +152,7 @@ async fn the_built_in_logger_comes_back_when_its_replacement_goes() {
 async fn a_file_that_is_written_slowly_is_taken_when_it_is_whole() {
     let origin = Origin::saying("origin").await;
     let settings = json!({ "on_request": "answer", "body": "guest" });
-    let proxy = Proxy::start(Options::new().plugin("chameleon", settings)).await;
+    let proxy = Proxy::start(Options::new().granting("chameleon").plugin("chameleon", settings)).await;
     std::fs::create_dir_all(proxy.plugins_dir()).unwrap();
     let component = guests::CHAMELEON.to_vec();
 

@@ -1,6 +1,6 @@
 //! What guests may import, one file per interface.
 //!
-//! Place: each is implemented on [`Guest`] and linked in [`link`]. `key-value`, `metrics` and `outbound` are in the contract and not here:
+//! Place: each is implemented on [`Guest`] and linked in [`link`]. `metrics` and `outbound` are in the contract and not here:
 //! `load` refuses a component that imports them.
 
 use wasmtime::component::{HasSelf, Linker};
@@ -8,13 +8,14 @@ use wasmtime::component::{HasSelf, Linker};
 use super::{bindings::flowgate::plugin, guest::Guest};
 
 pub(super) mod context;
+mod key_value;
 pub(super) mod log;
 pub(super) mod output;
 mod records;
 mod text;
 
 /// The interfaces of the contract that are linked, by name; `types` and `context` hold no capability.
-pub(super) const OFFERED: [&str; 5] = ["types", "context", "log", "text", "records"];
+pub(super) const OFFERED: [&str; 6] = ["types", "context", "log", "text", "key-value", "records"];
 
 /// Links them all.
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -22,5 +23,6 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     plugin::context::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::log::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::text::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::key_value::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::records::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)
 }

@@ -1,6 +1,7 @@
 //! The platform with real components: what it promises when plugins behave, and when they do not.
 
 mod calls;
+mod capabilities;
 mod connecting;
 mod hostile;
 mod swapping;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{sync::broadcast, time::timeout};
 
-use super::{Platform, PluginEvent, PluginSettings, Settings};
+use super::{Grant, Platform, PluginEvent, PluginSettings, Settings};
 use crate::{
     flow::{
         Authority, ClientAddr, Content, Fields, Flow, OpenFlow, Origin, Outcome, Principal, Refusal, RequestHead, ResponseHead, Scheme,
@@ -61,7 +62,10 @@ impl Plan {
 
     fn set(&mut self, name: &str, mut config: Value) {
         config["name"] = name.into();
-        self.settings.plugins.entry(name.into()).or_default().config = config.to_string();
+        let own = self.settings.plugins.entry(name.into()).or_default();
+        own.config = config.to_string();
+        // The chameleon imports all there is.
+        own.grants = Grant::ALL.into();
     }
 
     fn put(&self, name: &str, octets: &[u8]) {

@@ -46,9 +46,10 @@ async fn a_bad_build_never_replaces_a_good_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_must_be_called_as_its_plugin() {
-    let mut bench = Plan::new().with("right", recording()).start().await;
+    let plan = Plan::new().with("right", recording());
+    // Without a configuration of its own the chameleon goes by its own name.
+    let mut bench = plan.change("wrong", |own| own.grants = Grant::ALL.into()).start().await;
 
-    // Without settings of its own the chameleon goes by its own name.
     bench.swap("wrong", CHAMELEON);
     let said = bench.refused("wrong").await;
 

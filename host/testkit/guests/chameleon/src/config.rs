@@ -3,6 +3,8 @@
 use flowgate_guest::BodyMode;
 use serde::Deserialize;
 
+use crate::errands::Errand;
+
 /// Every switch of the guest; each may be left out, and then nothing is done. `{}` subscribes to every flow, skips
 /// bodies and lets everything proceed.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,6 +38,10 @@ pub struct Config {
     pub(crate) on_connect: Acts,
     /// What `on-request` does: one act or a list, in order. Of `answer`, `disconnect` and `need-body` the last one is returned.
     pub(crate) on_request: Acts,
+    /// Calls of capabilities in `on-request`, before it acts.
+    pub(crate) errands: Vec<Errand>,
+    /// The same in `configure`.
+    pub(crate) first_errands: Vec<Errand>,
     /// What `on-response` does.
     pub(crate) on_response: Acts,
     /// What `on-flow-end` does; changes are for the host to refuse.
@@ -85,6 +91,8 @@ impl Default for Config {
             singleton: false,
             on_connect: Acts::default(),
             on_request: Acts::default(),
+            errands: Vec::new(),
+            first_errands: Vec::new(),
             on_response: Acts::default(),
             on_flow_end: Acts::default(),
             header: ("x-chameleon".to_owned(), "1".to_owned()),

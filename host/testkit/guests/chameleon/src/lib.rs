@@ -4,6 +4,7 @@
 //! [`Config`].
 
 mod config;
+mod errands;
 mod misdeeds;
 
 use std::{
@@ -41,6 +42,7 @@ impl Plugin for Chameleon {
             Start::Hog => misdeeds::hog(),
             Start::Lie => description = format!("Never twice the same: {:x}.", RandomState::new().hash_one(SystemTime::now())),
         }
+        errands::run(&config.first_errands);
         let mut rule = Rule::any().request_body(config.request_body.into()).response_body(config.response_body.into()).limit(config.limit);
         (rule.hosts, rule.paths, rule.methods) = (config.hosts.clone(), config.paths.clone(), config.methods.clone());
         rule.content_types.clone_from(&config.content_types);
@@ -72,6 +74,7 @@ impl ConnectFilter for Chameleon {
 impl RequestFilter for Chameleon {
     fn on_request(&mut self, flow: &Flow, body_held: bool) -> RequestAction {
         self.begin("on-request", flow, body_held);
+        errands::run(&self.config.errands);
         let acts = self.config.on_request.clone();
         self.act(flow, Direction::Request, &acts);
         match acts.decision() {
@@ -259,6 +262,16 @@ mod tests {
             [("j", Ok(entry)), ("../x", Ok("xxx")), ("y", Ok("xxx"))]
         );
         assert_eq!(take_lines().len(), 2);
+    }
+
+    #[test]
+    fn errands_are_run_and_told() {
+        let mut chameleon = chameleon(r#"{"errands": [{"increment": ["n", 2]}, {"get": "n"}, {"keys": ["", 9]}]}"#);
+
+        chameleon.on_request(&Flow::from(Sample::new("GET", "https://a.test/")), false);
+
+        let told: String = take_records().into_iter().map(|kept| String::from_utf8(kept.data).expect("text")).collect();
+        assert_eq!(told, "Ok(2)\nOk(Some(\"2\"))\nOk([\"n\"])\n");
     }
 
     #[test]

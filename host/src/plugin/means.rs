@@ -1,0 +1,63 @@
+//! What plugins share and may be granted: made once per platform, whatever builds come and go.
+//!
+//! Place: made by `platform`, asked by `load`, closed after the last call.
+
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::settings::{Grant, PluginSettings, Settings};
+use crate::{
+    record::Writer,
+    store::{Namespace, Store},
+};
+
+/// See the module.
+pub(super) struct Means {
+    pub(super) records: Writer,
+    /// Opened when the first plugin needs it, so that two proxies that do not use it can share a state folder.
+    store: OnceCell<Store>,
+}
+
+impl Means {
+    pub(super) fn new(records: Writer) -> Self {
+        Self { records, store: OnceCell::new() }
+    }
+
+    /// Opens what some plugin is granted.
+    ///
+    /// # Errors
+    /// It cannot be used; says the mend.
+    pub(super) async fn open(&self, settings: &Settings) -> anyhow::Result<()> {
+        if settings.plugins.values().any(|own| own.enabled && own.grants.contains(&Grant::KeyValue)) {
+            self.store(settings).await?;
+        }
+        Ok(())
+    }
+
+    /// What the plugin of that name has stored.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) async fn namespace(&self, name: &str, own: &PluginSettings, settings: &Settings) -> anyhow::Result<Namespace> {
+        self.store(settings).await?.namespace(name, own.key_value_bytes).await
+    }
+
+    /// Nothing is called any more.
+    pub(super) async fn close(&self, grace: Duration) {
+        if let Some(store) = self.store.get()
+            && !store.close(grace).await
+        {
+            tracing::error!("stopping before all was written that plugins have stored");
+        }
+    }
+
+    async fn store(&self, settings: &Settings) -> anyhow::Result<&Store> {
+        let limits = settings.limits.key_value;
+        let open = async || match &settings.store {
+            Some(file) => Store::open(file.clone(), limits).await,
+            None => Ok(Store::in_memory(limits)),
+        };
+        self.store.get_or_try_init(open).await
+    }
+}

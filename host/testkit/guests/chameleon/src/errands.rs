@@ -1,0 +1,54 @@
+//! Errands: what the guest asks of the capabilities that it has to be granted, and how it tells what came of it.
+
+use flowgate_guest::{WriteMode, key_value, log, records};
+use serde::Deserialize;
+
+/// One call into the host. What comes of it is a line of the record `errands`: the result as Rust prints it, octets as text.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) enum Errand {
+    /// `{"get": "key"}`
+    Get(String),
+    /// `{"set": ["key", "value", seconds or null]}`
+    Set(String, String, Option<u32>),
+    /// So many octets under a key.
+    Fill(String, usize),
+    /// `{"remove": "key"}`
+    Remove(String),
+    /// `{"compare-and-set": ["key", "expected" or null, "value"]}`
+    CompareAndSet(String, Option<String>, String),
+    /// `{"increment": ["key", by]}`
+    Increment(String, u32),
+    /// `{"keys": ["prefix", limit]}`
+    Keys(String, u32),
+}
+
+/// Runs them in order.
+pub(crate) fn run(errands: &[Errand]) {
+    for errand in errands {
+        let said = format!("{}\n", errand.run());
+        if let Err(error) = records::keep("errands", said.as_bytes(), WriteMode::Append) {
+            log::error(format_args!("errands: {error}"));
+        }
+    }
+}
+
+impl Errand {
+    fn run(&self) -> String {
+        match self {
+            Self::Get(key) => format!("{:?}", key_value::get(key).map(|value| value.map(text))),
+            Self::Set(key, value, ttl) => format!("{:?}", key_value::set(key, value.as_bytes(), *ttl)),
+            Self::Fill(key, octets) => format!("{:?}", key_value::set(key, &vec![b'x'; *octets], None)),
+            Self::Remove(key) => format!("{:?}", key_value::remove(key)),
+            Self::CompareAndSet(key, expected, value) => {
+                format!("{:?}", key_value::compare_and_set(key, expected.as_ref().map(String::as_bytes), value.as_bytes()))
+            }
+            Self::Increment(key, by) => format!("{:?}", key_value::increment(key, *by)),
+            Self::Keys(prefix, limit) => format!("{:?}", key_value::keys(prefix, *limit)),
+        }
+    }
+}
+
+fn text(octets: Vec<u8>) -> String {
+    String::from_utf8_lossy(&octets).into_owned()
+}
