@@ -4,9 +4,9 @@
 //! as well. No web page can reach it, and no other user.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, DirBuilder, Permissions},
     io::ErrorKind,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -50,7 +50,9 @@ impl Socket {
             // Nothing there, or something that binding will say more about.
             Err(_) => {}
         }
-        fs::create_dir_all(state).with_context(|| format!("making the state folder {}", state.display()))?;
+        // Whoever comes first makes it: the root's key will lie in it.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(state);
+        made.with_context(|| format!("making the state folder {}", state.display()))?;
         if path.as_os_str().len() > LONGEST {
             tracing::warn!("{} is too long for a socket: this proxy cannot be asked anything; choose a shorter --state", path.display());
             return Ok(None);
