@@ -4,7 +4,7 @@
 use crate::bindings::imports::context::Flow as Source;
 #[cfg(not(target_family = "wasm"))]
 use crate::testing::Source;
-use crate::{BodyInfo, ClientInfo, Direction, Header, Origin, Outcome, RequestHead, ResponseHead, Timings, text};
+use crate::{BodyInfo, ClientInfo, Direction, Header, MessageRecord, Origin, Outcome, RequestHead, ResponseHead, Timings, text};
 
 /// A handle into the host, good until the hook returns. Every method is a call into the host that copies what it returns: ask once,
 /// and only for what is looked at. In a native test it stands on plain data, see [`testing::Sample`](crate::testing::Sample).
@@ -86,6 +86,17 @@ impl Flow {
     /// At most `max` octets of it from `offset`; empty at the end.
     pub fn read_body(&self, of: Direction, offset: u32, max: u32) -> Vec<u8> {
         self.0.read_body(of, offset, max)
+    }
+
+    /// In message observers, and in the observer after them: the WebSocket messages this plugin was told of from `from` on, the one in
+    /// question included; as many as have `max` octets of content together, and at least one if there is one.
+    pub fn held_messages(&self, from: u32, max: u32) -> Vec<MessageRecord> {
+        self.0.held_messages(from, max)
+    }
+
+    /// Lets those with a lower sequence go, to make room.
+    pub fn release_messages(&self, before: u32) {
+        self.0.release_messages(before);
     }
 
     /// When things happened.

@@ -17,7 +17,8 @@ use std::cell::{Cell, RefCell};
 pub use crate::export::configure;
 
 use crate::{
-    BodyInfo, ClientInfo, Direction, Flow, Header, HttpVersion, Origin, Outcome, RequestHead, ResponseHead, Timings,
+    BodyInfo, ClientInfo, Direction, Flow, Header, HttpVersion, MessageObserver, MessageRecord, Origin, Outcome, RequestHead, ResponseHead,
+    Timings,
     log::Level,
     records::{KeepError, WriteMode},
     text,
@@ -63,6 +64,12 @@ pub fn sent_to(flow: &Flow) -> Option<Origin> {
     flow.source().0.borrow().sent_to.clone()
 }
 
+/// Tells `plugin` of a message as the host does: it is held first.
+pub fn pass_message<P: MessageObserver>(plugin: &mut P, flow: &Flow, message: MessageRecord) {
+    flow.source().0.borrow_mut().messages.push(message.clone());
+    plugin.on_message_passed(flow, message);
+}
+
 /// Lines below that level are not wanted.
 pub fn set_level(level: Level) {
     LEVEL.set(level);
@@ -101,6 +108,7 @@ pub struct Sample {
     outcome: Outcome,
     sent_to: Option<Origin>,
     tags: Vec<(String, String)>,
+    messages: Vec<MessageRecord>,
 }
 
 impl Sample {
@@ -128,6 +136,7 @@ impl Sample {
             outcome: Outcome::Completed,
             sent_to: None,
             tags: Vec::new(),
+            messages: Vec::new(),
         }
     }
 
@@ -282,6 +291,22 @@ impl Source {
 
     pub(crate) fn read_body(&self, of: Direction, offset: u32, max: u32) -> Vec<u8> {
         self.body(of).into_iter().skip(offset as usize).take(max as usize).collect()
+    }
+
+    pub(crate) fn held_messages(&self, from: u32, max: u32) -> Vec<MessageRecord> {
+        let (mut octets, mut held) = (0, Vec::new());
+        for message in self.0.borrow().messages.iter().filter(|message| message.sequence >= u64::from(from)) {
+            octets += message.content.len();
+            if octets > max as usize && !held.is_empty() {
+                break;
+            }
+            held.push(message.clone());
+        }
+        held
+    }
+
+    pub(crate) fn release_messages(&self, before: u32) {
+        self.0.borrow_mut().messages.retain(|message| message.sequence >= u64::from(before));
     }
 
     pub(crate) fn timings(&self) -> Timings {

@@ -266,6 +266,8 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
         limits: plugin::Limits {
             places: limits::OBSERVER_QUEUE,
             patience: limits::OBSERVER_PATIENCE,
+            messages: limits::MESSAGE_QUEUE,
+            message_bytes: limits::MESSAGE_QUEUE_BYTES,
             observer_call: limits::OBSERVER_CALL,
             observer_wall: limits::OBSERVER_WALL,
             configure_call: limits::CONFIGURE_CALL,

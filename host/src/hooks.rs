@@ -6,7 +6,7 @@ use std::{pin::Pin, sync::Arc};
 
 use http::Method;
 
-use crate::flow::{Authority, Direction, LocalResponse, Refusal, ResponseHead, Scope, SharedFlow};
+use crate::flow::{Authority, Direction, LocalResponse, Message, PassedMessage, Refusal, ResponseHead, Scope, SharedFlow};
 
 /// A boxed future: allocated only for flows that some plugin wants.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -115,8 +115,56 @@ pub trait Course: Send {
     /// As for [`Course::request`].
     fn response<'a>(&'a mut self, flow: &'a SharedFlow, body_held: bool) -> BoxFuture<'a, Result<Verdict, Refusal>>;
 
+    /// The response has switched to WebSocket (RFC 6455): the plugins that want its messages; `None`: nobody does, and the flow ends here.
+    /// Called once, after [`Course::response_needs`].
+    fn messages(&mut self, flow: &SharedFlow) -> Option<Arc<dyn Messages>> {
+        let _ = flow;
+        None
+    }
+
     /// The flow has ended; observers get it. Neither waits nor blocks.
     fn end(self: Box<Self>, flow: SharedFlow);
+}
+
+/// The WebSocket messages of one flow on their way through the plugins that want them. Both directions share it; it keeps their order itself.
+/// When it is dropped, the connection has ended.
+pub trait Messages: Send + Sync + 'static {
+    /// How messages are wanted.
+    fn needs(&self) -> MessageNeeds;
+
+    /// Filters, in order for what a client sent and in reverse for what an origin did.
+    fn filter(&self, of: Direction, message: Message) -> BoxFuture<'_, MessageVerdict>;
+
+    /// A message is longer than [`MessageNeeds::filter`].
+    fn overflow(&self, of: Direction) -> MessageVerdict;
+
+    /// What passes cannot be read as messages, so that no filter can be asked about it.
+    fn unreadable(&self) -> MessageVerdict;
+
+    /// A message was sent on. Waits within a bound for a place among the observed, and then goes without.
+    fn passed(&self, message: PassedMessage) -> BoxFuture<'_, ()>;
+}
+
+/// How the plugins of one flow want its WebSocket messages.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct MessageNeeds {
+    /// Some filter is to be asked about messages of up to so many octets.
+    pub filter: Option<usize>,
+    /// Somebody wants to be told of messages, and of so many octets of each.
+    pub observe: Option<usize>,
+}
+
+/// What filters decided about a WebSocket message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MessageVerdict {
+    /// Send it on as it came.
+    Pass,
+    /// Send this in its place.
+    Replace(Message),
+    /// Send nothing.
+    Discard,
+    /// Close the connection both ways, with that status code (RFC 6455 §7.4).
+    Close(u16),
 }
 
 /// How the plugins of one flow want to meet one message.

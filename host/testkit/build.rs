@@ -4,7 +4,12 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
-    for (package, variable) in [("flowgate-chameleon", "FLOWGATE_CHAMELEON_WASM"), ("flowgate-redact", "FLOWGATE_REDACT_WASM")] {
+    let guests = [
+        ("flowgate-chameleon", "FLOWGATE_CHAMELEON_WASM"),
+        ("flowgate-mediator", "FLOWGATE_MEDIATOR_WASM"),
+        ("flowgate-redact", "FLOWGATE_REDACT_WASM"),
+    ];
+    for (package, variable) in guests {
         println!("cargo::rustc-env={variable}={}", flowgate_guests::build(package)?.display());
     }
     Ok(())

@@ -14,7 +14,8 @@ fn every_guest_becomes_a_component_that_exports_its_hooks_only() {
     let guests = [
         ("flowgate-logger", &["observer"] as &[_]),
         ("flowgate-redact", &["request-filter"]),
-        ("flowgate-chameleon", &["request-filter", "response-filter", "observer"]),
+        ("flowgate-chameleon", &["connect-filter", "request-filter", "response-filter", "observer", "message-observer"]),
+        ("flowgate-mediator", &["message-filter"]),
     ];
     for (package, hooks) in guests {
         let component = flowgate_guests::build_into(package, &out).expect("the guest builds");

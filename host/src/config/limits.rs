@@ -94,6 +94,11 @@ pub const PLUGIN_LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub const OBSERVER_QUEUE: usize = 1024;
 /// How long a new flow waits for its place among them: a disk that is slow for a moment slows traffic down before it costs a record.
 pub const OBSERVER_PATIENCE: Duration = Duration::from_secs(1);
+/// WebSocket messages per plugin and connection that are observed or wait for it: a long answer in small pieces. Full: the next waits as a flow
+/// would, then passes unobserved, and is counted.
+pub const MESSAGE_QUEUE: usize = 1024;
+/// Octets of them, per plugin.
+pub const MESSAGE_QUEUE_BYTES: usize = 64 * MIB;
 
 /// Records waiting to be written. Full: whoever brings one waits shortly, then it is lost, counted and reported.
 pub const RECORD_QUEUE: usize = 1024;

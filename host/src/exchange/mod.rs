@@ -14,6 +14,7 @@ mod serve;
 mod target;
 mod tee;
 mod upgrade;
+mod websocket;
 
 use std::{sync::Arc, time::Duration};
 

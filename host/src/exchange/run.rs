@@ -24,10 +24,11 @@ use super::{
 };
 use crate::{
     flow::{
-        Content, Direction, Flow, LocalResponse, OpenFlow, Origin, Outcome, Refusal, RequestHead, ResponseHead, Scope, SharedFlow, lock,
+        Content, Direction, Fields, Flow, LocalResponse, OpenFlow, Origin, Outcome, Refusal, RequestHead, ResponseHead, Scope, SharedFlow,
+        lock,
     },
     h1::{Framing, encode_request, response_framing},
-    hooks::Probe,
+    hooks::{Messages, Probe},
     origin::{Connection, Destination, Lease},
 };
 
@@ -58,8 +59,16 @@ pub enum After {
     Close,
     /// It is to be dropped at once: only so can the client see that something is missing.
     Abort,
-    /// Both ends speak another protocol from here on (HTTP/1.1 only).
-    Upgraded(Box<Connection>),
+    /// Both ends speak WebSocket from here on (HTTP/1.1 only).
+    Upgraded(Box<Upgraded>),
+}
+
+/// A connection to an origin that has switched protocols.
+pub struct Upgraded {
+    /// To the origin.
+    pub connection: Connection,
+    /// Fields of the 101, and the plugins that want the messages.
+    pub messages: Option<(Fields, Arc<dyn Messages>)>,
 }
 
 /// Why an exchange has no good end.
@@ -115,6 +124,10 @@ impl Exchange {
         let mut open = self.open(via, &request.head).await;
         let mut responder = Some(responder);
         match self.decide(via, &mut request, &mut responder, open.as_mut()).await {
+            Ok(After::Upgraded(mut upgraded)) => {
+                upgraded.messages = open.as_mut().and_then(messages);
+                After::Upgraded(upgraded)
+            }
             Ok(after) => after,
             Err(fault) => self.conclude(fault, request, responder, open).await,
         }
@@ -198,7 +211,9 @@ impl Exchange {
                             fresh = true
                         }
                         Err(fault) => return Err(fault),
-                        Ok(answered) if answered.status == StatusCode::SWITCHING_PROTOCOLS => return Ok(After::Upgraded(connection)),
+                        Ok(answered) if answered.status == StatusCode::SWITCHING_PROTOCOLS => {
+                            return Ok(After::Upgraded(Box::new(Upgraded { connection: *connection, messages: None })));
+                        }
                         Ok(answered) => {
                             if answered.origin_persists && request.content.is_done() {
                                 self.pool.give_back(destination, *connection);
@@ -401,7 +416,7 @@ async fn upload(content: &mut Source<'_>, sink: &mut Sink<'_>, flow: Option<&Sha
     content.gone().await;
 }
 
-/// Hands the client's connection over (RFC 9110 §7.8). The flow ends here; what follows is no HTTP.
+/// Hands the client's connection over (RFC 9110 §7.8). The exchange ends here; what follows is no HTTP.
 async fn switch(head: ResponseHead, responder: &mut Option<Responder<'_>>, open: Option<&mut OpenFlow>) -> Result<Answered, Fault> {
     let status = head.status;
     let mut head = head;
@@ -419,6 +434,14 @@ async fn switch(head: ResponseHead, responder: &mut Option<Responder<'_>>, open:
         open.conclude(Outcome::Completed);
     }
     Ok(Answered { status, client_persists: true, origin_persists: false })
+}
+
+/// Who wants the messages of a flow that has switched, and what they are read by.
+fn messages(open: &mut OpenFlow) -> Option<(Fields, Arc<dyn Messages>)> {
+    let (course, flow) = open.course();
+    let messages = course.messages(flow)?;
+    let fields = lock(flow).response.as_ref().map(|response| response.fields.clone()).unwrap_or_default();
+    Some((fields, messages))
 }
 
 /// Sends a response made here.

@@ -13,9 +13,10 @@ use super::{
     Exchange,
     ends::{Responder, Source},
     http2, respond,
-    run::{After, Request, Via},
+    run::{After, Request, Upgraded, Via},
     target::in_tunnel,
     upgrade::relay,
+    websocket,
 };
 use crate::{
     flow::{LocalResponse, Refusal},
@@ -104,9 +105,14 @@ impl Exchange {
                 linger(reader, writer).await;
                 Served::Ended
             }
-            After::Upgraded(connection) => {
-                // How either side ends it is theirs to say.
-                let _ = relay((reader, writer), (connection.reader, connection.writer)).await;
+            After::Upgraded(upgraded) => {
+                let Upgraded { connection, messages } = *upgraded;
+                let origin = (connection.reader, connection.writer);
+                match messages {
+                    Some((response, messages)) => websocket::converse((reader, writer), origin, &response, messages).await,
+                    // How either side ends it is theirs to say.
+                    None => drop(relay((reader, writer), origin).await),
+                }
                 Served::Ended
             }
         }

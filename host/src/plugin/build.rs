@@ -15,6 +15,7 @@ use super::{
         flowgate::plugin::types::ClientInfo,
     },
     capability::context::Shown,
+    held::Held,
     hook::Hook,
     instance::{Failure, Instance},
     journal::{Label, Page},
@@ -54,7 +55,11 @@ pub(super) struct Build {
     pub(super) filters_connects: bool,
     pub(super) filters_requests: bool,
     pub(super) filters_responses: bool,
+    pub(super) filters_messages: bool,
     pub(super) observes: bool,
+    pub(super) observes_messages: bool,
+    /// It asks for messages that passed earlier.
+    pub(super) keeps_messages: bool,
     pub(super) rules: Rules,
     pub(super) pool: Pool,
     pub(super) tally: Tally,
@@ -75,7 +80,7 @@ impl Build {
 
     /// Whether any of its hooks is ever called about flows. One about tunnels is none: it does not want to see what is inside.
     pub(super) fn is_called(&self) -> bool {
-        self.filters_requests || self.filters_responses || self.observes
+        self.filters_requests || self.filters_responses || self.filters_messages || self.observes || self.observes_messages
     }
 
     /// Asks about a tunnel; proceeds where the component has no such hook.
@@ -109,13 +114,13 @@ impl Build {
     }
 
     /// Tells the observer; once more in a fresh instance if that fails before a record was kept.
-    pub(super) async fn tell_end(&self, flow: &SharedFlow, shown: Shown, page: &Page) {
+    pub(super) async fn tell_end(&self, flow: &SharedFlow, shown: Shown, held: Option<&Arc<Held>>, page: &Page) {
         for fresh in [false, true] {
             let mut has_kept = false;
             let call = async {
                 let leased = if fresh { self.pool.fresh_for_observer().await } else { self.pool.for_observer().await };
                 let mut instance = leased?;
-                let told = instance.on_flow_end(flow, shown).await;
+                let told = instance.on_flow_end(flow, shown, held).await;
                 told.map_err(|(failure, kept)| {
                     has_kept = kept;
                     failure
@@ -172,7 +177,10 @@ impl Build {
     }
 
     /// A call in an instance that is given back if it goes well.
-    async fn in_instance<T>(&self, call: impl AsyncFnOnce(&mut Instance) -> Result<T, Failure>) -> Result<(T, Vec<String>), Failure> {
+    pub(super) async fn in_instance<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut Instance) -> Result<T, Failure>,
+    ) -> Result<(T, Vec<String>), Failure> {
         let mut instance: Lease<'_> = self.pool.for_filter().await?;
         let answer = call(&mut instance).await?;
         let changes = instance.take_changes();

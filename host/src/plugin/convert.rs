@@ -4,7 +4,7 @@
 
 use http::{StatusCode, Version};
 
-use super::bindings::flowgate::plugin::types;
+use super::{bindings::flowgate::plugin::types, held::Told};
 use crate::flow::{self, Authority, Direction, Field, Fields, Flow, Scheme, Scope, is_field_value, is_token};
 
 /// Fields that belong to one connection or to the framing of one message (RFC 9110 §7.6.1 and §8.6, RFC 9112 §6): the host's.
@@ -60,6 +60,30 @@ pub(super) fn direction(of: types::Direction) -> Direction {
     match of {
         types::Direction::Request => Direction::Request,
         types::Direction::Response => Direction::Response,
+    }
+}
+
+/// The same to a guest.
+pub(super) fn guest_direction(of: Direction) -> types::Direction {
+    match of {
+        Direction::Request => types::Direction::Request,
+        Direction::Response => types::Direction::Response,
+    }
+}
+
+/// A WebSocket message that has passed.
+pub(super) fn message(told: Told) -> types::MessageRecord {
+    types::MessageRecord {
+        sent: guest_direction(told.sent),
+        kind: match told.kind {
+            flow::MessageKind::Text => types::MessageKind::Text,
+            flow::MessageKind::Binary => types::MessageKind::Binary,
+            flow::MessageKind::Closed => types::MessageKind::Closed,
+        },
+        at: told.at,
+        sequence: told.sequence,
+        length: u32::try_from(told.length).unwrap_or(u32::MAX),
+        content: told.content.to_vec(),
     }
 }
 

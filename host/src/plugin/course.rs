@@ -13,6 +13,7 @@ use super::{
     hook::Hook,
     instance::Failure,
     journal::{Journal, Page},
+    messages::Conversation,
     observe::{Ended, Observers, Place},
     rules::{Body, Matched, Rule},
     set::Set,
@@ -20,15 +21,15 @@ use super::{
 };
 use crate::{
     flow::{Direction, Refusal, ResponseHead, SharedFlow, lock},
-    hooks::{BoxFuture, Course, Needs, Verdict},
+    hooks::{BoxFuture, Course, Messages, Needs, Verdict},
 };
 
 /// A plugin that wants the flow.
 pub(super) struct Wanted {
     /// Its place in the set.
-    at: usize,
-    matched: Matched,
-    place: Option<Place>,
+    pub(super) at: usize,
+    pub(super) matched: Matched,
+    pub(super) place: Option<Place>,
     /// It observes and has no place yet.
     is_waiting: bool,
     /// It said `need-body` about the message in question.
@@ -243,7 +244,7 @@ fn hook(of: Direction) -> Hook {
     }
 }
 
-fn shown(rule: &Rule) -> Shown {
+pub(super) fn shown(rule: &Rule) -> Shown {
     Shown { request: rule.request.limit(), response: rule.response.limit() }
 }
 
@@ -321,6 +322,12 @@ impl Course for Way {
 
     fn response<'a>(&'a mut self, flow: &'a SharedFlow, body_held: bool) -> BoxFuture<'a, Result<Verdict, Refusal>> {
         Box::pin(self.filter_response(flow, body_held))
+    }
+
+    fn messages(&mut self, flow: &SharedFlow) -> Option<Arc<dyn Messages>> {
+        let page = self.page(flow);
+        let conversation = Conversation::open(&self.set, flow, &page, &mut self.wanted, self.media_type.as_deref())?;
+        Some(Arc::new(conversation))
     }
 
     fn end(mut self: Box<Self>, flow: SharedFlow) {

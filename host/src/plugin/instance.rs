@@ -16,7 +16,8 @@ use super::{
         exports::flowgate::plugin::{
             connect_filter::{self, ConnectAction},
             lifecycle::{self, Registration},
-            observer,
+            message_filter::{self, Message, MessageAction},
+            message_observer, observer,
             request_filter::{self, RequestAction},
             response_filter::{self, ResponseAction},
         },
@@ -27,10 +28,12 @@ use super::{
         context::{Call, Phase, Shown},
         log::sanitised,
     },
+    convert,
     engine::Engine,
     guest::{About, Guest},
+    held::{Held, Told},
 };
-use crate::flow::SharedFlow;
+use crate::flow::{Direction, SharedFlow};
 
 /// Calls after which an instance makes room for a fresh one: handles it has not given back pile up, and some toolchains leak.
 const MAX_CALLS: u32 = 100_000;
@@ -53,7 +56,9 @@ pub(super) struct Exports {
     pub(super) connect: Option<connect_filter::GuestIndices>,
     pub(super) request: Option<request_filter::GuestIndices>,
     pub(super) response: Option<response_filter::GuestIndices>,
+    pub(super) message: Option<message_filter::GuestIndices>,
     pub(super) observer: Option<observer::GuestIndices>,
+    pub(super) message_observer: Option<message_observer::GuestIndices>,
 }
 
 /// Bounds of one build's calls.
@@ -107,7 +112,9 @@ struct Hooks {
     connect: Option<connect_filter::Guest>,
     request: Option<request_filter::Guest>,
     response: Option<response_filter::Guest>,
+    message: Option<message_filter::Guest>,
     observer: Option<observer::Guest>,
+    message_observer: Option<message_observer::Guest>,
 }
 
 impl Instance {
@@ -168,10 +175,40 @@ impl Instance {
         self.finish(outcome.map(Some))
     }
 
+    /// Asks about a WebSocket message; `None` if the component has no such hook.
+    pub(super) async fn on_message(
+        &mut self,
+        flow: &SharedFlow,
+        of: Direction,
+        message: Message,
+    ) -> Result<Option<MessageAction>, Failure> {
+        let Some(hook) = &self.hooks.message else { return Ok(None) };
+        let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Message, Shown::default()));
+        let call = async |store: &mut Store<Guest>| hook.call_on_message(store, handle, convert::guest_direction(of), &message).await;
+        let outcome = self.kit.bounded(self.kit.budgets.filter, &mut self.store, call).await;
+        self.finish(outcome.map(Some))
+    }
+
+    /// Tells of a WebSocket message that has passed.
+    pub(super) async fn on_message_passed(
+        &mut self,
+        flow: &SharedFlow,
+        told: Told,
+        shown: Shown,
+        held: Option<&Arc<Held>>,
+    ) -> Result<(), Failure> {
+        let Some(hook) = &self.hooks.message_observer else { return Ok(()) };
+        let message = convert::message(told);
+        let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Message, shown).holding(held));
+        let call = async |store: &mut Store<Guest>| hook.call_on_message_passed(store, handle, &message).await;
+        let outcome = self.kit.bounded(self.kit.budgets.observer, &mut self.store, call).await;
+        self.finish(outcome)
+    }
+
     /// Tells of a flow that has ended. Where that fails, also says whether the guest had kept a record of it.
-    pub(super) async fn on_flow_end(&mut self, flow: &SharedFlow, shown: Shown) -> Result<(), (Failure, bool)> {
+    pub(super) async fn on_flow_end(&mut self, flow: &SharedFlow, shown: Shown, held: Option<&Arc<Held>>) -> Result<(), (Failure, bool)> {
         let Some(hook) = &self.hooks.observer else { return Ok(()) };
-        let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::End, shown));
+        let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::End, shown).holding(held));
         let outcome =
             self.kit.bounded(self.kit.budgets.observer, &mut self.store, async |store| hook.call_on_flow_end(store, handle).await).await;
         let has_kept = self.store.data_mut().end().is_some_and(|call| call.has_kept());
@@ -231,6 +268,8 @@ impl Exports {
             connect: self.connect.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             request: self.request.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             response: self.response.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
+            message: self.message.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
+            message_observer: self.message_observer.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             observer: self.observer.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
         })
     }

@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use bytes::Bytes;
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::{Component, InstancePre, types::ComponentItem};
 
 use super::{
     LOGGER,
     bindings::exports::flowgate::plugin::{
         connect_filter,
         lifecycle::{self, InstanceMode, Registration},
-        observer, request_filter, response_filter,
+        message_filter, message_observer, observer, request_filter, response_filter,
     },
     build::{Build, PluginInfo, short},
     cache::Cache,
@@ -40,7 +40,9 @@ const PACKAGE: &str = "flowgate:plugin/";
 /// The contract's version this build speaks.
 const VERSION: &str = "0.1.0";
 /// Hooks of the contract that this build never calls.
-const UNCALLED: [&str; 4] = ["stream-filter", "message-filter", "message-observer", "state-handoff"];
+const UNCALLED: [&str; 2] = ["stream-filter", "state-handoff"];
+/// What it imports to look back at messages: for those that do not, none are held.
+const HELD_MESSAGES: &str = "[method]flow.held-messages";
 /// Packages of WASI that are linked; every 0.2.x fits.
 const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 /// How a file in WebAssembly's binary format begins, and how it goes on in a module and in a component.
@@ -87,6 +89,7 @@ impl Loader {
         let filters_connects = exports.connect.is_some();
         let (filters_requests, filters_responses, observes) =
             (exports.request.is_some(), exports.response.is_some(), exports.observer.is_some());
+        let (filters_messages, observes_messages) = (exports.message.is_some(), exports.message_observer.is_some());
 
         let about = Arc::new(About {
             name: source.name.clone(),
@@ -121,7 +124,9 @@ impl Loader {
             ("connect-filter", filters_connects),
             ("request-filter", filters_requests),
             ("response-filter", filters_responses),
+            ("message-filter", filters_messages),
             ("observer", observes),
+            ("message-observer", observes_messages),
         ];
         let label = Label { plugin: source.name.clone(), version: sanitised(&registration.version), hash: short(&hash).to_owned() };
         Ok(Build {
@@ -140,7 +145,10 @@ impl Loader {
             filters_connects,
             filters_requests,
             filters_responses,
+            filters_messages,
             observes,
+            observes_messages,
+            keeps_messages: shape.keeps_messages,
             rules,
             pool: Pool::new(kit, first, own.instances, registration.instances == InstanceMode::Singleton),
             tally: Tally::new(&settings.limits),
@@ -177,17 +185,22 @@ impl Loader {
 struct Shape {
     capabilities: Vec<String>,
     uncalled: Vec<&'static str>,
+    /// It asks for WebSocket messages that passed earlier.
+    keeps_messages: bool,
 }
 
 impl Shape {
     fn of(component: &Component, engine: &Engine) -> anyhow::Result<Self> {
         let kind = component.component_type();
-        let mut capabilities = Vec::new();
-        for (import, _) in kind.imports(engine.wasm()) {
+        let (mut capabilities, mut keeps_messages) = (Vec::new(), false);
+        for (import, item) in kind.imports(engine.wasm()) {
             if let Some(interface) = import.strip_prefix(PACKAGE) {
                 let (name, version) = interface.split_once('@').unwrap_or((interface, ""));
                 ensure!(version.starts_with("0.1."), "it was built for version {version} of the contract, and this build speaks {VERSION}");
                 ensure!(OFFERED.contains(&name), "it imports the capability `{name}`, which this build does not offer");
+                if let ("context", ComponentItem::ComponentInstance(context)) = (name, &item.ty) {
+                    keeps_messages = context.exports(engine.wasm()).any(|(name, _)| name == HELD_MESSAGES);
+                }
                 if !matches!(name, "types" | "context") {
                     capabilities.push(name.to_owned());
                 }
@@ -199,7 +212,7 @@ impl Shape {
         let exports = |interface: &str| exported.iter().any(|name| name.split('@').next() == Some(interface));
         ensure!(exports("lifecycle"), "it does not export `{PACKAGE}lifecycle`: it is no plugin of this proxy");
         let uncalled = UNCALLED.into_iter().filter(|interface| exports(interface)).collect();
-        Ok(Self { capabilities, uncalled })
+        Ok(Self { capabilities, uncalled, keeps_messages })
     }
 
     fn imports(&self, capability: &str) -> bool {
@@ -234,6 +247,8 @@ fn exports(component: &InstancePre<Guest>) -> anyhow::Result<Exports> {
         connect: has("connect-filter").then(|| connect_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
         request: has("request-filter").then(|| request_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
         response: has("response-filter").then(|| response_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
+        message: has("message-filter").then(|| message_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
+        message_observer: has("message-observer").then(|| message_observer::GuestIndices::new(component)).transpose().map_err(wrong)?,
         observer: has("observer").then(|| observer::GuestIndices::new(component)).transpose().map_err(wrong)?,
     })
 }

@@ -20,8 +20,9 @@ use tokio::{
 };
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 
-use super::{build::Build, capability::context::Shown, journal::Page, settings::Limits};
+use super::{build::Build, capability::context::Shown, journal::Page, messages::Crowd, settings::Limits};
 use crate::{
     flow::{SharedFlow, lock},
     redaction::Redaction,
@@ -46,6 +47,8 @@ pub(super) struct Observers {
     build: Arc<Build>,
     queue: Sender<Ended>,
     patience: Duration,
+    /// Flows that go on as WebSockets have queues of their own.
+    crowd: Arc<Crowd>,
     /// All places were taken when last tried: said already.
     crowded: AtomicBool,
 }
@@ -54,8 +57,16 @@ impl Observers {
     /// Starts telling `build` of flows. Ends when this and all places are gone and the queue is empty.
     pub(super) fn start(build: Arc<Build>, limits: &Limits, view: View, tasks: &Tasks) -> Self {
         let (queue, ended) = mpsc::channel(limits.places.max(1));
-        tasks.spawn(tell(build.clone(), ended, view, tasks.clone()));
-        Self { build, queue, patience: limits.patience, crowded: AtomicBool::new(false) }
+        // Several calls at a time, as many as there are instances: one that hangs until its deadline does not hold up the others.
+        let turns = Arc::new(Semaphore::new(build.pool.width()));
+        tasks.spawn(tell(build.clone(), turns.clone(), ended, view.clone(), tasks.clone()));
+        let crowd = Arc::new(Crowd::new(build.clone(), turns, limits, view, tasks));
+        Self { build, queue, patience: limits.patience, crowd, crowded: AtomicBool::new(false) }
+    }
+
+    /// The way for flows that go on as WebSockets.
+    pub(super) fn crowd(&self) -> &Arc<Crowd> {
+        &self.crowd
     }
 
     /// A place, if one is free.
@@ -87,7 +98,7 @@ pub(super) struct View {
 
 impl View {
     /// The flow without what they are not to see.
-    async fn of(&self, flow: SharedFlow, tasks: &Tasks) -> SharedFlow {
+    pub(super) async fn of(&self, flow: SharedFlow, tasks: &Tasks) -> SharedFlow {
         let redaction = self.redaction.load_full();
         if redaction.is_empty() {
             return flow;
@@ -113,17 +124,31 @@ impl View {
             }
         }
     }
+
+    /// The same for a WebSocket message.
+    pub(super) async fn of_message(&self, content: Bytes, tasks: &Tasks) -> Bytes {
+        let redaction = self.redaction.load_full();
+        if redaction.is_empty() {
+            return content;
+        }
+        if content.len() <= REDACT_HERE {
+            return redaction.message(content);
+        }
+        let redacted = tasks.block(move || redaction.message(content)).await;
+        redacted.unwrap_or_else(|_| {
+            tracing::error!("redacting a WebSocket message failed: it is observed without its content");
+            Bytes::new()
+        })
+    }
 }
 
-/// Several calls at a time, as many as there are instances: one that hangs until its deadline does not hold up the others.
-async fn tell(build: Arc<Build>, mut ended: Receiver<Ended>, view: View, tasks: Tasks) {
-    let width = Arc::new(Semaphore::new(build.pool.width()));
+async fn tell(build: Arc<Build>, turns: Arc<Semaphore>, mut ended: Receiver<Ended>, view: View, tasks: Tasks) {
     while let Some(Ended { flow, shown, page }) = ended.recv().await {
-        let turn = width.clone().acquire_owned().await;
+        let turn = turns.clone().acquire_owned().await;
         let (build, view, blocking) = (build.clone(), view.clone(), tasks.clone());
         tasks.spawn(async move {
             let flow = view.of(flow, &blocking).await;
-            build.tell_end(&flow, shown, &page).await;
+            build.tell_end(&flow, shown, None, &page).await;
             drop(turn);
         });
     }

@@ -45,7 +45,8 @@ impl Set {
         for (at, serving) in self.plugins.iter().enumerate() {
             let matched = serving.build.rules.matching(request);
             if serving.build.is_called() && !matched.is_none() {
-                wanting.push(Wanted::new(at, matched, serving.observers.as_ref()));
+                let observers = serving.observers.as_ref().filter(|_| serving.build.observes);
+                wanting.push(Wanted::new(at, matched, observers));
             }
         }
         wanting

@@ -137,6 +137,11 @@ pub struct Limits {
     pub places: usize,
     /// How long a flow waits for its place among the observed.
     pub patience: Duration,
+    /// WebSocket messages per plugin and flow that are observed or wait for it. Full: the next waits `patience`, then passes unobserved, and is
+    /// counted; those after it wait no more until the plugin has caught up.
+    pub messages: usize,
+    /// Octets of them, per plugin.
+    pub message_bytes: usize,
     /// Computing time of an observer's call, if that is more than a filter's: nobody waits for it.
     pub observer_call: Duration,
     /// The same by the clock.
@@ -169,6 +174,8 @@ impl Default for Limits {
             cache_bytes: 512 << 20,
             places: 1024,
             patience: Duration::from_millis(100),
+            messages: 256,
+            message_bytes: 64 << 20,
             observer_call: Duration::from_secs(2),
             observer_wall: Duration::from_secs(30),
             configure_call: Duration::from_secs(2),

@@ -246,7 +246,8 @@ impl Swap {
             Err(error) => return self.refuse(name, Some(hash), &error, file.as_ref()),
         };
         let info = build.info.clone();
-        let observers = build.observes.then(|| Observers::start(build.clone(), &self.settings.limits, self.view.clone(), &self.observing));
+        let observes = build.observes || build.observes_messages;
+        let observers = observes.then(|| Observers::start(build.clone(), &self.settings.limits, self.view.clone(), &self.observing));
         let slot = self.slots.entry(name.to_owned()).or_default();
         slot.live = Some(Live { serving: Arc::new(Serving { build, observers }), hash, is_file });
         slot.refused = None;

@@ -30,6 +30,8 @@ pub struct PluginCounts {
     pub skipped: u64,
     /// Flows that found no place among the observed.
     pub unobserved: u64,
+    /// WebSocket messages that found no place among the observed, or whose observation failed.
+    pub missed: u64,
     /// Flows whose observation failed.
     pub lost: u64,
     /// Half of its calls took no longer.
@@ -49,6 +51,7 @@ pub(super) struct Tally {
     skipped: AtomicU64,
     pub(super) unobserved: AtomicU64,
     pub(super) lost: AtomicU64,
+    pub(super) missed: AtomicU64,
     took: Mutex<Histogram<u64>>,
     /// An observer that cannot cope says nothing about the same plugin's filters.
     filtering: Breaker,
@@ -67,6 +70,7 @@ impl Tally {
             skipped: AtomicU64::new(0),
             unobserved: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
             took: Mutex::new(took),
             filtering: Breaker::new(limits),
             observing: Breaker::new(limits),
@@ -113,6 +117,7 @@ impl Tally {
             skipped: self.skipped.load(Ordering::Relaxed),
             unobserved: self.unobserved.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
+            missed: self.missed.load(Ordering::Relaxed),
             memory_bytes,
             p50: Duration::from_nanos(p50),
             p99: Duration::from_nanos(p99),

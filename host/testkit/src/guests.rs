@@ -5,5 +5,8 @@
 /// Does whatever its configuration says, good or bad; its switches are documented in its source, `guests/chameleon`.
 pub const CHAMELEON: &[u8] = include_bytes!(env!("FLOWGATE_CHAMELEON_WASM"));
 
+/// Filters WebSocket messages as its configuration says, well or badly; its switches are documented in its source, `guests/mediator`.
+pub const MEDIATOR: &[u8] = include_bytes!(env!("FLOWGATE_MEDIATOR_WASM"));
+
 /// The example filter: removes request fields and refuses hosts, as configured.
 pub const REDACT: &[u8] = include_bytes!(env!("FLOWGATE_REDACT_WASM"));

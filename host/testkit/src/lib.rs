@@ -15,6 +15,7 @@ pub mod patience;
 pub mod program;
 pub mod proxy;
 pub mod records;
+pub mod websocket;
 pub mod wire;
 
 pub use certificates::{Authority, Fault};

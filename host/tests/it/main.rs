@@ -15,6 +15,7 @@ mod inputs;
 mod interim;
 mod layering;
 mod lifecycle;
+mod messages;
 mod operating;
 mod plugins;
 mod records;

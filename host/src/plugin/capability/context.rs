@@ -3,6 +3,8 @@
 //! Place: the methods of the contract's resource `flow`, on the flow that `exchange` fills. The flow is locked for single reads and writes
 //! only. Changes a call makes are undone if it fails.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Method;
 use wasmtime::component::Resource;
@@ -17,6 +19,7 @@ use crate::{
         },
         convert,
         guest::Guest,
+        held::Held,
     },
 };
 
@@ -38,6 +41,8 @@ pub(in crate::plugin) enum Phase {
     Request { body_held: bool },
     /// About a response that has not been sent.
     Response { body_held: bool },
+    /// About a WebSocket message.
+    Message,
     /// About a flow that has ended.
     End,
 }
@@ -60,6 +65,8 @@ pub(in crate::plugin) struct Call {
     /// The content, if another took its place.
     replaced: Option<Replaced>,
     kept: bool,
+    /// Messages that passed earlier, for those who are told of them.
+    held: Option<Arc<Held>>,
 }
 
 /// What a filter may change of a head, as it was.
@@ -71,7 +78,13 @@ enum Before {
 impl Call {
     pub(in crate::plugin) fn new(flow: SharedFlow, phase: Phase, shown: Shown) -> Self {
         let id = lock(&flow).id.0;
-        Self { flow, id, phase, shown, decoded: [None, None], before: None, replaced: None, kept: false }
+        Self { flow, id, phase, shown, decoded: [None, None], before: None, replaced: None, kept: false, held: None }
+    }
+
+    /// With messages to look back at.
+    pub(in crate::plugin) fn holding(mut self, held: Option<&Arc<Held>>) -> Self {
+        self.held = held.cloned();
+        self
     }
 
     /// The flow's.
@@ -139,6 +152,7 @@ impl Call {
             (Phase::Request { .. }, Direction::Request) | (Phase::Response { .. }, Direction::Response) => {}
             (Phase::Request { .. }, Direction::Response) => return Err("there is no response yet".into()),
             (Phase::Response { .. }, Direction::Request) => return Err("the request has been sent".into()),
+            (Phase::Message, _) => return Err("both heads have been sent".into()),
             (Phase::End, _) => return Err("the flow has ended".into()),
         }
         let mut flow = lock(&self.flow);
@@ -450,6 +464,18 @@ impl HostFlow for Guest {
             *old = value;
         } else if tags.len() < MAX_TAGS {
             tags.push((key, value));
+        }
+        Ok(())
+    }
+
+    fn held_messages(&mut self, flow: Resource<Handle>, from: u32, max: u32) -> wasmtime::Result<Vec<types::MessageRecord>> {
+        let held = self.call(&flow)?.held.as_ref().map(|held| held.read(from.into(), max as usize));
+        Ok(held.unwrap_or_default().into_iter().map(convert::message).collect())
+    }
+
+    fn release_messages(&mut self, flow: Resource<Handle>, before: u32) -> wasmtime::Result<()> {
+        if let Some(held) = &self.call(&flow)?.held {
+            held.release(before.into());
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ mod calls;
 mod capabilities;
 mod connecting;
 mod hostile;
+mod messages;
 mod swapping;
 
 use std::{fs, net::Ipv4Addr, path::PathBuf, sync::Arc, sync::OnceLock, time::Duration};

@@ -44,6 +44,13 @@ pub struct Config {
     pub(crate) first_errands: Vec<Errand>,
     /// What `on-response` does.
     pub(crate) on_response: Acts,
+    /// What `on-message-passed` does, from the message of that sequence on: `proceed` (default) or any misdeed.
+    pub(crate) on_message_passed: Misdeed,
+    /// See [`Config::on_message_passed`].
+    pub(crate) passed_at: u64,
+    /// A record that `on-message-passed` appends a line to: `<sequence> <sender> <kind> <length> <content>`, and `on-flow-end` the line `end`,
+    /// with the messages still held behind it.
+    pub(crate) messages: Option<String>,
     /// What `on-flow-end` does; changes are for the host to refuse.
     pub(crate) on_flow_end: Acts,
 
@@ -94,6 +101,9 @@ impl Default for Config {
             errands: Vec::new(),
             first_errands: Vec::new(),
             on_response: Acts::default(),
+            on_message_passed: Misdeed::default(),
+            passed_at: 0,
+            messages: None,
             on_flow_end: Acts::default(),
             header: ("x-chameleon".to_owned(), "1".to_owned()),
             status: 200,
@@ -109,6 +119,23 @@ impl Default for Config {
             log_lines: 0,
         }
     }
+}
+
+/// What `on-message-passed` does.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Misdeed {
+    /// Nothing.
+    #[default]
+    Proceed,
+    /// Panics.
+    Trap,
+    /// Computes for ever.
+    Spin,
+    /// Takes memory until there is none.
+    Hog,
+    /// Waits for ever without computing.
+    Sleep,
 }
 
 /// How `configure` goes.

@@ -5,6 +5,7 @@
 
 mod config;
 mod errands;
+mod messages;
 mod misdeeds;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
     time::SystemTime,
 };
 
-pub use config::{Act, Config, Start};
+pub use config::{Act, Config, Misdeed, Start};
 use config::{Acts, Mode};
 use flowgate_guest::{
     ClientInfo, ConnectAction, ConnectFilter, Direction, Flow, LocalResponse, Observer, Origin, Plugin, Registration, RequestAction,
@@ -103,6 +104,7 @@ impl ResponseFilter for Chameleon {
 impl Observer for Chameleon {
     fn on_flow_end(&mut self, flow: &Flow) {
         self.begin("on-flow-end", flow, true);
+        self.tell_end_of_messages(flow);
         let acts = self.config.on_flow_end.clone();
         self.act(flow, Direction::Response, &acts);
         for path in &self.config.records {
@@ -115,7 +117,7 @@ impl Observer for Chameleon {
     }
 }
 
-flowgate_guest::export!(Chameleon: connect_filter, request_filter, response_filter, observer);
+flowgate_guest::export!(Chameleon: connect_filter, request_filter, response_filter, observer, message_observer);
 
 impl Chameleon {
     /// What is said in every hook, before anything is done.
