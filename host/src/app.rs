@@ -27,7 +27,7 @@ use crate::{
     h1::HeadLimits,
     hooks::Hooks,
     net::{self, Front, Listener, Policy, Routes},
-    origin::{DialLimits, Dialler, Pool, PoolLimits},
+    origin::{DialLimits, Dialler, Pool, PoolLimits, Upstream},
     plugin::{self, Platform, PluginInfo, PluginSettings},
     record,
     redaction::Redaction,
@@ -179,7 +179,7 @@ impl Network {
         let root = Arc::new(Root::open_or_create(&config.state_dir)?);
         let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
         let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
-        let dialler = Dialler::new(Trust::load(&config.upstream_ca)?, DIAL, fixed);
+        let dialler = Dialler::new(Trust::load(&config.upstream_ca)?, DIAL, fixed, upstream(config)?);
         dialler.set_own(addresses.clone());
         let pool = Pool::new(Arc::new(dialler), POOL, origins.clone());
         let front = Arc::new(Front {
@@ -235,7 +235,8 @@ const KEY_VALUE: store::Limits = store::Limits {
     commit: limits::KEY_VALUE_COMMIT,
     sweep: limits::KEY_VALUE_SWEEP,
 };
-const DIAL: DialLimits = DialLimits { resolve: limits::DNS, connect: limits::DIAL, handshake: limits::TLS_HANDSHAKE };
+const DIAL: DialLimits =
+    DialLimits { resolve: limits::DNS, connect: limits::DIAL, handshake: limits::TLS_HANDSHAKE, upstream: limits::UPSTREAM_CONNECT };
 const POOL: PoolLimits = PoolLimits { per_origin: limits::ORIGIN_CONNECTIONS, idle: limits::ORIGIN_IDLE };
 const EXCHANGE: exchange::Limits = exchange::Limits {
     head: HeadLimits { octets: limits::HEAD_BYTES, fields: limits::HEAD_FIELDS },
@@ -280,6 +281,11 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
         },
         ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())
     })
+}
+
+fn upstream(config: &Config) -> anyhow::Result<Option<Upstream>> {
+    let url = config.upstream_proxy.as_deref();
+    Ok(url.map(|url| Upstream::parse(url, &config.no_proxy)).transpose()?)
 }
 
 fn redaction(config: &Config) -> anyhow::Result<Redaction> {

@@ -132,6 +132,8 @@ fn can_change(current: &Config, next: &Config) -> anyhow::Result<()> {
         ("logs", current.logs_dir == next.logs_dir),
         ("state", current.state_dir == next.state_dir),
         ("resolve", current.resolve == next.resolve),
+        ("upstream-proxy", current.upstream_proxy == next.upstream_proxy),
+        ("no-proxy", current.no_proxy == next.no_proxy),
         ("grace", current.grace == next.grace),
         ("capture", current.capture_bytes == next.capture_bytes),
         ("plugins", current.plugins == next.plugins),

@@ -34,6 +34,8 @@ pub const SNIFF: Duration = Duration::from_millis(500);
 pub const DNS: Duration = Duration::from_secs(10);
 /// All attempts to connect to an origin, over all its addresses.
 pub const DIAL: Duration = Duration::from_secs(10);
+/// What an upstream proxy takes to connect: it looks up and dials itself.
+pub const UPSTREAM_CONNECT: Duration = Duration::from_secs(20);
 /// Idle connections kept per origin: an editor opens six or eight at a time.
 pub const ORIGIN_CONNECTIONS: usize = 16;
 /// How long an idle connection to an origin is kept: most servers close after 60 to 120 seconds.

@@ -45,6 +45,10 @@ pub struct Config {
     pub users: Option<PathBuf>,
     /// PEM files with roots for origins, besides the system's.
     pub upstream_ca: Vec<PathBuf>,
+    /// URL of another proxy on the way to origins, with its credentials.
+    pub upstream_proxy: Option<String>,
+    /// Hosts, addresses and networks that are reached without it.
+    pub no_proxy: Vec<String>,
     /// Patterns of hosts that are intercepted even if no plugin asks, in lower case.
     pub intercept: Vec<String>,
     /// Patterns of hosts that are never intercepted, in lower case.
@@ -86,6 +90,8 @@ impl Config {
             auth: Mode::default(),
             users: None,
             upstream_ca: Vec::new(),
+            upstream_proxy: None,
+            no_proxy: no_proxy(),
             intercept: Vec::new(),
             tunnel: Vec::new(),
             resolve: BTreeMap::new(),
@@ -143,6 +149,8 @@ impl Config {
                 true => written.upstream_ca.iter().map(|file| beside.join(file)).collect(),
                 false => flags.upstream_ca.iter().map(|file| here.folder.join(file)).collect(),
             },
+            upstream_proxy: flags.upstream_proxy.or(written.upstream_proxy),
+            no_proxy: either(flags.no_proxy, written.no_proxy.unwrap_or_else(no_proxy)),
             intercept: patterns("intercept", either(flags.intercept, written.intercept))?,
             tunnel: patterns("tunnel", either(flags.tunnel, written.tunnel))?,
             resolve: either(flags.resolve, written.resolve).into_iter().map(|fixed| ((fixed.host, fixed.port), fixed.address)).collect(),
@@ -193,6 +201,11 @@ impl Surroundings {
         let folder = env::current_dir().context("finding the working directory")?;
         Ok(Self { folder, state: state.map(|state| state.join("flowgate")) })
     }
+}
+
+/// What is on this machine is not for another proxy to reach.
+fn no_proxy() -> Vec<String> {
+    ["localhost", "127.0.0.0/8", "::1"].map(str::to_owned).to_vec()
 }
 
 fn either<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {

@@ -58,6 +58,12 @@ pub struct Flags {
     /// PEM file with certificates that origins may be signed by, besides the system's; may be repeated
     #[arg(long, env = "FLOWGATE_UPSTREAM_CA", value_name = "FILE", value_delimiter = ',')]
     pub upstream_ca: Vec<PathBuf>,
+    /// Another proxy on the way to origins: http://, https:// or socks5://, then USER:PASSWORD@ if it asks for them, then HOST:PORT
+    #[arg(long, env = "FLOWGATE_UPSTREAM_PROXY", value_name = "URL", hide_env_values = true)]
+    pub upstream_proxy: Option<String>,
+    /// Reach this host (and those below it), address or network without that proxy; may be repeated [default: localhost, 127.0.0.0/8, ::1]
+    #[arg(long, env = "FLOWGATE_NO_PROXY", value_name = "HOST", value_delimiter = ',')]
+    pub no_proxy: Vec<String>,
     /// Host pattern, as in *.example.com: look into TLS to these hosts even if no plugin asks for it; may be repeated
     #[arg(long, env = "FLOWGATE_INTERCEPT", value_name = "PATTERN", value_delimiter = ',')]
     pub intercept: Vec<String>,
@@ -124,6 +130,9 @@ pub(super) struct File {
     pub(super) users: Option<PathBuf>,
     #[serde(deserialize_with = "texts")]
     pub(super) upstream_ca: Vec<String>,
+    pub(super) upstream_proxy: Option<String>,
+    #[serde(deserialize_with = "maybe_texts")]
+    pub(super) no_proxy: Option<Vec<String>>,
     #[serde(deserialize_with = "texts")]
     pub(super) intercept: Vec<String>,
     #[serde(deserialize_with = "texts")]
@@ -173,13 +182,14 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 17] = [
     "auth",
     "capture",
     "grace",
     "intercept",
     "listen",
     "logs",
+    "no-proxy",
     "open",
     "plugins",
     "plugins-dir",
@@ -188,6 +198,7 @@ pub(super) const KEYS: [&str; 15] = [
     "state",
     "tunnel",
     "upstream-ca",
+    "upstream-proxy",
     "users",
 ];
 /// Keys of that table, as `Redaction` has them.
@@ -280,6 +291,10 @@ fn listens<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<SocketAddr>, D::Er
 
 fn resolves<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Resolve>, D::Error> {
     texts(value)?.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
+}
+
+fn maybe_texts<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<String>>, D::Error> {
+    texts(value).map(Some)
 }
 
 /// One text or a list of them.

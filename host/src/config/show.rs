@@ -23,6 +23,10 @@ impl fmt::Display for Config {
             line(f, "users", path(users))?;
         }
         line(f, "upstream-ca", list(self.upstream_ca.iter().map(|file| path(file))))?;
+        if let Some(url) = &self.upstream_proxy {
+            line(f, "upstream-proxy", without_password(url))?;
+        }
+        line(f, "no-proxy", list(self.no_proxy.iter().cloned()))?;
         line(f, "intercept", list(self.intercept.iter().cloned()))?;
         line(f, "tunnel", list(self.tunnel.iter().cloned()))?;
         line(f, "resolve", list(self.resolve.iter().map(|((host, port), address)| fixed(host, *port, address))))?;
@@ -53,6 +57,18 @@ impl fmt::Display for Config {
 
 fn line(f: &mut fmt::Formatter<'_>, key: &str, value: impl Into<Value>) -> fmt::Result {
     writeln!(f, "{key} = {}", value.into())
+}
+
+/// The user, if there is one, and stars for the password: this is shown to people and kept in tickets.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((credentials, host)) => {
+            let (user, colon) = credentials.split_once(':').map_or((credentials, ""), |(user, _)| (user, ":***"));
+            format!("{scheme}://{user}{colon}@{host}")
+        }
+        None => url.to_owned(),
+    }
 }
 
 /// Bare where TOML allows it.

@@ -89,7 +89,7 @@ fn treatment(front: &Front, host: &str) -> Treatment {
 
 /// Relays to the origin blindly. `answer`: the client still waits for the response to its CONNECT.
 async fn splice(front: &Front, reader: HalfReader, mut writer: HalfWriter, authority: &Authority, answer: bool) {
-    match front.exchange.pool.dialler().tcp(authority).await {
+    match front.exchange.pool.dialler().open(authority).await {
         Ok(stream) => {
             if answer {
                 writer.buffer().extend_from_slice(ESTABLISHED);
@@ -98,7 +98,7 @@ async fn splice(front: &Front, reader: HalfReader, mut writer: HalfWriter, autho
                 }
             }
             // How either side ends it is theirs to say.
-            let _ = relay((reader, writer), halves(Box::new(stream), BytesMut::new())).await;
+            let _ = relay((reader, writer), halves(stream, BytesMut::new())).await;
         }
         Err(refusal) if answer => front.exchange.refuse(refusal, reader, writer).await,
         Err(refusal) => tracing::info!("{}", crate::exchange::sentence(&refusal)),
@@ -120,10 +120,10 @@ async fn first_octets(front: &Front, reader: &mut HalfReader, authority: &Author
         return spoken.map(First::Spoken).map_err(|_| None);
     }
     let stopping = front.exchange.tasks.stopping();
-    let dial = front.exchange.pool.dialler().tcp(authority);
+    let dial = front.exchange.pool.dialler().open(authority);
     let (mut origin, writer) = tokio::select! {
         spoken = client_speaks(reader) => return spoken.map(First::Spoken).map_err(|_| None),
-        dialled = dial => halves(Box::new(dialled.map_err(Some)?), BytesMut::new()),
+        dialled = dial => halves(dialled.map_err(Some)?, BytesMut::new()),
         () = stopping.cancelled() => return Err(None),
     };
     tokio::select! {

@@ -19,9 +19,12 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::Destination;
+use super::{
+    Destination,
+    upstream::{Kind, Upstream},
+};
 use crate::{
-    flow::{Authority, Refusal, Scheme},
+    flow::{Authority, Origin, Refusal, Scheme},
     io::Io,
     tls::{self, Protocol, Trust},
 };
@@ -35,6 +38,8 @@ pub struct DialLimits {
     pub connect: Duration,
     /// TLS handshake.
     pub handshake: Duration,
+    /// What an upstream proxy takes to connect.
+    pub upstream: Duration,
 }
 
 /// Opens connections.
@@ -44,14 +49,16 @@ pub struct Dialler {
     limits: DialLimits,
     /// Addresses given by configuration in place of look-ups.
     fixed: HashMap<(String, u16), SocketAddr>,
+    /// Another proxy on the way.
+    upstream: Option<Upstream>,
     /// Where this proxy itself listens.
     own: OnceLock<Vec<SocketAddr>>,
 }
 
 impl Dialler {
     /// Verifies origins by `trust`. `fixed`: hosts (lower case) and ports that are found at that address, without a look-up.
-    pub fn new(trust: Trust, limits: DialLimits, fixed: HashMap<(String, u16), SocketAddr>) -> Self {
-        Self { trust: ArcSwap::from_pointee(trust), limits, fixed, own: OnceLock::new() }
+    pub fn new(trust: Trust, limits: DialLimits, fixed: HashMap<(String, u16), SocketAddr>, upstream: Option<Upstream>) -> Self {
+        Self { trust: ArcSwap::from_pointee(trust), limits, fixed, upstream, own: OnceLock::new() }
     }
 
     /// Says where this proxy listens, so that requests that lead back to it are refused. The first call counts.
@@ -64,11 +71,29 @@ impl Dialler {
         self.trust.store(Arc::new(trust));
     }
 
-    /// A TCP connection, without Nagle's delay.
+    /// A connection to an origin, through the upstream proxy if there is one on the way.
     ///
     /// # Errors
     /// [`Refusal::DnsError`], [`Refusal::ConnectionRefused`], [`Refusal::ConnectionTimeout`], [`Refusal::Loop`].
-    pub async fn tcp(&self, authority: &Authority) -> Result<TcpStream, Refusal> {
+    pub async fn open(&self, authority: &Authority) -> Result<Io, Refusal> {
+        let is_fixed = || self.fixed.contains_key(&(authority.host().to_ascii_lowercase(), authority.port()));
+        let Some(upstream) = self.upstream.as_ref().filter(|upstream| upstream.leads_to(authority) && !is_fixed()) else {
+            return Ok(Box::new(self.tcp(authority).await?));
+        };
+        let proxy = Destination::new(Origin {
+            scheme: if upstream.kind == Kind::Https { Scheme::Https } else { Scheme::Http },
+            authority: upstream.authority.clone(),
+        });
+        let stream = self.tcp(&upstream.authority).await?;
+        let (io, _) = self.secured(Box::new(stream), &proxy, Protocol::Unsaid).await?;
+        match timeout(self.limits.upstream, upstream.open(io, authority)).await {
+            Ok(opened) => opened.map_err(|source| Refusal::ConnectionRefused { authority: authority.clone(), source }),
+            Err(_elapsed) => Err(Refusal::ConnectionTimeout { authority: authority.clone(), after: self.limits.upstream }),
+        }
+    }
+
+    /// A TCP connection, without Nagle's delay.
+    async fn tcp(&self, authority: &Authority) -> Result<TcpStream, Refusal> {
         let addresses = self.resolve(authority).await?;
         let attempts = async {
             let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -93,17 +118,22 @@ impl Dialler {
     /// A connection that speaks HTTP: TLS for https, verified. The second value: HTTP/2 was agreed on.
     ///
     /// # Errors
-    /// As for [`Dialler::tcp`], and [`Refusal::CertificateError`], [`Refusal::TlsError`].
+    /// As for [`Dialler::open`], and [`Refusal::CertificateError`], [`Refusal::TlsError`].
     pub async fn connect(&self, destination: &Destination, protocol: Protocol) -> Result<(Io, bool), Refusal> {
+        let io = self.open(&destination.origin.authority).await?;
+        self.secured(io, destination, protocol).await
+    }
+
+    /// TLS over a connection, if the scheme asks for it.
+    async fn secured(&self, io: Io, destination: &Destination, protocol: Protocol) -> Result<(Io, bool), Refusal> {
         let authority = &destination.origin.authority;
-        let stream = self.tcp(authority).await?;
         if destination.origin.scheme == Scheme::Http {
-            return Ok((Box::new(stream), false));
+            return Ok((io, false));
         }
         let failed = |reason: String| Refusal::TlsError { authority: authority.clone(), reason };
         let name = ServerName::try_from(destination.server_name().to_owned()).map_err(|error| failed(error.to_string()))?;
         let connector = TlsConnector::from(self.trust.load().config(protocol));
-        match timeout(self.limits.handshake, connector.connect(name, stream)).await {
+        match timeout(self.limits.handshake, connector.connect(name, io)).await {
             Ok(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 Ok((Box::new(stream), http2))

@@ -5,6 +5,8 @@
 
 mod dial;
 mod pool;
+mod upstream;
 
 pub use dial::{DialLimits, Dialler};
 pub use pool::{CONNECTION_WINDOW, Connection, Destination, Lease, Pool, PoolLimits, STREAM_WINDOW};
+pub use upstream::{Upstream, UpstreamError};

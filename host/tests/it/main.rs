@@ -25,3 +25,4 @@ mod splice;
 mod streaming;
 mod swap;
 mod upgrade;
+mod upstream;

@@ -1,0 +1,268 @@
+//! Another proxy on the way to origins.
+//!
+//! Place: between `dial` and the network, where the configuration names one. Everything goes through it as a tunnel, requests in clear as
+//! well: what the origin gets is then the same octets as without it. Names are looked up by that proxy.
+//! Source: RFC 9110 §9.3.6 for CONNECT, RFC 7617 for Basic, RFC 1928 and RFC 1929 for SOCKS5.
+
+use std::{
+    fmt, io,
+    net::IpAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::BytesMut;
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use http::Uri;
+use hyper_util::{client::legacy::connect::proxy::SocksV5, rt::TokioIo};
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use tower_service::Service;
+use url::Url;
+
+use crate::{
+    flow::Authority,
+    h1::HeadLimits,
+    io::{Io, halves, whole},
+};
+
+/// Of the answer to CONNECT: what is larger comes from no proxy.
+const HEAD: HeadLimits = HeadLimits { octets: 16 * 1024, fields: 64 };
+
+/// See the module.
+#[derive(Clone)]
+pub struct Upstream {
+    /// How it is spoken to.
+    pub(super) kind: Kind,
+    /// Where it listens.
+    pub(super) authority: Authority,
+    credentials: Option<(String, String)>,
+    direct: Direct,
+}
+
+/// How an upstream proxy is spoken to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    /// HTTP in clear.
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// SOCKS, version 5.
+    Socks5,
+}
+
+/// Origins that are reached without it.
+#[derive(Clone, Debug)]
+struct Direct {
+    names: GlobSet,
+    networks: Vec<IpNet>,
+}
+
+/// Why a setting cannot be followed. Holds no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The URL of the proxy.
+    #[error(
+        "the upstream proxy is to be written as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, with USER:PASSWORD@ before HOST if it asks for them: {0}"
+    )]
+    Url(String),
+    /// An exception.
+    #[error("no-proxy: {0:?} is neither a host, as in .example.com, nor an address or a network, as in 10.0.0.0/8")]
+    Exception(String),
+}
+
+impl Upstream {
+    /// Reads `http://user:password@host:port` (or `https`, `socks5`) and the hosts that are reached without it: names with all names below
+    /// them, shell-like patterns, addresses, networks, or `*`.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn parse(url: &str, direct: &[String]) -> Result<Self, UpstreamError> {
+        let bad = |why: &str| UpstreamError::Url(why.to_owned());
+        let url = Url::parse(url).map_err(|error| bad(&error.to_string()))?;
+        let (kind, port) = match url.scheme() {
+            "http" => (Kind::Http, 80),
+            "https" => (Kind::Https, 443),
+            "socks5" | "socks5h" => (Kind::Socks5, 1080),
+            other => return Err(bad(&format!("{other} is not among them"))),
+        };
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(bad("it has a path"));
+        }
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("it names no host"))?;
+        let authority =
+            Authority::parse(format!("{host}:{}", url.port().unwrap_or(port)).as_bytes()).map_err(|error| bad(&error.to_string()))?;
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let credentials = (!url.username().is_empty() || url.password().is_some())
+            .then(|| (decoded(url.username()), decoded(url.password().unwrap_or_default())));
+        Ok(Self { kind, authority, credentials, direct: Direct::parse(direct)? })
+    }
+
+    /// Whether that origin is reached through it.
+    pub(super) fn leads_to(&self, authority: &Authority) -> bool {
+        !self.direct.covers(authority)
+    }
+
+    /// Makes `io`, a connection to it, one to that origin.
+    ///
+    /// # Errors
+    /// It refuses, or does not speak as expected; says which upstream proxy it was.
+    pub(super) async fn open(&self, io: Io, authority: &Authority) -> io::Result<Io> {
+        let opened = match self.kind {
+            Kind::Http | Kind::Https => self.connect(io, authority).await,
+            Kind::Socks5 => self.socks(io, authority).await,
+        };
+        opened.map_err(|error| io::Error::other(format!("the upstream proxy {} {error}", self.authority)))
+    }
+
+    async fn connect(&self, io: Io, authority: &Authority) -> io::Result<Io> {
+        let (mut reader, mut writer) = halves(io, BytesMut::new());
+        let target = with_port(authority);
+        let buffer = writer.buffer();
+        buffer.extend_from_slice(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").as_bytes());
+        if let Some((user, password)) = &self.credentials {
+            let basic = BASE64_STANDARD.encode(format!("{user}:{password}"));
+            buffer.extend_from_slice(format!("Proxy-Authorization: Basic {basic}\r\n").as_bytes());
+        }
+        buffer.extend_from_slice(b"\r\n");
+        writer.flush().await?;
+        let head = reader.response(HEAD).await.map_err(|error| io::Error::other(format!("does not answer as one: {error}")))?;
+        let Some(head) = head else { return Err(io::Error::other("closed the connection without an answer")) };
+        match head.status.as_u16() {
+            200..=299 => Ok(Box::new(whole(reader, writer))),
+            407 if self.credentials.is_some() => Err(io::Error::other("does not accept the credentials it was given (407)")),
+            407 => Err(io::Error::other("asks for credentials (407): write them into its URL")),
+            status => Err(io::Error::other(format!("refused to connect: {status} {}", String::from_utf8_lossy(&head.reason)))),
+        }
+    }
+
+    async fn socks(&self, io: Io, authority: &Authority) -> io::Result<Io> {
+        let said = |error: &dyn fmt::Display| io::Error::other(format!("refused to connect: {error}"));
+        let uri: Uri = format!("socks5://{}", with_port(&self.authority)).parse().map_err(|error| said(&error))?;
+        let target: Uri = format!("https://{}", with_port(authority)).parse().map_err(|error| said(&error))?;
+        let mut socks = SocksV5::new(uri, Connected(Some(io)));
+        if let Some((user, password)) = &self.credentials {
+            socks = socks.with_auth(user.clone(), password.clone());
+        }
+        let opened = socks.call(target).await.map_err(|error| said(&error))?;
+        Ok(opened.into_inner())
+    }
+}
+
+/// Without its credentials.
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("kind", &self.kind).field("authority", &self.authority).finish_non_exhaustive()
+    }
+}
+
+/// RFC 9110 §9.3.6: CONNECT always says the port.
+fn with_port(authority: &Authority) -> String {
+    match authority.host().contains(':') {
+        true => format!("[{}]:{}", authority.host(), authority.port()),
+        false => format!("{}:{}", authority.host(), authority.port()),
+    }
+}
+
+impl Direct {
+    fn parse(exceptions: &[String]) -> Result<Self, UpstreamError> {
+        let (mut names, mut networks) = (GlobSetBuilder::new(), Vec::new());
+        for text in exceptions {
+            let bad = || UpstreamError::Exception(text.clone());
+            let bare = text.trim().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+            if let Ok(network) = bare.parse::<IpNet>() {
+                networks.push(network);
+            } else if let Ok(address) = bare.parse::<IpAddr>() {
+                networks.push(address.into());
+            } else {
+                if bare.is_empty() || bare.contains(['/', ':', ' ']) {
+                    return Err(bad());
+                }
+                // `example.com`, `.example.com` and `*.example.com` are all written for the name and what is below it.
+                let name = bare.strip_prefix("*.").or(bare.strip_prefix('.')).unwrap_or(&bare);
+                let glob = |pattern: &str| -> Result<Glob, UpstreamError> { GlobBuilder::new(pattern).build().map_err(|_| bad()) };
+                names.add(glob(name)?).add(glob(&format!("*.{name}"))?);
+            }
+        }
+        let names = names.build().map_err(|error| UpstreamError::Exception(error.to_string()))?;
+        Ok(Self { names, networks })
+    }
+
+    fn covers(&self, authority: &Authority) -> bool {
+        match authority.ip() {
+            Some(address) => self.networks.iter().any(|network| network.contains(&address)),
+            None => self.names.is_match(authority.host().trim_end_matches('.').to_ascii_lowercase()),
+        }
+    }
+}
+
+/// A connector that hands out the one connection it was given.
+struct Connected(Option<Io>);
+
+impl Service<Uri> for Connected {
+    type Response = TokioIo<Io>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Io>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let io = self.0.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
+        Box::pin(async { io.map(TokioIo::new) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_read_from_their_urls() {
+        let read = |url: &str| {
+            let upstream = Upstream::parse(url, &[]).expect("good");
+            (upstream.kind, upstream.authority.to_string(), upstream.credentials)
+        };
+
+        assert_eq!(read("http://proxy.test:3128"), (Kind::Http, "proxy.test:3128".into(), None));
+        assert_eq!(read("https://proxy.test/").0, Kind::Https);
+        assert_eq!(read("socks5://[::1]").0, Kind::Socks5);
+        assert_eq!(read("http://ana:p%40ss@proxy.test:1").2, Some(("ana".into(), "p@ss".into())));
+    }
+
+    #[test]
+    fn bad_settings_are_refused_without_showing_credentials() {
+        for url in
+            ["proxy.test:3128", "ftp://ana:s3cret@proxy.test", "http://ana:s3cret@proxy.test/path", "http://", "http://ana:s3cret@:1"]
+        {
+            let error = Upstream::parse(url, &[]).expect_err(url).to_string();
+            assert!(error.contains("http://HOST:PORT") && !error.contains("s3cret"), "{error}");
+        }
+        for exception in ["", "http://a.test", "10.0.0.0/33", "a b"] {
+            let error = Upstream::parse("http://proxy.test", &[exception.to_owned()]).expect_err(exception).to_string();
+            assert!(error.contains("no-proxy"), "{error}");
+        }
+        let shown = format!("{:?}", Upstream::parse("http://ana:s3cret@proxy.test", &[]).expect("good"));
+        assert!(!shown.contains("s3cret") && !shown.contains("ana"), "{shown}");
+    }
+
+    #[test]
+    fn exceptions_are_reached_directly() {
+        let exceptions = ["example.com", ".inner.test", "*.glob.test", "10.0.0.0/8", "::1", "192.168.1.7"].map(str::to_owned);
+        let upstream = Upstream::parse("http://proxy.test", &exceptions).expect("good");
+        let direct = |host: &str| !upstream.leads_to(&Authority::new(host, 443));
+
+        for host in
+            ["example.com", "A.Example.com.", "inner.test", "x.inner.test", "glob.test", "a.glob.test", "10.1.2.3", "::1", "192.168.1.7"]
+        {
+            assert!(direct(host), "{host}");
+        }
+        for host in ["notexample.com", "example.com.evil.test", "11.0.0.1", "::2", "192.168.1.8"] {
+            assert!(!direct(host), "{host}");
+        }
+        let all = Upstream::parse("http://proxy.test", &["*".to_owned()]).expect("good");
+        assert!(!all.leads_to(&Authority::new("any.test", 1)));
+    }
+}
