@@ -24,7 +24,10 @@ use crate::{
     text,
 };
 
+pub(crate) mod metrics;
 pub(crate) mod store;
+
+pub use metrics::take_metrics;
 
 /// A record that was kept.
 #[derive(Clone, Debug, Eq, PartialEq)]

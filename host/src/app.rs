@@ -229,6 +229,12 @@ const RECORDS: record::Limits = record::Limits {
     patience: limits::RECORD_PATIENCE,
     threads: limits::RECORD_THREADS,
 };
+const METRICS: plugin::MetricLimits = plugin::MetricLimits {
+    series: limits::METRIC_SERIES,
+    labels: limits::METRIC_LABELS,
+    name_bytes: limits::METRIC_NAME_BYTES,
+    value_bytes: limits::METRIC_VALUE_BYTES,
+};
 const KEY_VALUE: store::Limits = store::Limits {
     key_bytes: limits::KEY_VALUE_KEY_BYTES,
     value_bytes: limits::KEY_VALUE_VALUE_BYTES,
@@ -277,6 +283,7 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
             first_pause: limits::PLUGIN_FIRST_PAUSE,
             longest_pause: limits::PLUGIN_LONGEST_PAUSE,
             key_value: KEY_VALUE,
+            metrics: METRICS,
             ..plugin::Limits::default()
         },
         ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())
@@ -315,6 +322,7 @@ fn one_plugin(config: &PluginConfig) -> PluginSettings {
 fn grant(grant: config::Grant) -> plugin::Grant {
     match grant {
         config::Grant::KeyValue => plugin::Grant::KeyValue,
+        config::Grant::Metrics => plugin::Grant::Metrics,
     }
 }
 

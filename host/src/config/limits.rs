@@ -86,6 +86,14 @@ pub const KEY_VALUE_VALUE_BYTES: usize = MIB;
 pub const KEY_VALUE_COMMIT: Duration = Duration::from_millis(500);
 /// How often entries that have expired are taken out although nothing changes. They are invisible before that.
 pub const KEY_VALUE_SWEEP: Duration = Duration::from_secs(60);
+/// Series (a name and its labels) that one plugin may publish. A label that holds users or paths would pass it, and fill what scrapes the proxy.
+pub const METRIC_SERIES: usize = 1000;
+/// Labels of one series: more tell nobody anything.
+pub const METRIC_LABELS: usize = 8;
+/// Octets of the name of a metric or a label.
+pub const METRIC_NAME_BYTES: usize = 128;
+/// Octets of a label's value.
+pub const METRIC_VALUE_BYTES: usize = 256;
 /// Failures of a plugin in a row after which it is suspended. One that serves other flows meanwhile never is.
 pub const PLUGIN_FAILURES: u32 = 5;
 /// For how long at first: it spares the machine, and a passing trouble is hardly seen. Each try that fails doubles it.

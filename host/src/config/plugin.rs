@@ -55,16 +55,19 @@ pub enum OnFailure {
 pub enum Grant {
     /// Entries that survive swaps and restarts.
     KeyValue,
+    /// Numbers that the proxy publishes.
+    Metrics,
 }
 
 impl Grant {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::KeyValue];
+    pub const ALL: [Self; 2] = [Self::KeyValue, Self::Metrics];
 
     /// As the contract spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KeyValue => "key-value",
+            Self::Metrics => "metrics",
         }
     }
 

@@ -16,6 +16,7 @@ pub(super) fn check(capabilities: &[String], name: &str, own: &PluginSettings) -
         let Some(grant) = Grant::named(capability) else { continue };
         let line = match grant {
             Grant::KeyValue => "grants = [\"key-value\"]",
+            Grant::Metrics => "grants = [\"metrics\"]",
         };
         ensure!(own.grants.contains(&grant), "it imports {capability}, which is not granted: add {line} under {table} in flowgate.toml");
     }

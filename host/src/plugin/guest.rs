@@ -18,6 +18,7 @@ use super::{
         log::Lines,
         output::Output,
     },
+    metrics::Meters,
 };
 use crate::{record::Folder, store::Namespace, tasks::Tasks};
 
@@ -38,6 +39,8 @@ pub(super) struct About {
     pub(super) records: Option<Folder>,
     /// What it has stored; `None` if it does not import `key-value`.
     pub(super) key_value: Option<Namespace>,
+    /// Where it reports to; `None` if it does not import `metrics`.
+    pub(super) meters: Option<Arc<Meters>>,
     /// Runs what blocks.
     pub(super) tasks: Tasks,
     /// Most octets that come out of undoing content codings.
@@ -152,6 +155,7 @@ mod tests {
             lines: Lines::new(),
             records: None,
             key_value: None,
+            meters: None,
             tasks: Tasks::new(),
             max_decoded: 0,
         };

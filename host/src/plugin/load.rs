@@ -101,6 +101,7 @@ impl Loader {
                 true => Some(self.means.namespace(&source.name, own, settings).await?),
                 false => None,
             },
+            meters: shape.imports("metrics").then(|| self.means.metrics.of(&source.name)),
             tasks: self.tasks.clone(),
             max_decoded: settings.capture_bytes,
         });

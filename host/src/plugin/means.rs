@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::settings::{Grant, PluginSettings, Settings};
+use super::{
+    metrics::Metrics,
+    settings::{Grant, PluginSettings, Settings},
+};
 use crate::{
     record::Writer,
     store::{Namespace, Store},
@@ -15,13 +18,14 @@ use crate::{
 /// See the module.
 pub(super) struct Means {
     pub(super) records: Writer,
+    pub(super) metrics: Metrics,
     /// Opened when the first plugin needs it, so that two proxies that do not use it can share a state folder.
     store: OnceCell<Store>,
 }
 
 impl Means {
-    pub(super) fn new(records: Writer) -> Self {
-        Self { records, store: OnceCell::new() }
+    pub(super) fn new(records: Writer, settings: &Settings) -> Self {
+        Self { records, metrics: Metrics::new(settings.limits.metrics), store: OnceCell::new() }
     }
 
     /// Opens what some plugin is granted.
@@ -41,6 +45,11 @@ impl Means {
     /// It cannot be read.
     pub(super) async fn namespace(&self, name: &str, own: &PluginSettings, settings: &Settings) -> anyhow::Result<Namespace> {
         self.store(settings).await?.namespace(name, own.key_value_bytes).await
+    }
+
+    /// Octets that the plugin of that name has stored, if it may and its namespace was ever opened.
+    pub(super) fn stored(&self, name: &str) -> Option<u64> {
+        self.store.get()?.used(name)
     }
 
     /// Nothing is called any more.

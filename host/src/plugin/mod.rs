@@ -24,6 +24,7 @@ mod journal;
 mod load;
 mod means;
 mod messages;
+mod metrics;
 mod observe;
 mod platform;
 mod pool;
@@ -39,6 +40,7 @@ mod tests;
 
 pub use build::PluginInfo;
 pub use journal::{Explanation, Step};
+pub use metrics::MetricLimits;
 pub use platform::Platform;
 pub use settings::{Grant, Limits, OnFailure, PluginSettings, Settings};
 pub use swap::PluginEvent;

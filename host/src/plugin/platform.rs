@@ -8,11 +8,12 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{Notify, broadcast};
 
 use super::{
-    build::PluginInfo,
+    build::{PluginInfo, short},
     connect,
     journal::{Explanation, Journal},
     load::Loader,
     means::Means,
+    metrics::Page,
     observe::View,
     set::Set,
     settings::Settings,
@@ -54,7 +55,7 @@ impl Platform {
     /// Any other that cannot be loaded is reported and left out.
     pub async fn start(settings: Settings, records: Writer) -> anyhow::Result<Arc<Self>> {
         let (events, _) = broadcast::channel(EVENTS);
-        let means = Arc::new(Means::new(records));
+        let means = Arc::new(Means::new(records, &settings));
         means.open(&settings).await?;
         let platform = Self {
             set: Arc::default(),
@@ -93,6 +94,22 @@ impl Platform {
     /// What happened to the build of that name that is in service.
     pub fn counts(&self, name: &str) -> Option<PluginCounts> {
         self.set.load().plugins.iter().find(|serving| serving.build.info.name == name).map(|serving| serving.build.counts())
+    }
+
+    /// What plugins report, and what the proxy knows of those in service, in Prometheus' text format 0.0.4.
+    pub fn metrics(&self) -> String {
+        let mut page = Page::default();
+        for serving in &self.set.load().plugins {
+            let PluginInfo { name, version, hash, .. } = &serving.build.info;
+            let labels = vec![("version".to_owned(), version.clone()), ("hash".to_owned(), short(hash).to_owned())];
+            page.gauge("flowgate_plugin_info", "Builds in service", name, labels, 1.0);
+            serving.build.counts().write(name, &mut page);
+            if let Some(stored) = self.means.stored(name) {
+                page.gauge("flowgate_plugin_stored_bytes", "Octets in the key-value store", name, Vec::new(), stored as f64);
+            }
+            self.means.metrics.write(name, &mut page);
+        }
+        page.to_string()
     }
 
     /// What plugins did to the flow of that id; `None`: none wanted it, it never was, or it was too long ago.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::metrics::MetricLimits;
 use crate::{redaction::Redaction, store};
 
 /// Everything the platform needs to know.
@@ -96,16 +97,19 @@ impl Default for PluginSettings {
 pub enum Grant {
     /// Entries that survive swaps and restarts.
     KeyValue,
+    /// Numbers that the proxy publishes.
+    Metrics,
 }
 
 impl Grant {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::KeyValue];
+    pub const ALL: [Self; 2] = [Self::KeyValue, Self::Metrics];
 
     /// As the contract spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KeyValue => "key-value",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -156,6 +160,8 @@ pub struct Limits {
     pub first_pause: Duration,
     /// Longest pause.
     pub longest_pause: Duration,
+    /// Of what a plugin may report.
+    pub metrics: MetricLimits,
     /// Of the key-value store.
     pub key_value: store::Limits,
     /// Silence in the folder before its files are read: writers get to their end.
@@ -183,6 +189,7 @@ impl Default for Limits {
             failures: 5,
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),
+            metrics: MetricLimits::default(),
             key_value: store::Limits::default(),
             settle: Duration::from_millis(50),
             unrest: Duration::from_millis(500),

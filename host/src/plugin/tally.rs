@@ -12,7 +12,7 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use super::{breaker::Breaker, capability::log::Lines, hook::Hook, instance::Failure, settings::Limits};
+use super::{breaker::Breaker, capability::log::Lines, hook::Hook, instance::Failure, metrics::Page, settings::Limits};
 
 /// Longest call that is told from longer ones, in nanoseconds: no deadline is later.
 const LONGEST: u64 = 600_000_000_000;
@@ -42,6 +42,35 @@ pub struct PluginCounts {
     pub memory_bytes: usize,
     /// How long it is still suspended, as a filter or as an observer; `None`: it is not.
     pub suspended: Option<Duration>,
+}
+
+impl PluginCounts {
+    /// The same as metrics.
+    pub(super) fn write(&self, plugin: &str, page: &mut Page) {
+        let counts = [
+            ("flowgate_plugin_calls", "Calls of hooks that were begun", self.calls),
+            ("flowgate_plugin_failures", "Calls of hooks that failed", self.failures),
+            ("flowgate_plugin_skipped", "Calls that were not made because the plugin was suspended", self.skipped),
+            ("flowgate_plugin_unobserved", "Flows that found no place among the observed", self.unobserved),
+            ("flowgate_plugin_lost", "Flows whose observation failed", self.lost),
+        ];
+        for (name, help, count) in counts {
+            page.count(name, help, plugin, count);
+        }
+        for (quantile, took) in [("0.5", self.p50), ("0.99", self.p99)] {
+            let labels = vec![("quantile".to_owned(), quantile.to_owned())];
+            page.gauge("flowgate_plugin_call_seconds", "How long calls of hooks take", plugin, labels, took.as_secs_f64());
+        }
+        page.gauge(
+            "flowgate_plugin_memory_bytes",
+            "Linear memory of instances that are not at work",
+            plugin,
+            Vec::new(),
+            self.memory_bytes as f64,
+        );
+        let suspended = f64::from(u8::from(self.suspended.is_some()));
+        page.gauge("flowgate_plugin_suspended", "Whether the plugin is suspended", plugin, Vec::new(), suspended);
+    }
 }
 
 /// See the module.

@@ -139,6 +139,13 @@ impl Store {
         Ok(Namespace { shelf, store: self.0.clone() })
     }
 
+    /// Octets that `owner` has stored and that count against its quota, if its namespace has been opened.
+    pub fn used(&self, owner: &str) -> Option<u64> {
+        let shelf = self.0.shelves().get(owner).cloned()?;
+        let used = lock(&shelf).used();
+        Some(used)
+    }
+
     /// Commits what is left and lets the file go; `false` if that did not succeed within `grace`. Later changes are not kept.
     pub async fn close(&self, grace: Duration) -> bool {
         self.0.tasks.stop();
@@ -201,11 +208,6 @@ impl Namespace {
     /// There are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Octets that count against the quota.
-    pub fn used(&self) -> u64 {
-        self.shelf().used()
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Shelf) -> Result<T, StoreError>) -> Result<T, StoreError> {

@@ -38,6 +38,7 @@ async fn what_is_not_granted_refuses_the_load() {
 
         let line = match grant {
             Grant::KeyValue => "grants = [\"key-value\"]",
+            Grant::Metrics => "grants = [\"metrics\"]",
         };
         let sentence = format!("it imports {}, which is not granted: add {line} under [plugins.x] in flowgate.toml", grant.as_str());
         assert_eq!(error, format!("plugin x is needed and cannot be loaded: {sentence}"));
@@ -175,4 +176,38 @@ async fn a_store_that_cannot_be_used_refuses_the_start() {
     let mut settings = settings;
     settings.plugins.get_mut("x").expect("there").grants.clear();
     Plan { root: TempDir::new().expect("a folder"), settings }.try_start().await.map(drop).expect("started");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_published_with_the_plugins_name_and_survive_a_swap() {
+    let list = json!([
+        { "count": ["seen", { "kind": "a" }, 2] },
+        { "gauge": ["level", {}, 1.5] },
+        { "measure": ["took_seconds", {}, 0.02] },
+        { "count": ["not a name", {}, 1] },
+    ]);
+    let mut bench = Plan::new().with("one", errands(list)).with("two", json!({ "on_request": "trap" })).start().await;
+
+    bench.request("/").await.expect("passed");
+    bench.swap("one", &variant(1));
+    bench.live("one").await;
+    bench.request("/").await.expect("passed");
+    let text = bench.platform.metrics();
+
+    for line in [
+        "# TYPE seen_total counter",
+        "seen_total{plugin=\"one\",kind=\"a\"} 4",
+        "level{plugin=\"one\"} 1.5",
+        "took_seconds_bucket{plugin=\"one\",le=\"0.025\"} 2",
+        "took_seconds_count{plugin=\"one\"} 2",
+        "flowgate_plugin_metrics_left_out_total{plugin=\"one\"} 2",
+        "# TYPE flowgate_plugin_calls_total counter",
+        "flowgate_plugin_failures_total{plugin=\"two\"} 2",
+        "flowgate_plugin_suspended{plugin=\"two\"} 0.0",
+        "flowgate_plugin_stored_bytes{plugin=\"one\"} 0.0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    let info = text.lines().find(|line| line.starts_with("flowgate_plugin_info{plugin=\"one\"")).expect("a line");
+    assert!(info.contains("version=\"1\"") && info.contains(&bench.hash("one").expect("in service")[..12]), "{info}");
 }

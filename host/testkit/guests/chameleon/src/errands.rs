@@ -1,6 +1,8 @@
 //! Errands: what the guest asks of the capabilities that it has to be granted, and how it tells what came of it.
 
-use flowgate_guest::{WriteMode, key_value, log, records};
+use std::collections::BTreeMap;
+
+use flowgate_guest::{WriteMode, key_value, log, metrics, records};
 use serde::Deserialize;
 
 /// One call into the host. What comes of it is a line of the record `errands`: the result as Rust prints it, octets as text.
@@ -21,6 +23,12 @@ pub(crate) enum Errand {
     Increment(String, u32),
     /// `{"keys": ["prefix", limit]}`
     Keys(String, u32),
+    /// `{"count": ["name", {"label": "value"}, by]}`
+    Count(String, BTreeMap<String, String>, u32),
+    /// The same with a number.
+    Gauge(String, BTreeMap<String, String>, f64),
+    /// The same with a number.
+    Measure(String, BTreeMap<String, String>, f64),
 }
 
 /// Runs them in order.
@@ -45,8 +53,15 @@ impl Errand {
             }
             Self::Increment(key, by) => format!("{:?}", key_value::increment(key, *by)),
             Self::Keys(prefix, limit) => format!("{:?}", key_value::keys(prefix, *limit)),
+            Self::Count(name, labels, by) => format!("{:?}", metrics::count(name, &pairs(labels), *by)),
+            Self::Gauge(name, labels, value) => format!("{:?}", metrics::gauge(name, &pairs(labels), *value)),
+            Self::Measure(name, labels, value) => format!("{:?}", metrics::measure(name, &pairs(labels), *value)),
         }
     }
+}
+
+fn pairs(labels: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
+    labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 fn text(octets: Vec<u8>) -> String {
