@@ -12,7 +12,7 @@ fn every_guest_becomes_a_component_that_exports_its_hooks_only() {
     let out = test.ancestors().nth(2).expect("a test is in deps").join("build/flowgate-guests-test/out");
     fs::create_dir_all(&out).expect("the folder for tests can be written to");
     let guests = [
-        ("flowgate-logger", &["observer"] as &[_]),
+        ("flowgate-logger", &["observer", "message-observer"] as &[_]),
         ("flowgate-redact", &["request-filter"]),
         ("flowgate-chameleon", &["connect-filter", "request-filter", "response-filter", "observer", "message-observer"]),
         ("flowgate-mediator", &["message-filter"]),

@@ -7,6 +7,7 @@ use flowgate_testkit::{
     Client, Failure, Fault, Gate, Head, Origin, Script, Setup, Trouble,
     client::{H2Answer, request},
     origin::{Act, Vacant},
+    websocket::{self, WebSocket},
 };
 use http::Request;
 
@@ -195,4 +196,29 @@ fn requests_are_written_as_told() {
 
 fn post(url: &str, content: &'static str) -> Request<Bytes> {
     Request::post(url).body(Bytes::from_static(content.as_bytes())).expect("the parts are well-formed")
+}
+
+#[tokio::test]
+async fn websockets_say_and_hear_under_every_agreement() {
+    for (client_forgets, server_forgets) in [(false, false), (true, false), (false, true)] {
+        let origin = Origin::speaking(Setup::http1(), move |wire| async move {
+            let mut socket = WebSocket::accept(wire, Some("permessage-deflate")).await.unwrap().deflating(server_forgets, client_forgets);
+            while let Ok(message) = socket.next().await {
+                socket.send(message.opcode, &message.content).await.unwrap();
+            }
+        })
+        .await;
+        let socket = WebSocket::open(&Client::direct(), &origin.authority(), "/", Some("permessage-deflate")).await.unwrap();
+        let mut socket = socket.deflating(client_forgets, server_forgets);
+
+        let pieces = [socket.frame(false, false, websocket::TEXT, b"in "), socket.frame(true, false, websocket::CONTINUATION, b"two")];
+        socket.wire().send(pieces.concat()).await.unwrap();
+        for message in ["same", "same", "same"] {
+            socket.say(message).await.unwrap();
+        }
+
+        for message in ["in two", "same", "same", "same"] {
+            assert_eq!(socket.next().await.unwrap(), websocket::Message::text(message));
+        }
+    }
 }

@@ -18,6 +18,7 @@ mod lifecycle;
 mod messages;
 mod operating;
 mod plugins;
+mod prompts;
 mod records;
 mod redaction;
 mod refusals;

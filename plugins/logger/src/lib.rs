@@ -4,6 +4,7 @@
 //! `docs/records.md`.
 
 mod content;
+mod exchange;
 mod json;
 mod name;
 mod record;
@@ -13,7 +14,7 @@ mod stamp;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use flowgate_guest::{
-    Flow, Observer, Outcome, Plugin, Registration, WriteMode, log,
+    Flow, MessageObserver, MessageRecord, Observer, Outcome, Plugin, Registration, WriteMode, log,
     records::{self, KeepError},
 };
 use record::Record;
@@ -41,10 +42,26 @@ impl Plugin for Logger {
     }
 }
 
+/// What a WebSocket begins with.
+const SWITCHED: u16 = 101;
+
+impl MessageObserver for Logger {
+    fn on_message_passed(&mut self, flow: &Flow, message: MessageRecord) {
+        if exchange::begins(flow, &message) {
+            self.keep_exchange(flow, message.sequence);
+        }
+    }
+}
+
 impl Observer for Logger {
     fn on_flow_end(&mut self, flow: &Flow) {
+        let response = flow.response();
+        let is_websocket = response.as_ref().is_some_and(|response| response.status == SWITCHED);
+        if is_websocket {
+            self.keep_exchange(flow, u64::MAX);
+        }
         let (url, request) = (flow.url(), flow.request());
-        let Some(category) = self.table.category(&url, &request.method) else {
+        let Some(category) = self.table.category(&url, &request.method, is_websocket) else {
             return;
         };
         let outcome = flow.outcome();
@@ -54,6 +71,18 @@ impl Observer for Logger {
         }
         let record = Record::of(flow, &url, &request, &outcome, now);
         keep(&format!("{category}/{}", record.name), &record.json);
+    }
+}
+
+impl Logger {
+    /// A record of the messages before that sequence.
+    fn keep_exchange(&self, flow: &Flow, before: u64) {
+        let Some(exchange) = exchange::take(flow, before) else { return };
+        let (url, request) = (flow.url(), flow.request());
+        if let Some(category) = self.table.category(&url, &request.method, true) {
+            let record = Record::of_messages(flow, &url, &request, exchange);
+            keep(&format!("{category}/{}", record.name), &record.json);
+        }
     }
 }
 
@@ -77,4 +106,4 @@ fn now() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-flowgate_guest::export!(Logger: observer);
+flowgate_guest::export!(Logger: observer, message_observer);

@@ -4,10 +4,11 @@
 
 use std::borrow::Cow;
 
-use flowgate_guest::{Direction, Flow, Header, Outcome, RequestHead, text};
+use flowgate_guest::{BodyInfo, Direction, Flow, Header, Outcome, RequestHead, text};
 
 use crate::{
     content::{Content, Notes},
+    exchange::Exchange as Messages,
     json::{Count, Object, Sink},
     name::{self, Parts},
     stamp,
@@ -25,15 +26,34 @@ pub(crate) struct Record {
 impl Record {
     /// `request` was asked of `flow` already. `now` is asked where no response ended, in microseconds since the Unix epoch.
     pub(crate) fn of(flow: &Flow, url: &str, request: &RequestHead, outcome: &Outcome, now: impl FnOnce() -> u64) -> Self {
-        let (client, response, timings) = (flow.client(), flow.response(), flow.timings());
+        let timings = flow.timings();
         let ended = timings.response_end.unwrap_or_else(now);
         let bodies = [Direction::Request, Direction::Response].map(|of| (flow.body(of), flow.body_info(of)));
+        Self::made(flow, url, request, outcome, (timings.request_start, ended), &bodies)
+    }
+
+    /// Of WebSocket messages in the places of the contents.
+    pub(crate) fn of_messages(flow: &Flow, url: &str, request: &RequestHead, mut exchange: Messages) -> Self {
+        let times = (exchange.began, exchange.ended);
+        let bodies = [Direction::Request, Direction::Response].map(|of| exchange.take_content(of));
+        Self::made(flow, url, request, &Outcome::Completed, times, &bodies)
+    }
+
+    fn made(
+        flow: &Flow,
+        url: &str,
+        request: &RequestHead,
+        outcome: &Outcome,
+        (began, ended): (u64, u64),
+        bodies: &[(Vec<u8>, BodyInfo); 2],
+    ) -> Self {
+        let (client, response) = (flow.client(), flow.response());
         let [request_content, response_content] = bodies.each_ref().map(|(octets, info)| Content::new(octets, info));
 
         let exchange = Exchange {
             user: client.user.as_deref(),
             timestamp: &stamp::timestamp(ended),
-            consumed: &stamp::consumed(ended.saturating_sub(timings.request_start)),
+            consumed: &stamp::consumed(ended.saturating_sub(began)),
             url,
             method: &request.method,
             request: Message { headers: fold(&request.headers), content: request_content },

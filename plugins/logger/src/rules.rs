@@ -36,6 +36,9 @@ struct Category {
     /// Against the method.
     #[serde(default)]
     methods: Vec<String>,
+    /// Only flows that became WebSockets.
+    #[serde(default)]
+    websocket: bool,
 }
 
 /// Rules in order.
@@ -61,8 +64,8 @@ impl Table {
     }
 
     /// The folder for a flow, if it is to be recorded.
-    pub(crate) fn category(&self, url: &str, method: &str) -> Option<&str> {
-        self.0.iter().find(|rule| rule.matches(url, method)).map(|rule| rule.category.as_str())
+    pub(crate) fn category(&self, url: &str, method: &str, is_websocket: bool) -> Option<&str> {
+        self.0.iter().find(|rule| (is_websocket || !rule.websocket) && rule.matches(url, method)).map(|rule| rule.category.as_str())
     }
 
     /// Asks the host for every flow that some rule may match.
@@ -82,8 +85,11 @@ fn default_rules(copilot_hosts: Option<Vec<String>>) -> Vec<Category> {
         paths: vec![format!("*{path}"), format!("*{path}?*")],
         // What is asked for by GET under these paths is an earlier answer or a list, not a prompt.
         methods: vec!["POST".to_owned()],
+        websocket: false,
     };
-    vec![anywhere("telemetry"), anywhere("completions"), endpoint("responses", "/responses"), endpoint("messages", "/v1/messages")]
+    // The newest way to the same endpoint; a WebSocket begins with a GET (RFC 6455 §4.1).
+    let socket = Category { methods: vec!["GET".to_owned()], websocket: true, ..endpoint("responses", "/responses") };
+    vec![anywhere("telemetry"), anywhere("completions"), endpoint("responses", "/responses"), socket, endpoint("messages", "/v1/messages")]
 }
 
 impl Category {
@@ -177,8 +183,19 @@ mod tests {
             ("POST", "https://githubcopilot.com.evil.test/responses", None),
         ];
         for (method, url, category) in cases {
-            assert_eq!(table.category(url, method), category, "{method} {url}");
+            assert_eq!(table.category(url, method, false), category, "{method} {url}");
             assert!(category.is_none() || subscribed(&rules, url, method), "the host is not asked for {method} {url}");
+        }
+        let sockets = [
+            ("https://api.githubcopilot.com/responses", Some("responses")),
+            ("https://api.githubcopilot.com/v1/responses?x=1", Some("responses")),
+            ("https://api.githubcopilot.com/v1/messages", None),
+            ("https://api.openai.com/v1/responses", None),
+            ("https://api.a.test/completions", Some("completions")),
+        ];
+        for (url, category) in sockets {
+            assert_eq!(table.category(url, "GET", true), category, "{url}");
+            assert!(category.is_none() || subscribed(&rules, url, "GET"), "the host is not asked for {url}");
         }
         assert!(!subscribed(&rules, "https://api.a.test/models", "GET"), "flows of no category stay out of WebAssembly");
     }
@@ -199,7 +216,7 @@ mod tests {
             ("GET", "https://b.test/completions", None),
         ];
         for (method, url, category) in cases {
-            assert_eq!(table.category(url, method), category, "{method} {url}");
+            assert_eq!(table.category(url, method, false), category, "{method} {url}");
             assert!(category.is_none() || subscribed(&rules, url, method), "the host is not asked for {method} {url}");
         }
     }

@@ -3,10 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use flowgate_guest::{
-    Direction, Flow, Observer, Outcome,
+    Direction, Flow, MessageKind, MessageRecord, Observer, Outcome,
     log::Level,
     records::KeepError,
-    testing::{Sample, configure, refuse_records, take_lines, take_records},
+    testing::{Sample, configure, pass_message, refuse_records, take_lines, take_records},
 };
 use flowgate_logger::Logger;
 use serde_json::{Value, json};
@@ -175,4 +175,96 @@ fn bodies_are_text_to_the_logger_and_nothing_else() {
     let (_, record) = one_record(post().request_body(body));
 
     assert_eq!(record["request"]["content"], body);
+}
+
+fn message(sent: Direction, kind: MessageKind, sequence: u64, content: &str) -> MessageRecord {
+    let length = content.len() as u32;
+    MessageRecord { sent, kind, at: 1_733_663_903_000_000 + sequence * 1000, sequence, length, content: content.as_bytes().to_vec() }
+}
+
+/// Records of a WebSocket on which that was said: `>` by the client, `<` by the server.
+fn said(lines: &[&str]) -> Vec<(String, Value)> {
+    let flow = Sample::new("GET", "https://api.githubcopilot.com/responses")
+        .request_header("editor-version", "vscode/1.95.3")
+        .response(101)
+        .times(1_733_663_902_000_000, Some(1_733_663_902_500_000));
+    let flow = Flow::from(flow);
+    for (sequence, line) in lines.iter().enumerate() {
+        let (sent, content) = match line.split_at(1) {
+            (">", content) => (Direction::Request, content),
+            (_, content) => (Direction::Response, content),
+        };
+        let kind = if content == "bye" { MessageKind::Closed } else { MessageKind::Text };
+        // Any instance will do.
+        let (mut logger, _) = configure::<Logger>("{}").expect("the default is good");
+        pass_message(&mut logger, &flow, message(sent, kind, sequence as u64, content));
+    }
+    let (mut logger, _) = configure::<Logger>("{}").expect("the default is good");
+    logger.on_flow_end(&flow);
+    let parse = |data: Vec<u8>| serde_json::from_slice(&data).expect("records are JSON");
+    take_records().into_iter().map(|kept| (kept.path, parse(kept.data))).collect()
+}
+
+fn contents(records: &[(String, Value)]) -> Vec<(&str, &str)> {
+    records
+        .iter()
+        .map(|(_, record)| {
+            (record["request"]["content"].as_str().unwrap_or_default(), record["response"]["content"].as_str().unwrap_or_default())
+        })
+        .collect()
+}
+
+#[test]
+fn each_exchange_of_messages_is_a_record_and_so_is_the_handshake() {
+    let records = said(&[">a", ">b", "<1", "<2", ">c", "<3", ">bye", "<bye"]);
+
+    assert_eq!(contents(&records), [("a\nb", "1\n2"), ("c", "3"), ("", "")]);
+    let (path, first) = &records[0];
+    assert_eq!(path, "responses/2024-12-08T13-18-23.003000_-_127.0.0.1_-_vscode-1.95.3.json");
+    assert_eq!(
+        first,
+        &json!({
+            "proxy-authorization": null,
+            "timestamp": "2024-12-08T13:18:23.003000",
+            "proxy-time-consumed": "3.0ms",
+            "request": {
+                "url": "https://api.githubcopilot.com/responses",
+                "method": "GET",
+                "headers": {"editor-version": "vscode/1.95.3"},
+                "content": "a\nb"
+            },
+            "response": {"status_code": 101, "headers": {}, "content": "1\n2"}
+        })
+    );
+    assert_eq!(records[2].1["timestamp"], "2024-12-08T13:18:22.500000");
+}
+
+#[test]
+fn what_stands_alone_is_recorded_too() {
+    assert_eq!(contents(&said(&["<hello", ">a"])), [("", "hello"), ("a", ""), ("", "")]);
+    assert_eq!(contents(&said(&[])), [("", "")]);
+    assert_eq!(contents(&said(&[">bye"])), [("", "")]);
+}
+
+#[test]
+fn messages_that_were_cut_or_missed_are_noted() {
+    let flow = Flow::from(Sample::new("GET", "https://api.githubcopilot.com/responses").response(101));
+    let (mut logger, _) = configure::<Logger>("{}").expect("the default is good");
+    let mut long = message(Direction::Request, MessageKind::Text, 0, "long");
+    long.length = 1000;
+    for message in [
+        long,
+        message(Direction::Response, MessageKind::Text, 1, "one"),
+        message(Direction::Response, MessageKind::Text, 5, "two"),
+        message(Direction::Request, MessageKind::Text, 6, "next"),
+    ] {
+        pass_message(&mut logger, &flow, message);
+    }
+
+    let records = take_records();
+    let record: Value = serde_json::from_slice(&records[0].data).expect("records are JSON");
+    assert_eq!(
+        record["flowgate"],
+        json!({"request": {"truncated": true, "wire_length": 1000}, "response": {"truncated": true, "wire_length": 6}})
+    );
 }

@@ -122,10 +122,13 @@ impl Deflater {
                 }
             }
         }
-        out.ends_with(TAIL).then(|| {
-            out.truncate(out.len() - TAIL.len());
-            out
-        })
+        if !out.ends_with(TAIL) {
+            // Nobody will inflate it, so nothing may refer to it.
+            self.state.reset();
+            return None;
+        }
+        out.truncate(out.len() - TAIL.len());
+        Some(out)
     }
 }
 

@@ -1,0 +1,102 @@
+//! Prompts and answers over WebSocket, as the newest clients exchange them: every exchange is a record of the built-in logger.
+
+use std::time::Duration;
+
+use flowgate_testkit::{
+    Origin, Setup,
+    proxy::{Options, Proxy},
+    websocket::{CLOSE, WebSocket},
+};
+
+/// A model that answers each prompt in pieces.
+async fn answering() -> Origin {
+    Origin::speaking(Setup::http1(), |wire| async move {
+        let mut socket = WebSocket::accept(wire, Some("permessage-deflate")).await.unwrap().deflating(false, false);
+        while let Ok(message) = socket.next().await {
+            if message.opcode == CLOSE {
+                socket.send(CLOSE, &message.content).await.unwrap();
+                break;
+            }
+            for kind in ["response.created", "response.output_text.delta", "response.completed"] {
+                socket.say(&format!(r#"{{"type":"{kind}","of":{}}}"#, message.as_text())).await.unwrap();
+            }
+        }
+        socket.wire().finish().await.unwrap();
+        socket.wire().rest().await;
+    })
+    .await
+}
+
+/// Says so many prompts, and hears the answers.
+async fn converse(socket: &mut WebSocket, prompts: std::ops::Range<u32>) {
+    for prompt in prompts {
+        socket.say(&prompt.to_string()).await.unwrap();
+        for _ in 0..3 {
+            assert!(socket.hear().await.unwrap().ends_with(&format!(r#""of":{prompt}}}"#)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_exchange_over_a_websocket_is_a_record() {
+    let origin = answering().await;
+    let authority = "api.githubcopilot.com:443";
+    let options = Options::new().resolving(authority, &origin).change(|config| config.grace = Duration::from_millis(100));
+    let proxy = Proxy::start(options).await;
+    let client = proxy.client_as("ana", "");
+    let open = || WebSocket::open(&client, authority, "/responses", Some("permessage-deflate"));
+    let (mut one, mut other) = (open().await.unwrap().deflating(false, false), open().await.unwrap().deflating(false, false));
+
+    converse(&mut one, 0..3).await;
+    converse(&mut other, 10..12).await;
+    one.send(CLOSE, &1000_u16.to_be_bytes()).await.unwrap();
+    assert_eq!(one.next().await.unwrap().opcode, CLOSE);
+    // The other one is still open when the proxy stops.
+    let records = proxy.records();
+    let _folder = proxy.stop().await;
+
+    let records = records.all();
+    assert!(records.iter().all(|record| record.category == "responses" && record.text_at("/proxy-authorization") == Some("ana")));
+    let mut exchanges: Vec<(&str, String)> = records
+        .iter()
+        .map(|record| (record.text_at("/request/content").unwrap(), record.text_at("/response/content").unwrap().to_owned()))
+        .collect();
+    exchanges.sort_unstable();
+    let answer = |prompt: u32| {
+        let line = |kind: &str| format!(r#"{{"type":"{kind}","of":{prompt}}}"#);
+        [line("response.created"), line("response.output_text.delta"), line("response.completed")].join("\n")
+    };
+    let expected = [
+        ("", String::new()),
+        ("", String::new()),
+        ("0", answer(0)),
+        ("1", answer(1)),
+        ("10", answer(10)),
+        ("11", answer(11)),
+        ("2", answer(2)),
+    ];
+    assert_eq!(exchanges, expected);
+    drop(other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_blanked_in_messages_and_pass_on_the_wire() {
+    let origin = answering().await;
+    let authority = "api.githubcopilot.com:443";
+    let options = Options::new().resolving(authority, &origin).change(|config| {
+        config.redaction.json = vec!["$..token".into()];
+        config.redaction.fields = vec!["sec-websocket-key".into()];
+    });
+    let proxy = Proxy::start(options).await;
+    let mut socket = WebSocket::open(&proxy.client(), authority, "/responses", None).await.unwrap().deflating(false, false);
+
+    socket.say(r#"{"token":"hidden-0000"}"#).await.unwrap();
+    assert!(socket.hear().await.unwrap().contains("hidden-0000"));
+    let records = proxy.records();
+    drop(socket);
+
+    for record in records.after(2).await {
+        assert!(!record.text.contains("hidden-0000"), "{}", record.text);
+        assert_eq!(record.request_field("sec-websocket-key"), Some("[redacted]"));
+    }
+}
