@@ -43,6 +43,7 @@ mod flow;
 pub mod key_value;
 pub mod log;
 pub mod metrics;
+pub mod outbound;
 mod plugin;
 pub mod records;
 mod registration;
@@ -51,9 +52,6 @@ pub mod testing;
 pub mod text;
 
 pub use actions::{ChunkAction, ConnectAction, Message, MessageAction, MessageKind, MessageRecord, RequestAction, ResponseAction};
-/// Host functions with nothing to add for Rust. A host that does not offer one that is used refuses the load; under a native test they
-/// panic, for there is no host.
-pub use bindings::imports::outbound;
 pub use bindings::imports::{
     records::WriteMode,
     types::{BodyInfo, ClientInfo, Direction, Header, HttpVersion, LocalResponse, Origin, Outcome, RequestHead, ResponseHead, Timings},

@@ -25,9 +25,11 @@ use crate::{
 };
 
 pub(crate) mod metrics;
+pub(crate) mod outbound;
 pub(crate) mod store;
 
 pub use metrics::take_metrics;
+pub use outbound::answer_fetches;
 
 /// A record that was kept.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -4,6 +4,7 @@
 //! connections, observers, record writer.
 
 mod desk;
+mod origins;
 mod reload;
 
 use std::{
@@ -18,7 +19,7 @@ use arc_swap::ArcSwap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use tokio::sync::Semaphore;
 
-use self::desk::Desk;
+use self::{desk::Desk, origins::Origins};
 use crate::{
     admin::Socket,
     auth::{Gate, Users},
@@ -27,13 +28,13 @@ use crate::{
     h1::HeadLimits,
     hooks::Hooks,
     net::{self, Front, Listener, Policy, Routes},
-    origin::{DialLimits, Dialler, Pool, PoolLimits, Upstream},
+    origin::{DialLimits, PoolLimits},
     plugin::{self, Platform, PluginInfo, PluginSettings},
     record,
     redaction::Redaction,
     store,
     tasks::Tasks,
-    tls::{Interceptor, Leaves, Root, Trust},
+    tls::{Interceptor, Leaves, Root},
 };
 
 pub use self::reload::{Reload, Reread};
@@ -70,8 +71,9 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
     let socket = Socket::bind(&config.state_dir).await?;
     let listeners = bind(&config)?;
     let writer = writer(&config)?;
-    let platform = Platform::start(plugins(&config)?, writer.clone()).await?;
-    let network = Arc::new(Network::run(&config, listeners, platform.clone())?);
+    let origins = Origins::new(&config, addresses(&listeners))?;
+    let platform = Platform::start(plugins(&config)?, writer.clone(), origins.outbound()).await?;
+    let network = Arc::new(Network::run(&config, listeners, origins, platform.clone())?);
     let local = Tasks::new();
     let logs = config.logs_dir.clone();
     let reload = reread.map(|reread| Reload::new(reread, config, network.clone(), platform.clone(), local.clone()));
@@ -94,7 +96,7 @@ pub async fn check(config: Config) -> anyhow::Result<Vec<PluginInfo>> {
     let writer = writer(&config)?;
     // The one that is in use stays as it is, and a proxy that runs may have it open.
     let settings = plugin::Settings { store: None, ..plugins(&config)? };
-    let platform = Platform::start(settings, writer.clone()).await?;
+    let platform = Platform::start(settings, writer.clone(), Origins::new(&config, Vec::new())?.outbound()).await?;
     let loaded = platform.plugins();
     platform.close(config.grace).await;
     writer.close().await;
@@ -146,8 +148,10 @@ impl App {
     pub async fn stop(self) {
         self.local.stop();
         self.local.ended(limits::SEVER).await;
-        self.network.stop().await;
+        self.network.stop_connections().await;
         self.platform.close(self.network.grace).await;
+        // Observers may have fetched something until now.
+        self.network.origins.stop();
         let losses = self.writer.close().await;
         if !losses.is_none() {
             tracing::error!("records were lost: {losses}");
@@ -162,7 +166,7 @@ pub struct Network {
     grace: Duration,
     front: Arc<Front>,
     connections: Tasks,
-    origins: Tasks,
+    origins: Origins,
 }
 
 impl Network {
@@ -171,17 +175,15 @@ impl Network {
     /// # Errors
     /// Names the file or address that keeps it from starting, and the mend.
     pub fn start(config: &Config, hooks: Arc<dyn Hooks>) -> anyhow::Result<Self> {
-        Self::run(config, bind(config)?, hooks)
+        let listeners = bind(config)?;
+        let origins = Origins::new(config, addresses(&listeners))?;
+        Self::run(config, listeners, origins, hooks)
     }
 
-    fn run(config: &Config, listeners: Vec<Listener>, hooks: Arc<dyn Hooks>) -> anyhow::Result<Self> {
-        let (connections, origins) = (Tasks::new(), Tasks::new());
+    fn run(config: &Config, listeners: Vec<Listener>, origins: Origins, hooks: Arc<dyn Hooks>) -> anyhow::Result<Self> {
+        let connections = Tasks::new();
         let root = Arc::new(Root::open_or_create(&config.state_dir)?);
-        let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
-        let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
-        let dialler = Dialler::new(Trust::load(&config.upstream_ca)?, DIAL, fixed, upstream(config)?);
-        dialler.set_own(addresses.clone());
-        let pool = Pool::new(Arc::new(dialler), POOL, origins.clone());
+        let (addresses, pool) = (addresses(&listeners), origins.pool.clone());
         let front = Arc::new(Front {
             policy: ArcSwap::from_pointee(policy(config, &connections)?),
             interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
@@ -208,6 +210,11 @@ impl Network {
 
     /// No new connections; what is in flight finishes within the grace period.
     pub async fn stop(&self) {
+        self.stop_connections().await;
+        self.origins.stop();
+    }
+
+    async fn stop_connections(&self) {
         self.connections.stop();
         if !self.connections.ended(self.grace).await {
             tracing::warn!("{} tasks of connections had not ended after {:?} and are cut off", self.connections.len(), self.grace);
@@ -215,12 +222,15 @@ impl Network {
             self.connections.cut();
             self.connections.ended(limits::SEVER).await;
         }
-        self.origins.stop();
     }
 }
 
 fn bind(config: &Config) -> anyhow::Result<Vec<Listener>> {
     config.listen.iter().map(|address| net::bind(*address)).collect()
+}
+
+fn addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
+    listeners.iter().map(Listener::address).collect()
 }
 
 const RECORDS: record::Limits = record::Limits {
@@ -229,6 +239,8 @@ const RECORDS: record::Limits = record::Limits {
     patience: limits::RECORD_PATIENCE,
     threads: limits::RECORD_THREADS,
 };
+const OUTBOUND: plugin::OutboundLimits =
+    plugin::OutboundLimits { request_bytes: limits::OUTBOUND_REQUEST_BYTES, response_bytes: limits::OUTBOUND_RESPONSE_BYTES };
 const METRICS: plugin::MetricLimits = plugin::MetricLimits {
     series: limits::METRIC_SERIES,
     labels: limits::METRIC_LABELS,
@@ -284,15 +296,11 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
             longest_pause: limits::PLUGIN_LONGEST_PAUSE,
             key_value: KEY_VALUE,
             metrics: METRICS,
+            outbound: OUTBOUND,
             ..plugin::Limits::default()
         },
         ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())
     })
-}
-
-fn upstream(config: &Config) -> anyhow::Result<Option<Upstream>> {
-    let url = config.upstream_proxy.as_deref();
-    Ok(url.map(|url| Upstream::parse(url, &config.no_proxy)).transpose()?)
 }
 
 fn redaction(config: &Config) -> anyhow::Result<Redaction> {
@@ -315,6 +323,7 @@ fn one_plugin(config: &PluginConfig) -> PluginSettings {
         wall: config.wall,
         instances: config.instances,
         grants: config.grants.iter().copied().map(grant).collect(),
+        outbound: config.outbound.clone(),
         key_value_bytes: config.key_value_bytes as u64,
     }
 }
@@ -323,6 +332,7 @@ fn grant(grant: config::Grant) -> plugin::Grant {
     match grant {
         config::Grant::KeyValue => plugin::Grant::KeyValue,
         config::Grant::Metrics => plugin::Grant::Metrics,
+        config::Grant::Outbound => plugin::Grant::Outbound,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod hooks;
 pub mod io;
 pub mod net;
 pub mod origin;
+pub mod outbound;
 pub mod plugin;
 pub mod record;
 pub mod redaction;

@@ -94,6 +94,10 @@ pub const METRIC_LABELS: usize = 8;
 pub const METRIC_NAME_BYTES: usize = 128;
 /// Octets of a label's value.
 pub const METRIC_VALUE_BYTES: usize = 256;
+/// Octets of the content of a request that a plugin makes.
+pub const OUTBOUND_REQUEST_BYTES: usize = MIB;
+/// Octets of the content of the response to it: it goes into the instance's memory, next to all else.
+pub const OUTBOUND_RESPONSE_BYTES: usize = 4 * MIB;
 /// Failures of a plugin in a row after which it is suspended. One that serves other flows meanwhile never is.
 pub const PLUGIN_FAILURES: u32 = 5;
 /// For how long at first: it spares the machine, and a passing trouble is hardly seen. Each try that fails doubles it.

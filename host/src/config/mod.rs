@@ -335,7 +335,10 @@ mod tests {
             ("[plugins.a]\ninstances = 0", "instances is 0"),
             ("[plugins.a]\nenabled = false\nrequired = true", "can never be met"),
             ("[plugins.a]\ngrants = 'key_value'", "there is no capability key_value; did you mean key-value?"),
-            ("[plugins.a]\ngrants = ['files']", "there is no capability files; there are key-value, metrics"),
+            ("[plugins.a]\ngrants = ['files']", "there is no capability files; there are key-value, metrics, outbound"),
+            ("[plugins.a]\noutbound = ['api.example.com']", "outbound: \"api.example.com\" is no origin, as in https://api.example.com"),
+            ("[plugins.a]\noutbound = ['https://a.test/path']", "the path is not part of an origin"),
+            ("[plugins.a]\ngrants = ['outbound']", "outbound is granted without an origin"),
             ("[plugins.a]\ngrants = ['log']", "every plugin has log: take it out"),
             ("[plugins.a]\nkey-value = '1KiB'", "key-value is 1KiB, but must be between 4KiB and 1GiB"),
         ];

@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 
 use super::{
     limits,
     raw::{Plugin, nearest},
     units, within,
 };
+use crate::flow::Origin;
 
 /// How one plugin runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,8 @@ pub struct PluginConfig {
     pub instances: usize,
     /// Capabilities it may import besides those that every plugin has.
     pub grants: BTreeSet<Grant>,
+    /// Where its own requests may go; `grants` has [`Grant::Outbound`] where there is any.
+    pub outbound: Vec<Origin>,
     /// Octets it may hold in the key-value store.
     pub key_value_bytes: usize,
 }
@@ -57,17 +60,20 @@ pub enum Grant {
     KeyValue,
     /// Numbers that the proxy publishes.
     Metrics,
+    /// Requests of its own, to origins that are named.
+    Outbound,
 }
 
 impl Grant {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::KeyValue, Self::Metrics];
+    pub const ALL: [Self; 3] = [Self::KeyValue, Self::Metrics, Self::Outbound];
 
     /// As the contract spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KeyValue => "key-value",
             Self::Metrics => "metrics",
+            Self::Outbound => "outbound",
         }
     }
 
@@ -105,6 +111,7 @@ impl PluginConfig {
             wall: limits::PLUGIN_WALL,
             instances: limits::PLUGIN_INSTANCES,
             grants: BTreeSet::new(),
+            outbound: Vec::new(),
             key_value_bytes: limits::KEY_VALUE_BYTES,
         }
     }
@@ -113,6 +120,16 @@ impl PluginConfig {
         let default = Self::of(name);
         let enabled = written.enabled.unwrap_or(default.enabled);
         let call = written.call.unwrap_or(default.call);
+        let mut grants = written.grants.iter().map(|grant| Grant::parse(grant)).collect::<anyhow::Result<BTreeSet<_>>>()?;
+        let outbound = written.outbound.iter().map(|origin| {
+            Origin::parse(origin).with_context(|| format!("outbound: {origin:?} is no origin, as in https://api.example.com"))
+        });
+        let outbound = outbound.collect::<anyhow::Result<Vec<_>>>()?;
+        ensure!(
+            !grants.contains(&Grant::Outbound) || !outbound.is_empty(),
+            "outbound is granted without an origin: name those it may go to, as in outbound = [\"https://api.example.com\"]"
+        );
+        grants.extend((!outbound.is_empty()).then_some(Grant::Outbound));
         let plugin = Self {
             enabled,
             order: written.order.unwrap_or(default.order),
@@ -123,7 +140,8 @@ impl PluginConfig {
             call,
             wall: written.wall.unwrap_or(default.wall.max(call)),
             instances: written.instances.unwrap_or(default.instances),
-            grants: written.grants.iter().map(|grant| Grant::parse(grant)).collect::<anyhow::Result<_>>()?,
+            grants,
+            outbound,
             key_value_bytes: written.key_value.unwrap_or(default.key_value_bytes),
         };
         within("memory", plugin.memory_bytes, &limits::PLUGIN_MEMORY_RANGE, units::show_size)?;

@@ -176,6 +176,8 @@ pub(super) struct Plugin {
     pub(super) instances: Option<usize>,
     #[serde(deserialize_with = "texts")]
     pub(super) grants: Vec<String>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) outbound: Vec<String>,
     #[serde(deserialize_with = "sized")]
     pub(super) key_value: Option<usize>,
     pub(super) config: Option<serde_json::Map<String, serde_json::Value>>,
@@ -204,8 +206,8 @@ pub(super) const KEYS: [&str; 17] = [
 /// Keys of that table, as `Redaction` has them.
 pub(super) const REDACTION_KEYS: [&str; 3] = ["fields", "json", "patterns"];
 /// Keys of a plugin's table, as `Plugin` has them.
-pub(super) const PLUGIN_KEYS: [&str; 11] =
-    ["call", "config", "enabled", "grants", "instances", "key-value", "memory", "on-failure", "order", "required", "wall"];
+pub(super) const PLUGIN_KEYS: [&str; 12] =
+    ["call", "config", "enabled", "grants", "instances", "key-value", "memory", "on-failure", "order", "outbound", "required", "wall"];
 
 impl File {
     /// The file named, or the default one if it exists; with where it was.

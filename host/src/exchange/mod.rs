@@ -5,6 +5,7 @@
 //! Source: RFC 9110, RFC 9112, RFC 9113.
 
 mod ends;
+mod fetch;
 mod fields;
 mod filter;
 mod http2;
@@ -20,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{h1::HeadLimits, hooks::Hooks, origin::Pool, tasks::Tasks};
 
+pub use fetch::Fetcher;
 pub use respond::{head as local_head, refusal as local_refusal, sentence};
 pub use run::{After, Request, Via};
 pub use serve::Served;
@@ -48,7 +50,7 @@ pub struct Exchange {
     /// What decides about flows.
     pub hooks: Arc<dyn Hooks>,
     /// Connections to origins.
-    pub pool: Pool,
+    pub pool: Arc<Pool>,
     /// Bounds.
     pub limits: Limits,
     /// Where streams of HTTP/2 connections run; its stop lets every connection end after the exchange it is in.

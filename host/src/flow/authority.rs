@@ -161,6 +161,42 @@ pub struct Origin {
     pub authority: Authority,
 }
 
+impl Origin {
+    /// `https://host[:port]`, with or without a slash at the end.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        let (scheme, rest) = text.split_once("://").ok_or(OriginError::Scheme)?;
+        let scheme = match scheme {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return Err(OriginError::Scheme),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains(['/', '?', '#']) {
+            return Err(OriginError::Path);
+        }
+        let authority = Authority::parse_or(authority.to_ascii_lowercase().as_bytes(), Some(scheme.default_port()))?;
+        Ok(Self { scheme, authority })
+    }
+}
+
+/// Why a piece of text is not an origin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OriginError {
+    /// Neither `http://` nor `https://` in front.
+    #[error("it begins neither with https:// nor with http://")]
+    Scheme,
+    /// More than an origin.
+    #[error("the path is not part of an origin")]
+    Path,
+    /// What is between is wrong.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+}
+
 /// `https://host` with the default port left out.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -203,6 +239,26 @@ mod tests {
         ];
         for (text, error) in bad {
             assert_eq!(Authority::parse(text.as_bytes()), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_are_parsed_or_refused() {
+        for text in ["https://a.test", "http://a.test:8080", "https://[::1]:8443"] {
+            assert_eq!(Origin::parse(text).map(|origin| origin.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!(Origin::parse("https://A.test:443/").map(|origin| origin.to_string()), Ok("https://a.test".to_owned()));
+        let bad = [
+            ("a.test", OriginError::Scheme),
+            ("ftp://a.test", OriginError::Scheme),
+            ("https://a.test/x", OriginError::Path),
+            ("https://a.test?x", OriginError::Path),
+            ("https://", OriginError::Authority(AuthorityError::BadHost)),
+            ("https://me@a.test", OriginError::Authority(AuthorityError::Userinfo)),
+            ("https://*.a.test", OriginError::Authority(AuthorityError::BadHost)),
+        ];
+        for (text, error) in bad {
+            assert_eq!(Origin::parse(text), Err(error), "{text}");
         }
     }
 

@@ -10,8 +10,9 @@ bindgen!({
     path: "../wit",
     world: "everything",
     imports: {
-        // These may decode content, wait for a place in a queue, or take a while.
+        // These may decode content, wait for a place in a queue or for the network, or take a while.
         "flowgate:plugin/records.keep": async | trappable,
+        "flowgate:plugin/outbound.fetch": async | trappable,
         "flowgate:plugin/key-value.keys": async | trappable,
         "flowgate:plugin/context.[method]flow.body-info": async | trappable,
         "flowgate:plugin/context.[method]flow.body": async | trappable,

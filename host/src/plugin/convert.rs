@@ -154,13 +154,23 @@ pub(super) fn outcome(flow: &Flow) -> types::Outcome {
     }
 }
 
+/// A scheme as a guest spells it.
+pub(super) fn scheme(scheme: &str) -> Result<Scheme, String> {
+    match scheme {
+        "http" => Ok(Scheme::Http),
+        "https" => Ok(Scheme::Https),
+        other => Err(format!("the scheme {other:?} is neither http nor https")),
+    }
+}
+
+/// RFC 9112 §3.2.1: origin-form is a path and perhaps a query, in which no space, control character or fragment has a place.
+pub(super) fn is_path(path: &str) -> bool {
+    path.starts_with('/') && path.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'#')
+}
+
 /// Where a guest wants a request sent: else says what is wrong with it.
 pub(super) fn origin(origin: &types::Origin) -> Result<flow::Origin, String> {
-    let scheme = match origin.scheme.as_str() {
-        "http" => Scheme::Http,
-        "https" => Scheme::Https,
-        other => return Err(format!("the scheme {other:?} is neither http nor https")),
-    };
+    let scheme = scheme(&origin.scheme)?;
     let (host, port) = (&origin.host, origin.port);
     let written = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let authority = Authority::parse(written.as_bytes()).map_err(|error| error.to_string())?;

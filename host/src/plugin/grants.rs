@@ -17,6 +17,7 @@ pub(super) fn check(capabilities: &[String], name: &str, own: &PluginSettings) -
         let line = match grant {
             Grant::KeyValue => "grants = [\"key-value\"]",
             Grant::Metrics => "grants = [\"metrics\"]",
+            Grant::Outbound => "outbound = [\"https://HOST\"]",
         };
         ensure!(own.grants.contains(&grant), "it imports {capability}, which is not granted: add {line} under {table} in flowgate.toml");
     }

@@ -16,6 +16,7 @@ use super::{
     capability::{
         context::{Call, Handle},
         log::Lines,
+        outbound::WayOut,
         output::Output,
     },
     metrics::Meters,
@@ -41,6 +42,8 @@ pub(super) struct About {
     pub(super) key_value: Option<Namespace>,
     /// Where it reports to; `None` if it does not import `metrics`.
     pub(super) meters: Option<Arc<Meters>>,
+    /// Where its own requests go; `None` if it does not import `outbound`.
+    pub(super) way_out: Option<WayOut>,
     /// Runs what blocks.
     pub(super) tasks: Tasks,
     /// Most octets that come out of undoing content codings.
@@ -156,6 +159,7 @@ mod tests {
             records: None,
             key_value: None,
             meters: None,
+            way_out: None,
             tasks: Tasks::new(),
             max_decoded: 0,
         };

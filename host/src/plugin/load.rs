@@ -20,6 +20,7 @@ use super::{
     capability::{
         OFFERED,
         log::{Lines, sanitised},
+        outbound::WayOut,
     },
     engine::Engine,
     grants,
@@ -101,6 +102,11 @@ impl Loader {
                 true => Some(self.means.namespace(&source.name, own, settings).await?),
                 false => None,
             },
+            way_out: shape.imports("outbound").then(|| WayOut {
+                origins: own.outbound.clone(),
+                limits: settings.limits.outbound,
+                carrier: self.means.carrier.clone(),
+            }),
             meters: shape.imports("metrics").then(|| self.means.metrics.of(&source.name)),
             tasks: self.tasks.clone(),
             max_decoded: settings.capture_bytes,

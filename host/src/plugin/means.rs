@@ -2,7 +2,7 @@
 //!
 //! Place: made by `platform`, asked by `load`, closed after the last call.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::OnceCell;
 
@@ -11,6 +11,7 @@ use super::{
     settings::{Grant, PluginSettings, Settings},
 };
 use crate::{
+    outbound::Outbound,
     record::Writer,
     store::{Namespace, Store},
 };
@@ -19,13 +20,14 @@ use crate::{
 pub(super) struct Means {
     pub(super) records: Writer,
     pub(super) metrics: Metrics,
+    pub(super) carrier: Arc<dyn Outbound>,
     /// Opened when the first plugin needs it, so that two proxies that do not use it can share a state folder.
     store: OnceCell<Store>,
 }
 
 impl Means {
-    pub(super) fn new(records: Writer, settings: &Settings) -> Self {
-        Self { records, metrics: Metrics::new(settings.limits.metrics), store: OnceCell::new() }
+    pub(super) fn new(records: Writer, carrier: Arc<dyn Outbound>, settings: &Settings) -> Self {
+        Self { records, metrics: Metrics::new(settings.limits.metrics), carrier, store: OnceCell::new() }
     }
 
     /// Opens what some plugin is granted.

@@ -42,7 +42,7 @@ pub use build::PluginInfo;
 pub use journal::{Explanation, Step};
 pub use metrics::MetricLimits;
 pub use platform::Platform;
-pub use settings::{Grant, Limits, OnFailure, PluginSettings, Settings};
+pub use settings::{Grant, Limits, OnFailure, OutboundLimits, PluginSettings, Settings};
 pub use swap::PluginEvent;
 pub use tally::PluginCounts;
 

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     flow::{Authority, Refusal, Scope},
     hooks::{BoxFuture, Course, Hooks, Passage, Probe},
+    outbound::Outbound,
     record::Writer,
     redaction::Redaction,
     tasks::Tasks,
@@ -48,14 +49,14 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Loads the plugins and begins to follow their folder.
+    /// Loads the plugins and begins to follow their folder. `outbound` carries what they fetch.
     ///
     /// # Errors
     /// The folder cannot be made, the key-value store cannot be used, or a plugin cannot be loaded that is required or refuses on failure.
     /// Any other that cannot be loaded is reported and left out.
-    pub async fn start(settings: Settings, records: Writer) -> anyhow::Result<Arc<Self>> {
+    pub async fn start(settings: Settings, records: Writer, outbound: Arc<dyn Outbound>) -> anyhow::Result<Arc<Self>> {
         let (events, _) = broadcast::channel(EVENTS);
-        let means = Arc::new(Means::new(records, &settings));
+        let means = Arc::new(Means::new(records, outbound, &settings));
         means.open(&settings).await?;
         let platform = Self {
             set: Arc::default(),

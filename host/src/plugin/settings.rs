@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::metrics::MetricLimits;
-use crate::{redaction::Redaction, store};
+use crate::{flow::Origin, redaction::Redaction, store};
 
 /// Everything the platform needs to know.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub struct PluginSettings {
     pub instances: usize,
     /// Capabilities it may import besides those that every plugin has.
     pub grants: BTreeSet<Grant>,
+    /// Where its own requests may go.
+    pub outbound: Vec<Origin>,
     /// Octets it may hold in the key-value store.
     pub key_value_bytes: u64,
 }
@@ -87,6 +89,7 @@ impl Default for PluginSettings {
             wall: Duration::from_secs(5),
             instances: 4,
             grants: BTreeSet::new(),
+            outbound: Vec::new(),
             key_value_bytes: 16 << 20,
         }
     }
@@ -99,17 +102,20 @@ pub enum Grant {
     KeyValue,
     /// Numbers that the proxy publishes.
     Metrics,
+    /// Requests of its own, to origins that are named.
+    Outbound,
 }
 
 impl Grant {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::KeyValue, Self::Metrics];
+    pub const ALL: [Self; 3] = [Self::KeyValue, Self::Metrics, Self::Outbound];
 
     /// As the contract spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KeyValue => "key-value",
             Self::Metrics => "metrics",
+            Self::Outbound => "outbound",
         }
     }
 
@@ -126,6 +132,21 @@ pub enum OnFailure {
     Pass,
     /// It is refused.
     Refuse,
+}
+
+/// Bounds of requests that plugins make.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboundLimits {
+    /// Octets of the request's content.
+    pub request_bytes: usize,
+    /// Octets of the response's content.
+    pub response_bytes: usize,
+}
+
+impl Default for OutboundLimits {
+    fn default() -> Self {
+        Self { request_bytes: 1 << 20, response_bytes: 4 << 20 }
+    }
 }
 
 /// Bounds that hold for all plugins.
@@ -162,6 +183,8 @@ pub struct Limits {
     pub longest_pause: Duration,
     /// Of what a plugin may report.
     pub metrics: MetricLimits,
+    /// Of requests that plugins make.
+    pub outbound: OutboundLimits,
     /// Of the key-value store.
     pub key_value: store::Limits,
     /// Silence in the folder before its files are read: writers get to their end.
@@ -190,6 +213,7 @@ impl Default for Limits {
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),
             metrics: MetricLimits::default(),
+            outbound: OutboundLimits::default(),
             key_value: store::Limits::default(),
             settle: Duration::from_millis(50),
             unrest: Duration::from_millis(500),

@@ -39,7 +39,7 @@ async fn both_golden_records_come_out_of_the_component() {
 async fn observe(folder: &Path, flow: Flow) {
     let writer = record::Writer::start(record::Limits::default()).unwrap();
     let settings = Settings::new(folder.join("plugins"), folder.join("cache"), folder.join("logs"));
-    let platform = Platform::start(settings, writer.clone()).await.unwrap();
+    let platform = Platform::start(settings, writer.clone(), Arc::new(())).await.unwrap();
     let probe = Probe { host: flow.origin.authority.host(), method: &flow.request.method, path: &flow.request.path };
     let course = platform.open(&probe).unwrap();
     course.end(SharedFlow::new(flow.into()));

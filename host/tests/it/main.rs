@@ -17,6 +17,7 @@ mod layering;
 mod lifecycle;
 mod messages;
 mod operating;
+mod outbound;
 mod plugins;
 mod prompts;
 mod records;

@@ -409,9 +409,7 @@ impl HostFlow for Guest {
 
     fn set_path(&mut self, flow: Resource<Handle>, path: String) -> wasmtime::Result<Result<(), String>> {
         self.change(&flow, Direction::Request, |flow| {
-            // RFC 9112 §3.2.1: origin-form is a path and perhaps a query, in which no space, control character or fragment has a place.
-            let fits = path.starts_with('/') && path.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'#');
-            if !fits {
+            if !convert::is_path(&path) {
                 return Err(format!("{path:?} is not a path with query"));
             }
             flow.request.path = path.into();

@@ -1,7 +1,6 @@
 //! What guests may import, one file per interface.
 //!
-//! Place: each is implemented on [`Guest`] and linked in [`link`]. `outbound` is in the contract and not here: `load`
-//! refuses a component that imports it.
+//! Place: each is implemented on [`Guest`] and linked in [`link`].
 
 use wasmtime::component::{HasSelf, Linker};
 
@@ -11,12 +10,13 @@ pub(super) mod context;
 mod key_value;
 pub(super) mod log;
 mod metrics;
+pub(super) mod outbound;
 pub(super) mod output;
 mod records;
 mod text;
 
 /// The interfaces of the contract that are linked, by name; `types` and `context` hold no capability.
-pub(super) const OFFERED: [&str; 7] = ["types", "context", "log", "text", "key-value", "metrics", "records"];
+pub(super) const OFFERED: [&str; 8] = ["types", "context", "log", "text", "key-value", "metrics", "outbound", "records"];
 
 /// Links them all.
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -26,5 +26,6 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     plugin::text::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::key_value::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::metrics::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    plugin::outbound::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     plugin::records::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)
 }

@@ -39,6 +39,7 @@ async fn what_is_not_granted_refuses_the_load() {
         let line = match grant {
             Grant::KeyValue => "grants = [\"key-value\"]",
             Grant::Metrics => "grants = [\"metrics\"]",
+            Grant::Outbound => "outbound = [\"https://HOST\"]",
         };
         let sentence = format!("it imports {}, which is not granted: add {line} under [plugins.x] in flowgate.toml", grant.as_str());
         assert_eq!(error, format!("plugin x is needed and cannot be loaded: {sentence}"));

@@ -81,7 +81,7 @@ impl Plan {
 
     async fn try_start(self) -> anyhow::Result<Bench> {
         let writer = Writer::start(record::Limits::default())?;
-        let platform = Platform::start(self.settings.clone(), writer.clone()).await?;
+        let platform = Platform::start(self.settings.clone(), writer.clone(), Arc::new(())).await?;
         let events = platform.events();
         Ok(Bench { root: self.root, settings: self.settings, writer, platform, events })
     }

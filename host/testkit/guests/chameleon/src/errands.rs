@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flowgate_guest::{WriteMode, key_value, log, metrics, records};
+use flowgate_guest::{WriteMode, key_value, log, metrics, outbound::Fetch, records};
 use serde::Deserialize;
 
 /// One call into the host. What comes of it is a line of the record `errands`: the result as Rust prints it, octets as text.
@@ -29,6 +29,8 @@ pub(crate) enum Errand {
     Gauge(String, BTreeMap<String, String>, f64),
     /// The same with a number.
     Measure(String, BTreeMap<String, String>, f64),
+    /// `{"fetch": ["method", "url", octets of the body, milliseconds]}`; what is told of the response is its status and its body.
+    Fetch(String, String, usize, u32),
 }
 
 /// Runs them in order.
@@ -56,6 +58,10 @@ impl Errand {
             Self::Count(name, labels, by) => format!("{:?}", metrics::count(name, &pairs(labels), *by)),
             Self::Gauge(name, labels, value) => format!("{:?}", metrics::gauge(name, &pairs(labels), *value)),
             Self::Measure(name, labels, value) => format!("{:?}", metrics::measure(name, &pairs(labels), *value)),
+            Self::Fetch(method, url, octets, millis) => {
+                let fetch = Fetch::new(method, url).header("X-Chameleon", "fetches").body(vec![b'x'; *octets]).timeout_ms(*millis);
+                format!("{:?}", fetch.send().map(|response| (response.status, text(response.body))))
+            }
         }
     }
 }

@@ -1,0 +1,47 @@
+//! Connections to origins: one pool for clients' requests and for plugins'.
+//!
+//! Place: made before the plugins, which may fetch something while they are configured, and stopped after them.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{DIAL, EXCHANGE, POOL};
+use crate::{
+    config::Config,
+    exchange::Fetcher,
+    origin::{Dialler, Pool, Upstream},
+    outbound::Outbound,
+    tasks::Tasks,
+    tls::Trust,
+};
+
+/// See the module.
+pub(super) struct Origins {
+    pub(super) pool: Arc<Pool>,
+    tasks: Tasks,
+}
+
+impl Origins {
+    /// `own`: where this proxy listens, which nobody is let dial through it.
+    pub(super) fn new(config: &Config, own: Vec<SocketAddr>) -> anyhow::Result<Self> {
+        let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
+        let dialler = Dialler::new(Trust::load(&config.upstream_ca)?, DIAL, fixed, upstream(config)?);
+        dialler.set_own(own);
+        let tasks = Tasks::new();
+        Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), POOL, tasks.clone())), tasks })
+    }
+
+    /// What plugins fetch with.
+    pub(super) fn outbound(&self) -> Arc<dyn Outbound> {
+        Arc::new(Fetcher::new(self.pool.clone(), EXCHANGE))
+    }
+
+    /// Lets connections go.
+    pub(super) fn stop(&self) {
+        self.tasks.stop();
+    }
+}
+
+fn upstream(config: &Config) -> anyhow::Result<Option<Upstream>> {
+    let url = config.upstream_proxy.as_deref();
+    Ok(url.map(|url| Upstream::parse(url, &config.no_proxy)).transpose()?)
+}

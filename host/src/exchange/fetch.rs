@@ -1,0 +1,202 @@
+//! Requests of the proxy's own, as plugins order them.
+//!
+//! Place: carries for [`Outbound`], over the same connections, with the same trust, and with the same refusal to dial the proxy itself, as
+//! clients' requests.
+//! Source: RFC 9110, RFC 9112, RFC 9113.
+
+use std::{io, pin::pin, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode, Version};
+
+use super::{
+    Limits,
+    ends::{Answer, NoAnswer, Sink, h2_error},
+    fields, http2, respond,
+};
+use crate::{
+    flow::{Fields, LocalResponse, Origin, Refusal, RequestHead, ResponseHead},
+    h1::{Framing, encode_request, response_framing},
+    hooks::BoxFuture,
+    origin::{Connection, Destination, Lease, Pool},
+    outbound::{FetchError, Order, Outbound},
+};
+
+/// See the module.
+pub struct Fetcher {
+    pool: Arc<Pool>,
+    limits: Limits,
+}
+
+impl Fetcher {
+    /// Over connections of `pool`.
+    pub fn new(pool: Arc<Pool>, limits: Limits) -> Self {
+        Self { pool, limits }
+    }
+}
+
+impl Outbound for Fetcher {
+    fn fetch(&self, order: Order) -> BoxFuture<'static, Result<LocalResponse, FetchError>> {
+        let errand = Errand { pool: self.pool.clone(), limits: self.limits, order };
+        Box::pin(async move {
+            errand.run().await.map_err(|end| match end {
+                End::TooLarge => FetchError::TooLarge,
+                End::Refused(refusal) => FetchError::Failed(respond::sentence(&refusal)),
+            })
+        })
+    }
+}
+
+struct Errand {
+    pool: Arc<Pool>,
+    limits: Limits,
+    order: Order,
+}
+
+/// Why there is no response.
+enum End {
+    TooLarge,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Errand {
+    /// Once more on a fresh connection where a kept one turned out to be dead, as for clients.
+    async fn run(&self) -> Result<LocalResponse, End> {
+        let destination = Destination::new(self.order.origin.clone());
+        let mut lease = self.pool.http2(&destination).await?;
+        loop {
+            let mut connection = match lease {
+                Lease::Http2(send) => return self.over_http2(send).await,
+                Lease::Http1(connection) => connection,
+            };
+            match self.over_http1(&mut connection).await {
+                Err(End::Refused(Refusal::NoResponse { .. })) if connection.reused && self.order.method.is_idempotent() => {
+                    lease = Lease::Http1(self.pool.http1(&destination, true).await?);
+                }
+                Err(end) => return Err(end),
+                Ok((response, persists)) => {
+                    if persists {
+                        self.pool.give_back(destination, *connection);
+                    }
+                    return Ok(response);
+                }
+            }
+        }
+    }
+
+    async fn over_http1(&self, connection: &mut Connection) -> Result<(LocalResponse, bool), End> {
+        let Connection { reader, writer, .. } = connection;
+        let RequestHead { method, path, version, fields, .. } = self.head(Version::HTTP_11);
+        let buffer: &mut BytesMut = writer.buffer();
+        encode_request(buffer, &method, &path, version, &fields);
+        let sink = Sink::Http1 { writer, outgoing: self.framing().into() };
+        self.talk(sink, Answer::Http1(reader)).await
+    }
+
+    async fn over_http2(&self, send: h2::client::SendRequest<Bytes>) -> Result<LocalResponse, End> {
+        let ends = self.order.content.is_empty();
+        let outgoing = http2::request(&self.head(Version::HTTP_2))?;
+        let failed = |error| Refusal::NoResponse { origin: self.order.origin.clone(), source: Some(h2_error(error)) };
+        let mut send = send.ready().await.map_err(failed)?;
+        let (answer, stream) = send.send_request(outgoing, ends).map_err(failed)?;
+        let sink = if ends { Sink::Ended } else { Sink::Http2(stream) };
+        self.talk(sink, Answer::Http2(answer, None)).await.map(|(response, _)| response)
+    }
+
+    /// Both directions at once: an origin may answer before it has read all. The second value: the connection can carry another request.
+    async fn talk(&self, mut sink: Sink<'_>, answer: Answer<'_>) -> Result<(LocalResponse, bool), End> {
+        let upload = async {
+            if !self.order.content.is_empty() {
+                sink.put(self.order.content.clone()).await?;
+            }
+            sink.finish(&Fields::default())?;
+            sink.flush().await
+        };
+        let (mut upload, mut download) = (pin!(upload), pin!(self.download(answer)));
+        let mut uploaded: Option<io::Result<()>> = None;
+        loop {
+            tokio::select! {
+                biased;
+                response = &mut download => {
+                    let (response, persists) = response?;
+                    return Ok((response, persists && matches!(uploaded, Some(Ok(())))));
+                }
+                // The origin may take no more and answer all the same.
+                end = &mut upload, if uploaded.is_none() => uploaded = Some(end),
+            }
+        }
+    }
+
+    async fn download(&self, mut answer: Answer<'_>) -> Result<(LocalResponse, bool), End> {
+        let origin = &self.order.origin;
+        let bad = |reason: String| Refusal::BadResponse { origin: origin.clone(), reason };
+        let head = self.final_head(&mut answer).await?;
+        let method = &self.order.method;
+        let framing = match (head.version, head.status) {
+            (Version::HTTP_2, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Framing::Empty,
+            (Version::HTTP_2, _) if *method == Method::HEAD => Framing::Empty,
+            (Version::HTTP_2, _) => Framing::Chunked,
+            _ => response_framing(method, &head).map_err(|error| bad(error.0.to_owned()))?,
+        };
+        let persists = framing != Framing::UntilClose && fields::persists(head.version, &head.fields);
+        let mut content = answer.content(framing, self.limits.idle);
+        match content.hold(self.order.max_response).await {
+            Ok(Ok((pieces, _trailers))) => {
+                let content = if pieces.len() == 1 { pieces.into_iter().next() } else { Some(pieces.concat().into()) };
+                Ok((LocalResponse { status: head.status, fields: head.fields, content: content.unwrap_or_default() }, persists))
+            }
+            Ok(Err(_beyond)) => Err(End::TooLarge),
+            Err(error) => Err(bad(error.to_string()).into()),
+        }
+    }
+
+    /// Past interim responses (RFC 9110 §15.2), which nobody waits for here.
+    async fn final_head(&self, answer: &mut Answer<'_>) -> Result<ResponseHead, Refusal> {
+        let origin: &Origin = &self.order.origin;
+        let bad = |reason: &str| Refusal::BadResponse { origin: origin.clone(), reason: reason.to_owned() };
+        for _ in 0..self.limits.interim_responses {
+            let head = answer.head(self.limits.head).await.map_err(|none| match none {
+                NoAnswer::Closed(source) => Refusal::NoResponse { origin: origin.clone(), source },
+                NoAnswer::Malformed(reason) => bad(&reason),
+            })?;
+            match head.status {
+                StatusCode::SWITCHING_PROTOCOLS => return Err(bad("it switches protocols unasked")),
+                status if status.is_informational() => {}
+                _ => return Ok(head),
+            }
+        }
+        Err(bad("too many interim responses"))
+    }
+
+    fn head(&self, version: Version) -> RequestHead {
+        let Order { origin, method, path, fields, content, .. } = &self.order;
+        let shown = origin.to_string();
+        let authority = shown.split_once("://").map_or(shown.as_str(), |(_, authority)| authority).to_owned();
+        let mut all = Fields::with_capacity(fields.len() + 2);
+        if version != Version::HTTP_2 {
+            all.push("Host", &authority);
+        }
+        for field in fields {
+            all.append(field.clone());
+        }
+        // RFC 9110 §8.6: said where content is expected, even if there is none.
+        if !content.is_empty() || matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
+            all.push("Content-Length", content.len().to_string());
+        }
+        let (method, path, scheme) = (method.clone(), path.clone(), origin.scheme);
+        RequestHead { method, scheme, authority: authority.into(), path, version, fields: all }
+    }
+
+    fn framing(&self) -> Framing {
+        match self.order.content.len() {
+            0 => Framing::Empty,
+            octets => Framing::Length(octets as u64),
+        }
+    }
+}
