@@ -295,6 +295,7 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
             first_pause: limits::PLUGIN_FIRST_PAUSE,
             longest_pause: limits::PLUGIN_LONGEST_PAUSE,
             key_value: KEY_VALUE,
+            reports: limits::PLUGIN_REPORTS,
             metrics: METRICS,
             outbound: OUTBOUND,
             ..plugin::Limits::default()
@@ -325,6 +326,9 @@ fn one_plugin(config: &PluginConfig) -> PluginSettings {
         grants: config.grants.iter().copied().map(grant).collect(),
         outbound: config.outbound.clone(),
         key_value_bytes: config.key_value_bytes as u64,
+        host_calls: config.host_calls,
+        output_bytes: config.output_bytes,
+        log_lines: config.log_lines,
     }
 }
 

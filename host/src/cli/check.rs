@@ -32,7 +32,8 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     }
     let plugins = runtime()?.block_on(app::check(config.clone())).context("loading plugins")?;
     for plugin in plugins {
-        print(format_args!("# plugin: {}", describe(&plugin)));
+        let uses = if plugin.capabilities.is_empty() { "nothing".to_owned() } else { plugin.capabilities.join(", ") };
+        print(format_args!("# plugin: {}; uses {uses}", describe(&plugin)));
     }
     print(format_args!("# good"));
     Ok(())

@@ -98,6 +98,21 @@ pub const METRIC_VALUE_BYTES: usize = 256;
 pub const OUTBOUND_REQUEST_BYTES: usize = MIB;
 /// Octets of the content of the response to it: it goes into the instance's memory, next to all else.
 pub const OUTBOUND_RESPONSE_BYTES: usize = 4 * MIB;
+/// Calls into the host per call of a hook; key `host-calls`. Looking at every field and chunk of a large flow takes some thousand.
+pub const PLUGIN_HOST_CALLS: u64 = 100_000;
+/// Most that may be.
+pub const MAX_PLUGIN_HOST_CALLS: u64 = 1_000_000_000;
+/// Octets that one call of a hook may hand over to be kept or sent (bodies, fields, records, values), and that it may answer; key `output`. As
+/// much as the queue of records takes.
+pub const PLUGIN_OUTPUT_BYTES: usize = 64 * MIB;
+/// Least and most of that: what it registers fits into the least.
+pub const PLUGIN_OUTPUT_RANGE: std::ops::RangeInclusive<usize> = 64 * KIB..=1024 * MIB;
+/// Lines a plugin may write a second, over all its instances; key `log-lines`. Twice as many may come at once.
+pub const PLUGIN_LOG_LINES: u32 = 100;
+/// Most of them: diagnostics are written by one thread.
+pub const MAX_PLUGIN_LOG_LINES: u32 = 100_000;
+/// Lines a second about failures of one build: enough to see what fails, and no way to flood a disk by failing.
+pub const PLUGIN_REPORTS: u32 = 100;
 /// Failures of a plugin in a row after which it is suspended. One that serves other flows meanwhile never is.
 pub const PLUGIN_FAILURES: u32 = 5;
 /// For how long at first: it spares the machine, and a passing trouble is hardly seen. Each try that fails doubles it.

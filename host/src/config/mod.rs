@@ -340,6 +340,9 @@ mod tests {
             ("[plugins.a]\noutbound = ['https://a.test/path']", "the path is not part of an origin"),
             ("[plugins.a]\ngrants = ['outbound']", "outbound is granted without an origin"),
             ("[plugins.a]\ngrants = ['log']", "every plugin has log: take it out"),
+            ("[plugins.a]\nhost-calls = 0", "host-calls is 0, but must be between 1"),
+            ("[plugins.a]\noutput = '1KiB'", "output is 1KiB, but must be between 64KiB and 1GiB"),
+            ("[plugins.a]\nlog-lines = 0", "log-lines is 0, but must be between 1"),
             ("[plugins.a]\nkey-value = '1KiB'", "key-value is 1KiB, but must be between 4KiB and 1GiB"),
         ];
         for (file, expected) in cases {

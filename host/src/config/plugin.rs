@@ -40,6 +40,12 @@ pub struct PluginConfig {
     pub outbound: Vec<Origin>,
     /// Octets it may hold in the key-value store.
     pub key_value_bytes: usize,
+    /// Calls into the host per call of a hook.
+    pub host_calls: u64,
+    /// Octets that one call may hand over, and that it may answer.
+    pub output_bytes: usize,
+    /// Lines it may write a second.
+    pub log_lines: u32,
 }
 
 /// What becomes of a flow whose filter fails.
@@ -113,6 +119,9 @@ impl PluginConfig {
             grants: BTreeSet::new(),
             outbound: Vec::new(),
             key_value_bytes: limits::KEY_VALUE_BYTES,
+            host_calls: limits::PLUGIN_HOST_CALLS,
+            output_bytes: limits::PLUGIN_OUTPUT_BYTES,
+            log_lines: limits::PLUGIN_LOG_LINES,
         }
     }
 
@@ -143,12 +152,18 @@ impl PluginConfig {
             grants,
             outbound,
             key_value_bytes: written.key_value.unwrap_or(default.key_value_bytes),
+            host_calls: written.host_calls.unwrap_or(default.host_calls),
+            output_bytes: written.output.unwrap_or(default.output_bytes),
+            log_lines: written.log_lines.unwrap_or(default.log_lines),
         };
         within("memory", plugin.memory_bytes, &limits::PLUGIN_MEMORY_RANGE, units::show_size)?;
         let times = Duration::from_millis(1)..=limits::MAX_PLUGIN_TIME;
         within("call", plugin.call, &times, units::show_duration)?;
         within("wall", plugin.wall, &(plugin.call..=limits::MAX_PLUGIN_TIME), units::show_duration)?;
         within("instances", plugin.instances, &(1..=limits::MAX_PLUGIN_INSTANCES), |count| count.to_string())?;
+        within("host-calls", plugin.host_calls, &(1..=limits::MAX_PLUGIN_HOST_CALLS), |count| count.to_string())?;
+        within("output", plugin.output_bytes, &limits::PLUGIN_OUTPUT_RANGE, units::show_size)?;
+        within("log-lines", plugin.log_lines, &(1..=limits::MAX_PLUGIN_LOG_LINES), |count| count.to_string())?;
         within("key-value", plugin.key_value_bytes, &limits::KEY_VALUE_RANGE, units::show_size)?;
         ensure!(plugin.enabled || !plugin.required, "required without being enabled can never be met: take one of the two away");
         Ok(plugin)

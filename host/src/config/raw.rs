@@ -180,6 +180,10 @@ pub(super) struct Plugin {
     pub(super) outbound: Vec<String>,
     #[serde(deserialize_with = "sized")]
     pub(super) key_value: Option<usize>,
+    pub(super) host_calls: Option<u64>,
+    #[serde(deserialize_with = "sized")]
+    pub(super) output: Option<usize>,
+    pub(super) log_lines: Option<u32>,
     pub(super) config: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -206,8 +210,23 @@ pub(super) const KEYS: [&str; 17] = [
 /// Keys of that table, as `Redaction` has them.
 pub(super) const REDACTION_KEYS: [&str; 3] = ["fields", "json", "patterns"];
 /// Keys of a plugin's table, as `Plugin` has them.
-pub(super) const PLUGIN_KEYS: [&str; 12] =
-    ["call", "config", "enabled", "grants", "instances", "key-value", "memory", "on-failure", "order", "outbound", "required", "wall"];
+pub(super) const PLUGIN_KEYS: [&str; 15] = [
+    "call",
+    "config",
+    "enabled",
+    "grants",
+    "host-calls",
+    "instances",
+    "key-value",
+    "log-lines",
+    "memory",
+    "on-failure",
+    "order",
+    "outbound",
+    "output",
+    "required",
+    "wall",
+];
 
 impl File {
     /// The file named, or the default one if it exists; with where it was.
@@ -340,9 +359,9 @@ mod tests {
                 "open" | "enabled" | "required" => "true",
                 "auth" => "'ask'",
                 "resolve" => "['a.test:443=127.0.0.1:1']",
-                "capture" | "memory" | "key-value" => "'64MiB'",
+                "capture" | "memory" | "key-value" | "output" => "'64MiB'",
                 "grace" | "call" | "wall" => "'2s'",
-                "order" | "instances" => "3",
+                "order" | "instances" | "host-calls" | "log-lines" => "3",
                 "on-failure" => "'refuse'",
                 "config" => "{ a = 1 }",
                 _ => "'x'",

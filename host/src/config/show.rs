@@ -49,6 +49,9 @@ impl fmt::Display for Config {
             line(f, "grants", list(plugin.grants.iter().map(|grant| grant.as_str().to_owned())))?;
             line(f, "outbound", list(plugin.outbound.iter().map(ToString::to_string)))?;
             line(f, "key-value", show_size(plugin.key_value_bytes))?;
+            line(f, "host-calls", i64::try_from(plugin.host_calls).map_err(|_| fmt::Error)?)?;
+            line(f, "output", show_size(plugin.output_bytes))?;
+            line(f, "log-lines", i64::from(plugin.log_lines))?;
             // Came out of TOML, which has no null.
             line(f, "config", Value::try_from(&plugin.config).map_err(|_| fmt::Error)?)?;
         }
@@ -103,7 +106,7 @@ mod tests {
         let here = || Surroundings { folder: "/srv".into(), state: Some("/state".into()) };
         let file = "users = 'a \"b\"'\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
                     upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
-                    grants = 'key-value'\noutbound = ['https://a.test', 'http://[::1]:8080']\nkey-value = '1MiB'\n\
+                    grants = 'key-value'\noutbound = ['https://a.test', 'http://[::1]:8080']\nkey-value = '1MiB'\nhost-calls = 5\noutput = '1MiB'\nlog-lines = 7\n\
                     config = { a = [1, 2.5, true], b = { c = 'd' } }";
         let first = Config::resolve(Flags::default(), Some(("/etc/f.toml".into(), File::parse(file).unwrap())), &here()).unwrap();
 

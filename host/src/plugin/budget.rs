@@ -1,4 +1,4 @@
-//! Budgets of one call: computing time, and memory of one instance.
+//! Budgets of one call: computing time, what it asks of the host and hands over to it; and memory of one instance.
 //!
 //! Place: part of what a guest's store holds; asked by the engine while the guest runs. Computing time is what the call's threads spent in
 //! it, so neither a loaded machine nor a wait inside a capability counts against a guest; the time by the clock is bounded in `instance`.
@@ -89,6 +89,56 @@ fn processor_time() -> u64 {
     (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }
 
+/// The guest called the host too often.
+#[derive(Debug, thiserror::Error)]
+#[error("calls into the host used up")]
+pub(super) struct TooManyCalls;
+
+/// The guest handed over too much.
+#[derive(Debug, thiserror::Error)]
+#[error("output used up")]
+pub(super) struct TooMuchOutput;
+
+/// How often one call has called the host, and what it has handed over to be kept or sent.
+pub(super) struct Dealings {
+    most_calls: u64,
+    /// In octets.
+    most_output: usize,
+    calls: u64,
+    output: usize,
+}
+
+impl Dealings {
+    pub(super) fn new(most_calls: u64, most_output: usize) -> Self {
+        Self { most_calls, most_output, calls: 0, output: 0 }
+    }
+
+    /// A call begins.
+    pub(super) fn begin(&mut self) {
+        (self.calls, self.output) = (0, 0);
+    }
+
+    /// The guest calls the host.
+    pub(super) fn count(&mut self) {
+        self.calls += 1;
+    }
+
+    /// # Errors
+    /// It did so too often: the call ends.
+    pub(super) fn check(&self) -> Result<(), TooManyCalls> {
+        if self.calls > self.most_calls { Err(TooManyCalls) } else { Ok(()) }
+    }
+
+    /// The guest hands over so many octets.
+    ///
+    /// # Errors
+    /// That is too much in all: the call ends.
+    pub(super) fn hand_over(&mut self, octets: usize) -> Result<(), TooMuchOutput> {
+        self.output = self.output.saturating_add(octets);
+        if self.output > self.most_output { Err(TooMuchOutput) } else { Ok(()) }
+    }
+}
+
 /// Bounds the memory of one instance: the sum of its linear memories.
 pub(super) struct Memory {
     limit: usize,
@@ -172,6 +222,18 @@ mod tests {
         assert!(!memory.memory_growing(40, 61, None).expect("decided"));
         assert!(memory.was_refused());
         assert!(memory.memory_growing(40, 60, None).expect("decided"));
+    }
+
+    #[test]
+    fn what_a_call_asks_and_hands_over_is_counted_from_its_beginning() {
+        let mut dealings = Dealings::new(2, 10);
+        for _ in 0..2 {
+            dealings.begin();
+            (0..2).for_each(|_| dealings.count());
+            assert!(dealings.check().is_ok() && dealings.hand_over(4).is_ok() && dealings.hand_over(6).is_ok());
+            dealings.count();
+            assert!(dealings.check().is_err() && dealings.hand_over(1).is_err());
+        }
     }
 
     #[test]

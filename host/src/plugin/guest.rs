@@ -12,13 +12,14 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::{
     bindings::flowgate::plugin::log::Level,
-    budget::{Memory, Meter},
+    budget::{Dealings, Memory, Meter},
     capability::{
         context::{Call, Handle},
         log::Lines,
         outbound::WayOut,
         output::Output,
     },
+    instance::Budgets,
     metrics::Meters,
 };
 use crate::{record::Folder, store::Namespace, tasks::Tasks};
@@ -56,6 +57,7 @@ pub(super) struct Guest {
     table: ResourceTable,
     pub(super) memory: Memory,
     pub(super) meter: Arc<Meter>,
+    pub(super) dealings: Dealings,
     pub(super) about: Arc<About>,
     call: Option<Call>,
     calls: u32,
@@ -70,15 +72,38 @@ pub(super) struct Guest {
 struct StaleHandle;
 
 impl Guest {
-    /// A fresh one, with `memory` octets to use.
-    pub(super) fn new(about: Arc<About>, memory: usize) -> Self {
+    /// A fresh one, within those bounds.
+    pub(super) fn new(about: Arc<About>, budgets: &Budgets) -> Self {
         let flow = Arc::<AtomicU64>::default();
         let outputs = [Level::Info, Level::Warn].map(|level| Output::new(about.clone(), level, flow.clone()));
         let [stdout, stderr] = outputs.clone();
         let wasi = WasiCtx::builder().stdout(stdout).stderr(stderr).build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        Self { wasi, table, memory: Memory::new(memory), meter: Arc::default(), about, call: None, calls: 0, flow, outputs }
+        let (memory, dealings) = (Memory::new(budgets.memory), Dealings::new(budgets.host_calls, budgets.output));
+        Self { wasi, table, memory, meter: Arc::default(), dealings, about, call: None, calls: 0, flow, outputs }
+    }
+
+    /// Every function of the contract that a guest calls goes through here first.
+    pub(super) fn counted(&mut self) -> &mut Self {
+        self.dealings.count();
+        self
+    }
+
+    /// What every such function asks before it does anything.
+    ///
+    /// # Errors
+    /// The call in progress has called the host too often: the guest traps.
+    pub(super) fn admitted(&self) -> wasmtime::Result<()> {
+        Ok(self.dealings.check()?)
+    }
+
+    /// The guest hands over so many octets to be kept or sent.
+    ///
+    /// # Errors
+    /// The call in progress has handed over too much: the guest traps.
+    pub(super) fn hand_over(&mut self, octets: usize) -> wasmtime::Result<()> {
+        Ok(self.dealings.hand_over(octets)?)
     }
 
     /// A call about a flow begins; the handle is for the guest.
@@ -109,6 +134,7 @@ impl Guest {
     /// # Errors
     /// The handle is another call's: the guest traps.
     pub(super) fn call(&mut self, handle: &Resource<Handle>) -> wasmtime::Result<&mut Call> {
+        self.admitted()?;
         if handle.rep() != self.calls {
             return Err(StaleHandle.into());
         }
@@ -139,7 +165,7 @@ impl WasiView for Guest {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, sync::Mutex};
+    use std::{net::Ipv4Addr, sync::Mutex, time::Duration};
 
     use bytes::Bytes;
     use http::{Method, Version};
@@ -147,7 +173,10 @@ mod tests {
     use super::*;
     use crate::{
         flow::{Authority, ClientAddr, Fields, Flow, Origin, Principal, RequestHead, Scheme, Scope, SharedFlow},
-        plugin::capability::context::{Phase, Shown},
+        plugin::{
+            capability::context::{Phase, Shown},
+            instance::Span,
+        },
     };
 
     fn guest() -> Guest {
@@ -155,7 +184,7 @@ mod tests {
             name: "x".into(),
             version: OnceLock::new(),
             hash: String::new(),
-            lines: Lines::new(),
+            lines: Lines::new(1),
             records: None,
             key_value: None,
             meters: None,
@@ -163,7 +192,9 @@ mod tests {
             tasks: Tasks::new(),
             max_decoded: 0,
         };
-        Guest::new(Arc::new(about), 0)
+        let none = Span { computing: Duration::ZERO, wall: Duration::ZERO };
+        let budgets = Budgets { memory: 0, host_calls: 100, output: 0, filter: none, observer: none, configure: none };
+        Guest::new(Arc::new(about), &budgets)
     }
 
     fn call() -> Call {

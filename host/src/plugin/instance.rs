@@ -23,7 +23,7 @@ use super::{
         },
         flowgate::plugin::types::ClientInfo,
     },
-    budget::OverBudget,
+    budget::{OverBudget, TooManyCalls, TooMuchOutput},
     capability::{
         context::{Call, Phase, Shown},
         log::sanitised,
@@ -66,6 +66,10 @@ pub(super) struct Exports {
 pub(super) struct Budgets {
     /// Octets per instance.
     pub(super) memory: usize,
+    /// Calls into the host per call.
+    pub(super) host_calls: u64,
+    /// Octets that a call may hand over, and that it may answer.
+    pub(super) output: usize,
     pub(super) filter: Span,
     pub(super) observer: Span,
     pub(super) configure: Span,
@@ -89,6 +93,10 @@ pub(super) enum Failure {
     Wall(Duration),
     #[error("it needs more than {0} octets of memory")]
     Memory(usize),
+    #[error("it called the host more than {0} times")]
+    HostCalls(u64),
+    #[error("it handed over more than {0} octets")]
+    Output(usize),
     #[error("it refused its configuration: {0}")]
     Refused(String),
     #[error("what it answered cannot be used: {0}")]
@@ -120,7 +128,9 @@ struct Hooks {
 impl Instance {
     /// A fresh one, configured.
     pub(super) async fn start(kit: &Arc<Kit>) -> Result<(Self, Registration), Failure> {
-        let mut store = Store::new(kit.engine.wasm(), Guest::new(kit.about.clone(), kit.budgets.memory));
+        let mut store = Store::new(kit.engine.wasm(), Guest::new(kit.about.clone(), &kit.budgets));
+        // What is copied out of the guest at a time: a list may name the same octets again and again.
+        store.set_hostcall_fuel(kit.budgets.output);
         store.limiter(|guest| &mut guest.memory);
         store.epoch_deadline_callback(|store| store.data().meter.tick());
         let started = kit.bounded(kit.budgets.configure, &mut store, async |store| {
@@ -252,12 +262,36 @@ impl Kit {
         call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
         store.set_epoch_deadline(1);
+        store.data_mut().dealings.begin();
         let meter = store.data().meter.clone();
         let _ticking = self.engine.watch_clock();
         match timeout(span.wall, meter.run(span.computing, call(store))).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Failure::of(&error, span, store.data())),
+            Ok(Err(error)) => Err(self.failure(&error, span, store.data())),
             Err(_elapsed) => Err(Failure::Wall(span.wall)),
+        }
+    }
+
+    /// What ended a call, as its cause.
+    fn failure(&self, error: &wasmtime::Error, span: Span, guest: &Guest) -> Failure {
+        if error.is::<OverBudget>() {
+            return Failure::Computing(span.computing);
+        }
+        if error.is::<TooManyCalls>() {
+            return Failure::HostCalls(self.budgets.host_calls);
+        }
+        if error.is::<TooMuchOutput>() || is_out_of_fuel(error) {
+            return Failure::Output(self.budgets.output);
+        }
+        // What a guest does when it gets no memory is its own business; that it got none is the cause.
+        if guest.memory.was_refused() {
+            return Failure::Memory(guest.memory.limit());
+        }
+        let cause = error.root_cause().to_string();
+        let cause = cause.strip_prefix("wasm trap: ").unwrap_or(&cause);
+        match error.downcast_ref::<WasmBacktrace>().map(frames) {
+            Some(frames) if !frames.is_empty() => Failure::Trap(sanitised(&format!("{cause} in {}", frames.join(" < ")))),
+            _ => Failure::Trap(sanitised(cause)),
         }
     }
 }
@@ -275,22 +309,9 @@ impl Exports {
     }
 }
 
-impl Failure {
-    fn of(error: &wasmtime::Error, span: Span, guest: &Guest) -> Self {
-        if error.is::<OverBudget>() {
-            return Self::Computing(span.computing);
-        }
-        // What a guest does when it gets no memory is its own business; that it got none is the cause.
-        if guest.memory.was_refused() {
-            return Self::Memory(guest.memory.limit());
-        }
-        let cause = error.root_cause().to_string();
-        let cause = cause.strip_prefix("wasm trap: ").unwrap_or(&cause);
-        match error.downcast_ref::<WasmBacktrace>().map(frames) {
-            Some(frames) if !frames.is_empty() => Self::Trap(sanitised(&format!("{cause} in {}", frames.join(" < ")))),
-            _ => Self::Trap(sanitised(cause)),
-        }
-    }
+/// More was to be copied out of the guest than may be at a time. The error's type is wasmtime's own, so its text has to do; a test holds it.
+fn is_out_of_fuel(error: &wasmtime::Error) -> bool {
+    error.root_cause().to_string().contains("fuel allocated for hostcalls has been exhausted")
 }
 
 /// The innermost functions of the guest's own, innermost first.

@@ -96,7 +96,7 @@ impl Loader {
             name: source.name.clone(),
             version: OnceLock::new(),
             hash: short(&hash).to_owned(),
-            lines: Lines::new(),
+            lines: Lines::new(own.log_lines),
             records: shape.imports("records").then(|| self.records(&source.name, settings)).transpose()?,
             key_value: match shape.imports("key-value") {
                 true => Some(self.means.namespace(&source.name, own, settings).await?),
@@ -264,6 +264,8 @@ fn budgets(own: &PluginSettings, settings: &Settings) -> Budgets {
     let limits = &settings.limits;
     Budgets {
         memory: own.memory_bytes,
+        host_calls: own.host_calls,
+        output: own.output_bytes,
         filter: Span { computing: own.call, wall: own.wall },
         observer: Span { computing: own.call.max(limits.observer_call), wall: own.wall.max(limits.observer_wall) },
         configure: Span { computing: own.call.max(limits.configure_call), wall: own.wall.max(limits.configure_wall) },

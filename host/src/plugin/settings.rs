@@ -74,6 +74,12 @@ pub struct PluginSettings {
     pub outbound: Vec<Origin>,
     /// Octets it may hold in the key-value store.
     pub key_value_bytes: u64,
+    /// Calls into the host per call of a hook.
+    pub host_calls: u64,
+    /// Octets that one call may hand over to be kept or sent, and that it may answer.
+    pub output_bytes: usize,
+    /// Lines it may write a second, standard output and error included; twice as many at once.
+    pub log_lines: u32,
 }
 
 impl Default for PluginSettings {
@@ -91,6 +97,9 @@ impl Default for PluginSettings {
             grants: BTreeSet::new(),
             outbound: Vec::new(),
             key_value_bytes: 16 << 20,
+            host_calls: 100_000,
+            output_bytes: 64 << 20,
+            log_lines: 100,
         }
     }
 }
@@ -181,6 +190,8 @@ pub struct Limits {
     pub first_pause: Duration,
     /// Longest pause.
     pub longest_pause: Duration,
+    /// Lines a second about failures of one build.
+    pub reports: u32,
     /// Of what a plugin may report.
     pub metrics: MetricLimits,
     /// Of requests that plugins make.
@@ -212,6 +223,7 @@ impl Default for Limits {
             failures: 5,
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),
+            reports: 100,
             metrics: MetricLimits::default(),
             outbound: OutboundLimits::default(),
             key_value: store::Limits::default(),

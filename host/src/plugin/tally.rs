@@ -85,7 +85,7 @@ pub(super) struct Tally {
     /// An observer that cannot cope says nothing about the same plugin's filters.
     filtering: Breaker,
     observing: Breaker,
-    /// Failures are reported no faster than lines of guests.
+    /// Failures are reported no faster than that.
     pub(super) reports: Lines,
 }
 
@@ -103,7 +103,7 @@ impl Tally {
             took: Mutex::new(took),
             filtering: Breaker::new(limits),
             observing: Breaker::new(limits),
-            reports: Lines::new(),
+            reports: Lines::new(limits.reports),
         }
     }
 

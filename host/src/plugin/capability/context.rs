@@ -349,6 +349,7 @@ impl HostFlow for Guest {
         name: String,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), String>> {
+        self.hand_over(name.len() + value.len())?;
         let of = convert::direction(of);
         if of == Direction::Request && name.eq_ignore_ascii_case("host") {
             return self.set_host(&flow, of, value);
@@ -369,6 +370,7 @@ impl HostFlow for Guest {
         name: String,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), String>> {
+        self.hand_over(name.len() + value.len())?;
         let of = convert::direction(of);
         self.change(&flow, of, |flow| {
             convert::check_field(&name, &value)?;
@@ -408,6 +410,7 @@ impl HostFlow for Guest {
     }
 
     fn set_path(&mut self, flow: Resource<Handle>, path: String) -> wasmtime::Result<Result<(), String>> {
+        self.hand_over(path.len())?;
         self.change(&flow, Direction::Request, |flow| {
             if !convert::is_path(&path) {
                 return Err(format!("{path:?} is not a path with query"));
@@ -437,6 +440,7 @@ impl HostFlow for Guest {
     }
 
     fn set_body(&mut self, flow: Resource<Handle>, of: types::Direction, body: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
+        self.hand_over(body.len())?;
         Ok(self.call(&flow)?.set_body(convert::direction(of), body))
     }
 
@@ -445,6 +449,7 @@ impl HostFlow for Guest {
     }
 
     fn set_tag(&mut self, flow: Resource<Handle>, key: String, value: String) -> wasmtime::Result<()> {
+        self.hand_over(key.len() + value.len())?;
         let own = key.strip_prefix(self.about.name.as_str()).is_some_and(|rest| rest.starts_with('.'));
         if !own || key.len() + value.len() > MAX_TAG {
             // There is nobody to tell but the plugin's author.

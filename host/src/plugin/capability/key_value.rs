@@ -17,27 +17,35 @@ const LIST_HERE: usize = 4096;
 
 impl Host for Guest {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
+        self.admitted()?;
         Ok(self.stored().map(|stored| stored.get(&key).map(Vec::from)))
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl_s: Option<u32>) -> wasmtime::Result<Result<(), Error>> {
+        self.admitted()?;
+        self.hand_over(value.len())?;
         let ttl = ttl_s.map(|seconds| Duration::from_secs(seconds.into()));
         Ok(self.stored().and_then(|stored| stored.set(&key, value.into(), ttl).map_err(Error::from)))
     }
 
     fn remove(&mut self, key: String) -> wasmtime::Result<Result<(), Error>> {
+        self.admitted()?;
         Ok(self.stored().map(|stored| stored.remove(&key)))
     }
 
     fn compare_and_set(&mut self, key: String, expected: Option<Vec<u8>>, value: Vec<u8>) -> wasmtime::Result<Result<bool, Error>> {
+        self.admitted()?;
+        self.hand_over(value.len())?;
         Ok(self.stored().and_then(|stored| stored.compare_and_set(&key, expected.as_deref(), value.into()).map_err(Error::from)))
     }
 
     fn increment(&mut self, key: String, by: u32) -> wasmtime::Result<Result<u64, Error>> {
+        self.admitted()?;
         Ok(self.stored().and_then(|stored| stored.increment(&key, by).map_err(Error::from)))
     }
 
     async fn keys(&mut self, prefix: String, limit: u32) -> wasmtime::Result<Result<Vec<String>, Error>> {
+        self.admitted()?;
         let stored = match self.stored() {
             Ok(stored) => stored.clone(),
             Err(error) => return Ok(Err(error)),

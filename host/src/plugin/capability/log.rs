@@ -12,15 +12,14 @@ use tracing::Level;
 
 use crate::plugin::{bindings::flowgate::plugin::log, guest::About, guest::Guest};
 
-/// Lines that may come at once.
-const BURST: u32 = 200;
-/// One more line is allowed every so often: 100 a second.
-const INTERVAL: Duration = Duration::from_millis(10);
+/// How many seconds' lines may come at once: a traceback is not spread over its time.
+const BURST: u32 = 2;
 /// Most octets of one line; the rest is cut off.
 const MAX_LINE: usize = 4096;
 
 impl log::Host for Guest {
     fn enabled(&mut self, level: log::Level) -> wasmtime::Result<bool> {
+        self.admitted()?;
         Ok(match level {
             log::Level::Trace => tracing::enabled!(Level::TRACE),
             log::Level::Debug => tracing::enabled!(Level::DEBUG),
@@ -31,6 +30,7 @@ impl log::Host for Guest {
     }
 
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.admitted()?;
         self.about.say(level, self.flow_id(), &message);
         Ok(())
     }
@@ -56,7 +56,13 @@ impl About {
 }
 
 /// How many lines may still be written.
-pub(in crate::plugin) struct Lines(Mutex<Bucket>);
+pub(in crate::plugin) struct Lines {
+    /// That may come at once.
+    most: u32,
+    /// One more is allowed every so often.
+    interval: Duration,
+    bucket: Mutex<Bucket>,
+}
 
 struct Bucket {
     left: u32,
@@ -65,18 +71,20 @@ struct Bucket {
 }
 
 impl Lines {
-    /// All of a burst is left.
-    pub(in crate::plugin) fn new() -> Self {
-        Self(Mutex::new(Bucket { left: BURST, filled: Instant::now(), suppressed: 0 }))
+    /// So many a second, and none of them written yet.
+    pub(in crate::plugin) fn new(per_second: u32) -> Self {
+        let most = per_second.max(1).saturating_mul(BURST);
+        let bucket = Mutex::new(Bucket { left: most, filled: Instant::now(), suppressed: 0 });
+        Self { most, interval: Duration::from_secs(1) / per_second.max(1), bucket }
     }
 
     /// Whether a line may be written now, and how many before it were not.
     pub(in crate::plugin) fn admit(&self, now: Instant) -> Option<u64> {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let earned = now.saturating_duration_since(bucket.filled).as_millis() / INTERVAL.as_millis();
-        let earned = u32::try_from(earned).unwrap_or(BURST).min(BURST);
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let earned = now.saturating_duration_since(bucket.filled).as_nanos() / self.interval.as_nanos().max(1);
+        let earned = u32::try_from(earned).unwrap_or(self.most).min(self.most);
         if earned > 0 {
-            bucket.left = (bucket.left + earned).min(BURST);
+            bucket.left = bucket.left.saturating_add(earned).min(self.most);
             bucket.filled = now;
         }
         if bucket.left == 0 {
@@ -121,13 +129,13 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_and_counted() {
-        let lines = Lines::new();
+        let lines = Lines::new(100);
         let start = Instant::now();
 
         let admitted = (0..1_000_000).filter(|_| lines.admit(start).is_some()).count();
 
         assert_eq!(admitted, 200);
-        assert_eq!(lines.admit(start + INTERVAL), Some(1_000_000 - 200));
-        assert_eq!(lines.admit(start + INTERVAL), None);
+        let later = start + Duration::from_millis(10);
+        assert_eq!([lines.admit(later), lines.admit(later)], [Some(1_000_000 - 200), None]);
     }
 }

@@ -9,6 +9,7 @@ use crate::plugin::{
 
 impl Host for Guest {
     fn count(&mut self, counter: String, labels: Labels, by: u32) -> wasmtime::Result<()> {
+        self.admitted()?;
         if let Some(meters) = &self.about.meters {
             meters.count(counter, labels, by);
         }
@@ -16,6 +17,7 @@ impl Host for Guest {
     }
 
     fn gauge(&mut self, name: String, labels: Labels, value: f64) -> wasmtime::Result<()> {
+        self.admitted()?;
         if let Some(meters) = &self.about.meters {
             meters.gauge(name, labels, value);
         }
@@ -23,6 +25,7 @@ impl Host for Guest {
     }
 
     fn measure(&mut self, histogram: String, labels: Labels, value: f64) -> wasmtime::Result<()> {
+        self.admitted()?;
         if let Some(meters) = &self.about.meters {
             meters.measure(histogram, labels, value);
         }

@@ -18,14 +18,14 @@ mod text;
 /// The interfaces of the contract that are linked, by name; `types` and `context` hold no capability.
 pub(super) const OFFERED: [&str; 8] = ["types", "context", "log", "text", "key-value", "metrics", "outbound", "records"];
 
-/// Links them all.
+/// Links them all; what is called is counted.
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    plugin::types::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    plugin::context::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    plugin::log::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    plugin::text::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    plugin::key_value::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    plugin::metrics::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    plugin::outbound::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    plugin::records::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)
+    plugin::types::add_to_linker::<Guest, HasSelf<Guest>>(linker, Guest::counted)?;
+    plugin::context::add_to_linker::<Guest, HasSelf<Guest>>(linker, Guest::counted)?;
+    plugin::log::add_to_linker::<Guest, HasSelf<Guest>>(linker, Guest::counted)?;
+    plugin::text::add_to_linker::<Guest, HasSelf<Guest>>(linker, Guest::counted)?;
+    plugin::key_value::add_to_linker::<Guest, HasSelf<Guest>>(linker, Guest::counted)?;
+    plugin::metrics::add_to_linker::<Guest, HasSelf<Guest>>(linker, Guest::counted)?;
+    plugin::outbound::add_to_linker::<Guest, HasSelf<Guest>>(linker, Guest::counted)?;
+    plugin::records::add_to_linker::<Guest, HasSelf<Guest>>(linker, Guest::counted)
 }

@@ -33,6 +33,8 @@ pub(in crate::plugin) struct WayOut {
 
 impl Host for Guest {
     async fn fetch(&mut self, head: RequestHead, body: Vec<u8>, timeout_ms: u32) -> wasmtime::Result<Result<LocalResponse, Error>> {
+        self.admitted()?;
+        self.hand_over(body.len())?;
         let Some(way) = &self.about.way_out else { return Ok(Err(Error::Denied)) };
         let order = match way.order(head, body) {
             Ok(order) => order,

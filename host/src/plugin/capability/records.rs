@@ -12,6 +12,8 @@ use crate::{
 
 impl Host for Guest {
     async fn keep(&mut self, path: String, data: Vec<u8>, mode: WriteMode) -> wasmtime::Result<Result<(), Error>> {
+        self.admitted()?;
+        self.hand_over(data.len())?;
         let Some(folder) = self.about.records.clone() else {
             return Ok(Err(Error::Denied("no folder is granted to this plugin".into())));
         };

@@ -1,5 +1,6 @@
 //! The platform with real components: what it promises when plugins behave, and when they do not.
 
+mod budgets;
 mod calls;
 mod capabilities;
 mod connecting;

@@ -60,6 +60,8 @@ pub struct Config {
     pub(crate) status: u16,
     /// For `set-body` and `answer`. Default `told to answer`.
     pub(crate) body: String,
+    /// So many octets more in each body that is set or answered. Default 0.
+    pub(crate) swollen: usize,
     /// For `set-method`. Default `PUT`.
     pub(crate) method: String,
     /// For `set-path`. Default `/told`.
@@ -108,6 +110,7 @@ impl Default for Config {
             header: ("x-chameleon".to_owned(), "1".to_owned()),
             status: 200,
             body: "told to answer".to_owned(),
+            swollen: 0,
             method: "PUT".to_owned(),
             path: "/told".to_owned(),
             send_to: ("https".to_owned(), "localhost".to_owned(), 443),

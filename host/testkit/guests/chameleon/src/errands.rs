@@ -29,6 +29,10 @@ pub(crate) enum Errand {
     Gauge(String, BTreeMap<String, String>, f64),
     /// The same with a number.
     Measure(String, BTreeMap<String, String>, f64),
+    /// Asks so many times whether anybody sees lines.
+    Ask(u32),
+    /// Writes so many lines, whoever sees them.
+    Write(u32),
     /// `{"fetch": ["method", "url", octets of the body, milliseconds]}`; what is told of the response is its status and its body.
     Fetch(String, String, usize, u32),
 }
@@ -58,6 +62,11 @@ impl Errand {
             Self::Count(name, labels, by) => format!("{:?}", metrics::count(name, &pairs(labels), *by)),
             Self::Gauge(name, labels, value) => format!("{:?}", metrics::gauge(name, &pairs(labels), *value)),
             Self::Measure(name, labels, value) => format!("{:?}", metrics::measure(name, &pairs(labels), *value)),
+            Self::Ask(times) => format!("{}", (0..*times).filter(|_| log::enabled(log::Level::Trace)).count() as u32 <= *times),
+            Self::Write(lines) => {
+                (0..*lines).for_each(|_| log::write(log::Level::Info, "a line like any other"));
+                "written".to_owned()
+            }
             Self::Fetch(method, url, octets, millis) => {
                 let fetch = Fetch::new(method, url).header("X-Chameleon", "fetches").body(vec![b'x'; *octets]).timeout_ms(*millis);
                 format!("{:?}", fetch.send().map(|response| (response.status, text(response.body))))

@@ -158,7 +158,7 @@ impl Chameleon {
             Act::SetHeader => flow.set_header(of, name, value),
             Act::AddHeader => flow.add_header(of, name, value),
             Act::RemoveHeader => flow.remove_header(of, name),
-            Act::SetBody => flow.set_body(of, &self.config.body),
+            Act::SetBody => flow.set_body(of, self.body()),
             Act::SetMethod => flow.set_method(&self.config.method),
             Act::SetPath => flow.set_path(&self.config.path),
             Act::SetStatus => flow.set_status(self.config.status),
@@ -178,8 +178,15 @@ impl Chameleon {
         log::info(format_args!("{act:?}: {done:?}"));
     }
 
+    fn body(&self) -> Vec<u8> {
+        let mut body = self.config.body.clone().into_bytes();
+        body.resize(body.len() + self.config.swollen, b'x');
+        body
+    }
+
     fn answer(&self) -> LocalResponse {
-        let mut response = LocalResponse::text(self.config.status, &self.config.body);
+        let mut response = LocalResponse::text(self.config.status, "");
+        response.body = self.body();
         response.headers.push(flowgate_guest::Header::new(&self.config.header.0, &self.config.header.1));
         response
     }

@@ -1,0 +1,102 @@
+//! Budgets of single calls: each is crossed, and only the flow concerned notices.
+
+use super::*;
+use crate::plugin::OnFailure;
+
+/// More than a busy machine needs for a million of anything.
+const LONG: Duration = Duration::from_secs(50);
+const MILLION: u32 = 1_000_000;
+
+/// A plugin that refuses on failure and has time.
+fn strict(name: &str, config: Value) -> Plan {
+    Plan::new().with(name, config).change(name, |own| (own.on_failure, own.call, own.wall) = (OnFailure::Refuse, LONG, LONG))
+}
+
+fn cause(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::PluginFailed { source, .. } => source.to_string(),
+        other => format!("another refusal: {other}"),
+    }
+}
+
+/// The flow concerned, and those of 16 neighbours meanwhile.
+async fn among_neighbours(plan: Plan) -> (Result<(), String>, Arc<Bench>) {
+    let bench = Arc::new(plan.with("good", recording()).start().await);
+    let tasks = crate::tasks::Tasks::new();
+    let concerned = tasks.spawn({
+        let bench = bench.clone();
+        async move { bench.request("/bad").await.map(drop).map_err(|refusal| cause(&refusal)) }
+    });
+    for _ in 0..16 {
+        timeout(PATIENCE, bench.pass("/good")).await.expect("in time").expect("passed");
+    }
+    (timeout(PATIENCE, concerned).await.expect("in time").expect("no panic"), bench)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_million_calls_into_the_host_end_the_call() {
+    for errand in [json!({ "ask": MILLION }), json!({ "write": MILLION })] {
+        let plan = strict("bad", json!({ "paths": ["/bad"], "errands": [errand] }));
+
+        let (ended, _) = among_neighbours(plan).await;
+
+        assert_eq!(ended, Err("it called the host more than 100000 times".into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_calls_as_are_allowed_are_made() {
+    // One more is the record of the errand itself.
+    let errand = json!([{ "ask": 10 }]);
+    for (most, passes) in [(11, true), (10, false)] {
+        let plan = strict("x", errands_only(&errand)).change("x", |own| own.host_calls = most);
+        let bench = plan.start().await;
+
+        assert_eq!(bench.request("/").await.is_ok(), passes, "{most}");
+        assert_eq!(bench.request("/").await.is_ok(), passes, "each call begins anew");
+    }
+}
+
+fn errands_only(errands: &Value) -> Value {
+    json!({ "errands": errands })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_million_lines_are_left_out_and_harm_nobody() {
+    let plan = strict("bad", json!({ "paths": ["/bad"], "errands": [{ "write": MILLION }] }));
+
+    let (ended, bench) = among_neighbours(plan.change("bad", |own| own.host_calls = 2 * u64::from(MILLION))).await;
+
+    assert_eq!(ended, Ok(()));
+    assert_eq!(bench.platform.counts("bad").map(|counts| counts.failures), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_hands_over_is_bounded() {
+    let cases = [
+        ("an answer", json!({ "on_request": "answer", "swollen": 70_000 })),
+        ("a record", json!({ "errands": [{ "fill": ["a", 70_000] }] })),
+        ("two values", json!({ "errands": [{ "fill": ["a", 40_000] }, { "fill": ["b", 40_000] }] })),
+        ("a field", json!({ "on_request": ["set-header", "add-header"], "header": ["x", "y".repeat(40_000)] })),
+    ];
+    for (what, config) in cases {
+        for (most, passes) in [(64 << 10, false), (1 << 20, true)] {
+            let bench = strict("x", config.clone()).change("x", |own| own.output_bytes = most).start().await;
+
+            let ended = bench.request("/").await.map(drop).map_err(|refusal| cause(&refusal));
+
+            let expected = if passes { Ok(()) } else { Err("it handed over more than 65536 octets".into()) };
+            assert_eq!(ended, expected, "{what} of at most {most}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_a_gigabyte_ends_within_the_memory_of_the_instance() {
+    let plan = strict("bad", json!({ "paths": ["/bad"], "on_request": "answer", "swollen": 1 << 30 }));
+
+    let (ended, _) = among_neighbours(plan).await;
+
+    let why = ended.expect_err("refused");
+    assert!(why.contains("octets of memory"), "{why}");
+}
