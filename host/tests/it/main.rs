@@ -24,6 +24,7 @@ mod records;
 mod redaction;
 mod refusals;
 mod splice;
+mod storing;
 mod streaming;
 mod swap;
 mod upgrade;
