@@ -145,3 +145,22 @@ async fn nothing_is_fetched_by_a_plugin_that_names_no_origin() {
 
     assert_eq!(told(proxy).await, ["Err(Denied)"]);
 }
+
+#[tokio::test]
+async fn a_fetch_that_leads_back_to_the_proxy_is_refused() {
+    // All of 127.0.0.0/8 is this machine: an address per process leaves the port free for whoever runs the same test.
+    let id = std::process::id();
+    let own = format!("127.77.{}.{}:8099", (id >> 8) & 255, id & 255);
+    let origin = Origin::saying("origin").await;
+    let targets = [format!("http://{own}"), "http://self.test:8099".to_owned()];
+    let errands: Vec<Value> = targets.iter().map(|target| json!({ "fetch": ["GET", format!("{target}/"), 0, 0] })).collect();
+    let granted = targets.iter().map(|target| flow::Origin::parse(target).unwrap()).collect();
+    let options = fetching(&[], json!({ "errands": errands })).plugin_with("chameleon", move |plugin| plugin.outbound = granted);
+    let listen = own.parse().unwrap();
+    let options = options.resolving_to("self.test:8099", listen).change(move |config| config.listen = vec![listen]);
+    let proxy = Proxy::start(options).await;
+
+    assert_eq!(proxy.client().get(&origin.root()).await.unwrap().text(), "origin");
+
+    assert_eq!(told(proxy).await, ["Err(Failed(\"the request leads back to this proxy\"))"; 2]);
+}
