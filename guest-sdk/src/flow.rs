@@ -88,10 +88,10 @@ impl Flow {
         self.0.read_body(of, offset, max)
     }
 
-    /// In message observers, and in the observer after them: the WebSocket messages this plugin was told of from `from` on, the one in
+    /// In message observers, and in the observer after them: the WebSocket messages this plugin was told of from sequence `first` on, the one in
     /// question included; as many as have `max` octets of content together, and at least one if there is one.
-    pub fn held_messages(&self, from: u32, max: u32) -> Vec<MessageRecord> {
-        self.0.held_messages(from, max)
+    pub fn held_messages(&self, first: u32, max: u32) -> Vec<MessageRecord> {
+        self.0.held_messages(first, max)
     }
 
     /// Lets those with a lower sequence go, to make room.

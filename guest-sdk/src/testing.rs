@@ -298,9 +298,9 @@ impl Source {
         self.body(of).into_iter().skip(offset as usize).take(max as usize).collect()
     }
 
-    pub(crate) fn held_messages(&self, from: u32, max: u32) -> Vec<MessageRecord> {
+    pub(crate) fn held_messages(&self, first: u32, max: u32) -> Vec<MessageRecord> {
         let (mut octets, mut held) = (0, Vec::new());
-        for message in self.0.borrow().messages.iter().filter(|message| message.sequence >= u64::from(from)) {
+        for message in self.0.borrow().messages.iter().filter(|message| message.sequence >= u64::from(first)) {
             octets += message.content.len();
             if octets > max as usize && !held.is_empty() {
                 break;

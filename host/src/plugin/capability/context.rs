@@ -471,8 +471,8 @@ impl HostFlow for Guest {
         Ok(())
     }
 
-    fn held_messages(&mut self, flow: Resource<Handle>, from: u32, max: u32) -> wasmtime::Result<Vec<types::MessageRecord>> {
-        let held = self.call(&flow)?.held.as_ref().map(|held| held.read(from.into(), max as usize));
+    fn held_messages(&mut self, flow: Resource<Handle>, first: u32, max: u32) -> wasmtime::Result<Vec<types::MessageRecord>> {
+        let held = self.call(&flow)?.held.as_ref().map(|held| held.read(first.into(), max as usize));
         Ok(held.unwrap_or_default().into_iter().map(convert::message).collect())
     }
 
