@@ -121,7 +121,7 @@ impl Store {
         Self(inner)
     }
 
-    /// The keys of `owner`, at most `quota` octets of them (keys, values, and [`shelf::OVERHEAD`] each). What is there beyond a quota that has
+    /// The keys of `owner`, at most `quota` octets of them (keys, values, and 64 for each entry). What is there beyond a quota that has
     /// become smaller stays.
     ///
     /// # Errors

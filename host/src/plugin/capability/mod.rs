@@ -1,6 +1,6 @@
 //! What guests may import, one file per interface.
 //!
-//! Place: each is implemented on [`Guest`] and linked in [`link`].
+//! Place: each is implemented on [`Guest`] and linked in [`link`]. Which of them a plugin may import is decided in `grants`.
 
 use wasmtime::component::{HasSelf, Linker};
 
