@@ -47,6 +47,7 @@ pub mod outbound;
 mod plugin;
 pub mod records;
 mod registration;
+pub mod sse;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod text;

@@ -17,8 +17,8 @@ use std::cell::{Cell, RefCell};
 pub use crate::export::configure;
 
 use crate::{
-    BodyInfo, ClientInfo, Direction, Flow, Header, HttpVersion, MessageObserver, MessageRecord, Origin, Outcome, RequestHead, ResponseHead,
-    Timings,
+    BodyInfo, ChunkAction, ClientInfo, Direction, Flow, Header, HttpVersion, MessageObserver, MessageRecord, Origin, Outcome, RequestHead,
+    ResponseHead, StreamFilter, Timings,
     log::Level,
     records::{KeepError, WriteMode},
     text,
@@ -62,6 +62,27 @@ pub fn take_records() -> Vec<Kept> {
 /// Makes the next calls of [`records::keep`](crate::records::keep) fail, one for each.
 pub fn refuse_records(with: impl IntoIterator<Item = KeepError>) {
     REFUSALS.with_borrow_mut(|refusals| refusals.extend(with));
+}
+
+/// What a stream filter makes of a body that comes in those chunks, as the host asks it.
+pub fn stream<P: StreamFilter>(plugin: &mut P, flow: &Flow, of: Direction, chunks: &[&[u8]]) -> Vec<u8> {
+    const BODY: u32 = 1;
+    if !plugin.on_body_start(BODY, flow, of) {
+        return chunks.concat();
+    }
+    let mut out = Vec::new();
+    for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
+        match plugin.on_chunk(BODY, chunk.to_vec()) {
+            ChunkAction::Pass => out.extend_from_slice(chunk),
+            ChunkAction::Replace(octets) => out.extend(octets),
+            ChunkAction::Finish(octets) => {
+                out.extend(octets);
+                break;
+            }
+        }
+    }
+    out.extend(plugin.on_body_end(BODY, false));
+    out
 }
 
 /// Where [`Flow::send_to`] sent it.

@@ -4,6 +4,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use bytes::Bytes;
 use http::Method;
 
 use crate::flow::{Authority, Direction, LocalResponse, Message, PassedMessage, Refusal, ResponseHead, Scope, SharedFlow};
@@ -122,6 +123,30 @@ pub trait Course: Send {
         None
     }
 
+    /// Whether plugins want that message's content piece by piece. Called after its filters; allocates nothing.
+    fn wants_chunks(&self, of: Direction) -> bool {
+        let _ = of;
+        false
+    }
+
+    /// They cannot have it, and `why`; it passes unseen by them unless one of them refuses on failure.
+    ///
+    /// # Errors
+    /// [`Refusal::PluginFailed`].
+    fn without_chunks(&mut self, flow: &SharedFlow, of: Direction, why: &str) -> Result<(), Refusal> {
+        let _ = (flow, of, why);
+        Ok(())
+    }
+
+    /// The content begins, its head not yet sent; `None`: nobody wants it after all.
+    ///
+    /// # Errors
+    /// As for [`Course::request`].
+    fn chunks<'a>(&'a mut self, flow: &'a SharedFlow, of: Direction) -> BoxFuture<'a, Result<Option<Box<dyn Chunks>>, Refusal>> {
+        let _ = (flow, of);
+        Box::pin(async { Ok(None) })
+    }
+
     /// The flow has ended; observers get it. Neither waits nor blocks.
     fn end(self: Box<Self>, flow: SharedFlow);
 }
@@ -165,6 +190,33 @@ pub enum MessageVerdict {
     Discard,
     /// Close the connection both ways, with that status code (RFC 6455 §7.4).
     Close(u16),
+}
+
+/// The content of one message on its way through the plugins that want it piece by piece. Dropped before it is [`Next::Over`], the plugins
+/// are told that it broke off.
+pub trait Chunks: Send {
+    /// Takes in what has arrived, content codings undone. Whatever was there before has been asked for with [`Chunks::next`].
+    fn feed(&mut self, piece: Bytes);
+
+    /// No more arrives.
+    fn end(&mut self);
+
+    /// What comes of it.
+    ///
+    /// # Errors
+    /// [`Refusal::PluginFailed`] where a filter failed whose failure refuses the flow: the message must not seem to have ended well.
+    fn next(&mut self) -> BoxFuture<'_, Result<Next, Refusal>>;
+}
+
+/// What comes of content.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Octets to forward, never none.
+    Forward(Bytes),
+    /// Nothing more until more arrives.
+    Hungry,
+    /// The message ends here, well, whatever else may arrive.
+    Over,
 }
 
 /// How the plugins of one flow want to meet one message.

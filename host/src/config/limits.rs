@@ -66,6 +66,16 @@ pub const MAX_PLUGIN_TIME: Duration = Duration::from_secs(300);
 pub const PLUGIN_INSTANCES: usize = 4;
 /// Most of them.
 pub const MAX_PLUGIN_INSTANCES: usize = 256;
+/// Bodies that one plugin's stream filter is at at a time, each with an instance for itself; key `streams`. A busy office has dozens of answers
+/// streaming at once, and an instance that does nothing keeps its memory. Full: another body waits, then meets the plugin's policy.
+pub const PLUGIN_STREAMS: usize = 256;
+/// Most of them.
+pub const MAX_PLUGIN_STREAMS: usize = 65_536;
+/// How long such a body waits for its place: bodies that are no streams end within that.
+pub const STREAM_PATIENCE: Duration = Duration::from_secs(1);
+/// Octets of a server-sent event that are held until it is whole; parts of a larger one are filtered as they come. Models' events with a whole
+/// response in them reach some 100 KiB.
+pub const EVENT_BYTES: usize = MIB;
 /// Computing time of an observer's call: nobody waits for it, and records of 16 MB take half a second.
 pub const OBSERVER_CALL: Duration = Duration::from_secs(2);
 /// The same by the clock: a disk may be slow.

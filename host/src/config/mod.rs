@@ -333,6 +333,7 @@ mod tests {
             ("[plugins.a]\ncall = '0ms'", "call is 0ms"),
             ("[plugins.a]\ncall = '2s'\nwall = '1s'", "wall is 1s, but must be between 2s"),
             ("[plugins.a]\ninstances = 0", "instances is 0"),
+            ("[plugins.a]\nstreams = 0", "streams is 0, but must be between 1 and 65536"),
             ("[plugins.a]\nenabled = false\nrequired = true", "can never be met"),
             ("[plugins.a]\ngrants = 'key_value'", "there is no capability key_value; did you mean key-value?"),
             ("[plugins.a]\ngrants = ['files']", "there is no capability files; there are key-value, metrics, outbound"),

@@ -46,6 +46,8 @@ pub struct PluginConfig {
     pub output_bytes: usize,
     /// Lines it may write a second.
     pub log_lines: u32,
+    /// Bodies that its stream filter may be at at a time.
+    pub streams: usize,
 }
 
 /// What becomes of a flow whose filter fails.
@@ -122,6 +124,7 @@ impl PluginConfig {
             host_calls: limits::PLUGIN_HOST_CALLS,
             output_bytes: limits::PLUGIN_OUTPUT_BYTES,
             log_lines: limits::PLUGIN_LOG_LINES,
+            streams: limits::PLUGIN_STREAMS,
         }
     }
 
@@ -155,6 +158,7 @@ impl PluginConfig {
             host_calls: written.host_calls.unwrap_or(default.host_calls),
             output_bytes: written.output.unwrap_or(default.output_bytes),
             log_lines: written.log_lines.unwrap_or(default.log_lines),
+            streams: written.streams.unwrap_or(default.streams),
         };
         within("memory", plugin.memory_bytes, &limits::PLUGIN_MEMORY_RANGE, units::show_size)?;
         let times = Duration::from_millis(1)..=limits::MAX_PLUGIN_TIME;
@@ -165,6 +169,7 @@ impl PluginConfig {
         within("output", plugin.output_bytes, &limits::PLUGIN_OUTPUT_RANGE, units::show_size)?;
         within("log-lines", plugin.log_lines, &(1..=limits::MAX_PLUGIN_LOG_LINES), |count| count.to_string())?;
         within("key-value", plugin.key_value_bytes, &limits::KEY_VALUE_RANGE, units::show_size)?;
+        within("streams", plugin.streams, &(1..=limits::MAX_PLUGIN_STREAMS), |count| count.to_string())?;
         ensure!(plugin.enabled || !plugin.required, "required without being enabled can never be met: take one of the two away");
         Ok(plugin)
     }

@@ -184,6 +184,7 @@ pub(super) struct Plugin {
     #[serde(deserialize_with = "sized")]
     pub(super) output: Option<usize>,
     pub(super) log_lines: Option<u32>,
+    pub(super) streams: Option<usize>,
     pub(super) config: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -210,7 +211,7 @@ pub(super) const KEYS: [&str; 17] = [
 /// Keys of that table, as `Redaction` has them.
 pub(super) const REDACTION_KEYS: [&str; 3] = ["fields", "json", "patterns"];
 /// Keys of a plugin's table, as `Plugin` has them.
-pub(super) const PLUGIN_KEYS: [&str; 15] = [
+pub(super) const PLUGIN_KEYS: [&str; 16] = [
     "call",
     "config",
     "enabled",
@@ -225,6 +226,7 @@ pub(super) const PLUGIN_KEYS: [&str; 15] = [
     "outbound",
     "output",
     "required",
+    "streams",
     "wall",
 ];
 
@@ -361,7 +363,7 @@ mod tests {
                 "resolve" => "['a.test:443=127.0.0.1:1']",
                 "capture" | "memory" | "key-value" | "output" => "'64MiB'",
                 "grace" | "call" | "wall" => "'2s'",
-                "order" | "instances" | "host-calls" | "log-lines" => "3",
+                "order" | "instances" | "host-calls" | "log-lines" | "streams" => "3",
                 "on-failure" => "'refuse'",
                 "config" => "{ a = 1 }",
                 _ => "'x'",

@@ -12,6 +12,7 @@ mod http2;
 mod respond;
 mod run;
 mod serve;
+mod stream;
 mod target;
 mod tee;
 mod upgrade;

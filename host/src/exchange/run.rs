@@ -20,6 +20,7 @@ use super::{
     Exchange,
     ends::{Answer, NoAnswer, Responder, Sink, Source},
     fields, filter, http2, respond,
+    stream::{self, Ended, Rewriting},
     tee::{PumpError, Tee},
 };
 use crate::{
@@ -49,6 +50,15 @@ pub struct Request<'a> {
     pub framing: Framing,
     /// Its content.
     pub content: Source<'a>,
+    /// What rewrites that on its way.
+    rewriting: Option<Rewriting>,
+}
+
+impl<'a> Request<'a> {
+    /// As it was read.
+    pub fn new(head: RequestHead, framing: Framing, content: Source<'a>) -> Self {
+        Self { head, framing, content, rewriting: None }
+    }
 }
 
 /// What becomes of the client's connection after an exchange.
@@ -79,6 +89,8 @@ pub(super) enum Fault {
     Client,
     /// The origin broke off in the middle of the response.
     Origin(io::Error),
+    /// A plugin failed in the middle of the response, and the rest must not pass.
+    Broken(Box<Refusal>),
     /// A filter closes the client's stream.
     Disconnect,
 }
@@ -89,6 +101,7 @@ impl Fault {
         match self {
             Self::Client => Outcome::ClientAborted,
             Self::Origin(error) => Outcome::OriginFailed(error.to_string()),
+            Self::Broken(refusal) => Outcome::OriginFailed(respond::sentence(refusal)),
             // The request had gone out.
             Self::Refused(refusal @ (Refusal::NoResponse { .. } | Refusal::BadResponse { .. } | Refusal::ResponseTimeout { .. })) => {
                 Outcome::OriginFailed(respond::sentence(refusal))
@@ -161,6 +174,7 @@ impl Exchange {
                 send(&local, closes, responder).await?;
                 return Ok(if closes { After::Close } else { After::Next });
             }
+            request.rewriting = stream::request(open, request).await?;
             if let Some(origin) = &lock(open.flow()).redirected {
                 destination = Destination::new(origin.clone());
             }
@@ -176,6 +190,9 @@ impl Exchange {
         let is_http2 = request.head.version == Version::HTTP_2;
         match fault {
             Fault::Client | Fault::Origin(_) => {}
+            Fault::Broken(refusal) => {
+                tracing::info!(host = %String::from_utf8_lossy(&request.head.authority), "response broken off: {}", respond::sentence(&refusal));
+            }
             Fault::Disconnect => responder.into_iter().for_each(Responder::disconnect),
             Fault::Refused(refusal) => {
                 tracing::info!(host = %String::from_utf8_lossy(&request.head.authority), "{}", respond::sentence(&refusal));
@@ -288,13 +305,14 @@ impl Exchange {
             upgrade: request.head.version == Version::HTTP_11 && fields::asks_for_websocket(&request.head.fields),
         };
         let client_persists = fields::persists(request.head.version, &request.head.fields);
+        let rewriting = request.rewriting.take();
         let mut drive = Box::pin(async {
-            let upload = upload(&mut request.content, &mut sink, flow.as_ref(), &uploaded);
+            let upload = upload(&mut request.content, &mut sink, rewriting, flow.as_ref(), &uploaded);
             let download = self.download(origin, &asked, answer, responder, open);
             tokio::select! {
                 biased;
                 answered = download => answered,
-                () = upload => Err(Fault::Client),
+                fault = upload => Err(fault),
             }
         });
         let mut answered = drive.as_mut().await;
@@ -344,13 +362,24 @@ impl Exchange {
             send(&local, client_version != Version::HTTP_2, responder).await?;
             return Ok(Answered { status: local.status, client_persists: false, origin_persists: false });
         }
+        let mut rewriting = None;
+        if let Some(open) = open.as_deref_mut() {
+            rewriting = stream::response(open, &mut head, &mut framing, client_version).await?;
+        }
         let status = head.status;
         let (head, framing, client_persists) = for_client(head, framing, client_version);
         let flow = open.as_ref().map(|open| open.flow());
         let responder = responder.take().ok_or(Fault::Client)?;
         let mut sink = responder.head(&head, framing).map_err(|_| Fault::Client)?;
-        match Tee::new(flow, Direction::Response).pump(&mut content, &mut sink).await {
-            Ok(()) => {
+        let tee = Tee::new(flow, Direction::Response);
+        let pumped = match rewriting {
+            None => tee.pump(&mut content, &mut sink).await.map(|()| Ended::Whole),
+            Some(rewriting) => rewriting.pump(&tee, &mut content, &mut sink).await,
+        };
+        match pumped {
+            Ok(ended) => {
+                // What was not read of the response is still to come on that connection.
+                let origin_persists = origin_persists && ended == Ended::Whole;
                 if let Some(open) = open {
                     lock(open.flow()).timings.response_end = Some(Instant::now());
                     open.conclude(Outcome::Completed);
@@ -363,6 +392,11 @@ impl Exchange {
                 let _ = sink.flush().await;
                 sink.break_off();
                 Err(Fault::Origin(error))
+            }
+            Err(PumpError::Filter(refusal)) => {
+                let _ = sink.flush().await;
+                sink.break_off();
+                Err(Fault::Broken(refusal))
             }
         }
     }
@@ -400,20 +434,37 @@ impl Exchange {
     }
 }
 
-/// The request's content to the origin, then an eye on the client. Resolves when the client is gone.
-async fn upload(content: &mut Source<'_>, sink: &mut Sink<'_>, flow: Option<&SharedFlow>, uploaded: &AtomicBool) {
-    match Tee::new(flow, Direction::Request).pump(content, sink).await {
-        Ok(()) => {
+/// The request's content to the origin, then an eye on the client. Resolves when the client is gone, or may not go on.
+async fn upload(
+    content: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+    rewriting: Option<Rewriting>,
+    flow: Option<&SharedFlow>,
+    uploaded: &AtomicBool,
+) -> Fault {
+    let tee = Tee::new(flow, Direction::Request);
+    let pumped = match rewriting {
+        None => tee.pump(content, sink).await.map(|()| Ended::Whole),
+        Some(rewriting) => rewriting.pump(&tee, content, sink).await,
+    };
+    match pumped {
+        Ok(ended) => {
             uploaded.store(true, Ordering::Relaxed);
             if let Some(flow) = flow {
                 lock(flow).timings.request_end = Some(Instant::now());
             }
+            // The client has a right to send it all, and its connection to carry the next request.
+            if ended == Ended::Early && stream::swallow(content).await.is_err() {
+                return Fault::Client;
+            }
         }
-        Err(PumpError::Source(_)) => return,
+        Err(PumpError::Source(_)) => return Fault::Client,
+        Err(PumpError::Filter(refusal)) => return Fault::Refused(*refusal),
         // The origin takes no more. It may have answered already, so its response decides.
         Err(PumpError::Sink) => return std::future::pending().await,
     }
     content.gone().await;
+    Fault::Client
 }
 
 /// Hands the client's connection over (RFC 9110 §7.8). The exchange ends here; what follows is no HTTP.

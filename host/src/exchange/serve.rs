@@ -97,7 +97,7 @@ impl Exchange {
         framing: Framing,
     ) -> Served {
         let content = Source::http1(&mut reader, framing, self.limits.idle);
-        let after = self.run(via, Request { head, framing, content }, Responder::Http1(&mut writer)).await;
+        let after = self.run(via, Request::new(head, framing, content), Responder::Http1(&mut writer)).await;
         match after {
             After::Next => Served::Next(reader, writer),
             After::Abort => Served::Ended,
@@ -178,7 +178,7 @@ impl Exchange {
             false => http2_request_framing(&head),
         };
         let content = Source::http2(stream, self.limits.idle);
-        self.run(&via, Request { head, framing, content }, Responder::Http2(respond)).await;
+        self.run(&via, Request::new(head, framing, content), Responder::Http2(respond)).await;
     }
 }
 

@@ -4,9 +4,11 @@
 
 use std::io;
 
+use bytes::Bytes;
+
 use super::ends::{Sink, Source};
 use crate::{
-    flow::{Direction, SharedFlow, lock},
+    flow::{Direction, Fields, Refusal, SharedFlow, lock},
     h1::Piece,
 };
 
@@ -24,12 +26,28 @@ pub(super) enum PumpError {
     Source(io::Error),
     /// Nothing more goes out.
     Sink,
+    /// A plugin failed, and what it has not seen must not pass.
+    Filter(Box<Refusal>),
 }
 
 impl<'a> Tee<'a> {
     /// Notes into `flow`, where there is one.
     pub(super) fn new(flow: Option<&'a SharedFlow>, of: Direction) -> Self {
         Self { flow, of }
+    }
+
+    /// Takes note of a piece that goes on.
+    pub(super) fn note(&self, piece: &Bytes) {
+        if let Some(flow) = self.flow {
+            lock(flow).content_mut(self.of).pass(piece);
+        }
+    }
+
+    /// Takes note of the trailers.
+    pub(super) fn note_trailers(&self, trailers: &Fields) {
+        if let Some(flow) = self.flow.filter(|_| !trailers.is_empty()) {
+            lock(flow).set_trailers(self.of, trailers.clone());
+        }
     }
 
     /// Moves everything from `source` to `sink`, each piece when it arrives, pieces that arrived together in one write.
@@ -40,16 +58,12 @@ impl<'a> Tee<'a> {
         loop {
             match source.ready().map_err(PumpError::Source)? {
                 Some(Piece::Data(data)) => {
-                    if let Some(flow) = self.flow {
-                        lock(flow).content_mut(self.of).pass(&data);
-                    }
+                    self.note(&data);
                     sink.put(data).await.map_err(|_| PumpError::Sink)?;
                 }
                 Some(Piece::End(trailers)) => {
                     sink.finish(&trailers).map_err(|_| PumpError::Sink)?;
-                    if let Some(flow) = self.flow.filter(|_| !trailers.is_empty()) {
-                        lock(flow).set_trailers(self.of, trailers);
-                    }
+                    self.note_trailers(&trailers);
                     return sink.flush().await.map_err(|_| PumpError::Sink);
                 }
                 None => {

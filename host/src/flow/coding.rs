@@ -26,15 +26,13 @@ pub struct Decoded {
 /// Undoes the codings `fields` names, last first, to at most `max` octets. What cannot be undone stays as it is, with the reason.
 pub fn decode(fields: &Fields, octets: Bytes, is_cut: bool, max: usize) -> Decoded {
     let mut decoded = Decoded { octets, truncated: is_cut, trouble: None };
-    let names: Vec<String> = fields
-        .members("content-encoding")
-        .map(|name| String::from_utf8_lossy(name).to_ascii_lowercase())
-        .filter(|name| name != "identity")
-        .collect();
-    if names.len() > MAX_CODINGS {
-        decoded.trouble = Some(format!("{} content codings are more than {MAX_CODINGS}", names.len()));
-        return decoded;
-    }
+    let names = match names(fields) {
+        Ok(names) => names,
+        Err(trouble) => {
+            decoded.trouble = Some(trouble);
+            return decoded;
+        }
+    };
     // A HEAD response or a 304 names the coding of content that is not there.
     if decoded.octets.is_empty() {
         return decoded;
@@ -52,6 +50,19 @@ pub fn decode(fields: &Fields, octets: Bytes, is_cut: bool, max: usize) -> Decod
         }
     }
     decoded
+}
+
+/// The codings that `fields` names, in lower case and in the order they were applied.
+///
+/// # Errors
+/// There are too many.
+pub(super) fn names(fields: &Fields) -> Result<Vec<String>, String> {
+    let lower = fields.members("content-encoding").map(|name| String::from_utf8_lossy(name).to_ascii_lowercase());
+    let names: Vec<String> = lower.filter(|name| name != "identity").collect();
+    match names.len() > MAX_CODINGS {
+        true => Err(format!("{} content codings are more than {MAX_CODINGS}", names.len())),
+        false => Ok(names),
+    }
 }
 
 struct Undone {

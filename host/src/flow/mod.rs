@@ -6,6 +6,7 @@
 mod authority;
 mod coding;
 mod content;
+mod decoder;
 mod fields;
 mod head;
 mod message;
@@ -17,6 +18,7 @@ mod state;
 pub use authority::{Authority, AuthorityError, Origin, Scheme};
 pub use coding::{Decoded, decode};
 pub use content::Content;
+pub use decoder::Decoder;
 pub use fields::{Field, Fields, is_field_value, is_token};
 pub use head::{Direction, RequestHead, ResponseHead};
 pub use message::{Message, MessageKind, PassedMessage};

@@ -5,7 +5,10 @@
 use std::{
     borrow::Cow,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -56,10 +59,15 @@ pub(super) struct Build {
     pub(super) filters_requests: bool,
     pub(super) filters_responses: bool,
     pub(super) filters_messages: bool,
-    pub(super) observes: bool,
     pub(super) observes_messages: bool,
     /// It asks for messages that passed earlier.
     pub(super) keeps_messages: bool,
+    pub(super) filters_streams: bool,
+    pub(super) observes: bool,
+    /// Octets of an event that are held until it is whole.
+    pub(super) event_bytes: usize,
+    /// Bodies so far.
+    pub(super) bodies: AtomicU32,
     pub(super) rules: Rules,
     pub(super) pool: Pool,
     pub(super) tally: Tally,
@@ -80,7 +88,13 @@ impl Build {
 
     /// Whether any of its hooks is ever called about flows. One about tunnels is none: it does not want to see what is inside.
     pub(super) fn is_called(&self) -> bool {
-        self.filters_requests || self.filters_responses || self.filters_messages || self.observes || self.observes_messages
+        let filters = self.filters_requests || self.filters_responses || self.filters_streams || self.filters_messages;
+        filters || self.observes || self.observes_messages
+    }
+
+    /// What the next body is called in its instance.
+    pub(super) fn next_body(&self) -> u32 {
+        self.bodies.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Asks about a tunnel; proceeds where the component has no such hook.

@@ -4,12 +4,15 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::{
     bindings::exports::flowgate::plugin::{request_filter::RequestAction, response_filter::ResponseAction},
     bindings::flowgate::plugin::types,
     build::Build,
     capability::context::Shown,
     convert,
+    cutter::Cutter,
     hook::Hook,
     instance::Failure,
     journal::{Journal, Page},
@@ -18,10 +21,12 @@ use super::{
     rules::{Body, Matched, Rule},
     set::Set,
     settings::OnFailure,
+    stream::{self, Stage, Stream},
 };
 use crate::{
     flow::{Direction, Refusal, ResponseHead, SharedFlow, lock},
-    hooks::{BoxFuture, Course, Messages, Needs, Verdict},
+    hooks::{BoxFuture, Chunks, Course, Messages, Needs, Verdict},
+    tasks::Tasks,
 };
 
 /// A plugin that wants the flow.
@@ -56,6 +61,9 @@ pub(super) struct Way {
     responses_left: usize,
     /// Media type of the response that decided about rules.
     media_type: Option<String>,
+    tasks: Tasks,
+    /// Bodies whose plugins may not all know yet how they ended.
+    telling: Vec<oneshot::Receiver<()>>,
 }
 
 /// What one filter's answer means for the others.
@@ -73,8 +81,10 @@ enum Answer {
 }
 
 impl Way {
-    pub(super) fn new(set: Arc<Set>, journal: Arc<Journal>, wanted: Vec<Wanted>) -> Self {
-        Self { set, journal, page: None, request_at: 0, responses_left: wanted.len(), wanted, media_type: None }
+    /// `tasks`: what may outlive the flow.
+    pub(super) fn new(set: Arc<Set>, journal: Arc<Journal>, wanted: Vec<Wanted>, tasks: Tasks) -> Self {
+        let responses_left = wanted.len();
+        Self { set, journal, page: None, request_at: 0, responses_left, wanted, media_type: None, tasks, telling: Vec::new() }
     }
 
     async fn reserve_all(&mut self) {
@@ -119,6 +129,37 @@ impl Way {
             self.responses_left = at;
         }
         Ok(Verdict::Proceed)
+    }
+
+    /// The plugins that want the content piece by piece, in the order in which it passes them, and their rules.
+    fn chunking(&self, of: Direction) -> impl Iterator<Item = (&Arc<Build>, &Rule)> {
+        let last = self.wanted.len();
+        (0..last).filter_map(move |at| {
+            let wanted = &self.wanted[if of == Direction::Request { at } else { last - 1 - at }];
+            let build = &self.set.plugins[wanted.at].build;
+            let rule = match of {
+                _ if !build.filters_streams => None,
+                Direction::Request => build.rules.of(wanted.matched).next(),
+                Direction::Response => build.rules.deciding(wanted.matched, self.media_type.as_deref()),
+            };
+            rule.filter(|rule| rule.body(of) == Body::Chunks).map(|rule| (build, rule))
+        })
+    }
+
+    async fn begin_chunks(&mut self, flow: &SharedFlow, of: Direction) -> Result<Option<Box<dyn Chunks>>, Refusal> {
+        let about = Arc::new(stream::About { flow: flow.clone(), of, page: self.page(flow), tasks: self.tasks.clone() });
+        let are_events = lock(flow).media_type(of).is_some_and(|media_type| media_type == "text/event-stream");
+        let (mut stream, heard) = Stream::new(about.clone());
+        self.telling.push(heard);
+        for (build, rule) in self.chunking(of) {
+            let most = build.event_bytes.min(rule.limit);
+            let cutter = Cutter::new((rule.by_events && are_events).then_some(most));
+            match Stage::begin(build, &about, shown(rule), cutter).await {
+                Ok(stage) => stage.into_iter().for_each(|stage| stream.push(stage)),
+                Err(failure) => build.failed(Hook::BodyStart, flow, failure)?,
+            }
+        }
+        Ok((!stream.is_empty()).then(|| Box::new(stream) as Box<dyn Chunks>))
     }
 }
 
@@ -330,11 +371,43 @@ impl Course for Way {
         Some(Arc::new(conversation))
     }
 
+    fn wants_chunks(&self, of: Direction) -> bool {
+        self.chunking(of).next().is_some()
+    }
+
+    fn without_chunks(&mut self, flow: &SharedFlow, of: Direction, why: &str) -> Result<(), Refusal> {
+        let failed = |(build, _): (&Arc<Build>, _)| build.failed(Hook::BodyStart, flow, Failure::Unfit(why.to_owned()));
+        self.chunking(of).try_for_each(failed)
+    }
+
+    fn chunks<'a>(&'a mut self, flow: &'a SharedFlow, of: Direction) -> BoxFuture<'a, Result<Option<Box<dyn Chunks>>, Refusal>> {
+        Box::pin(self.begin_chunks(flow, of))
+    }
+
     fn end(mut self: Box<Self>, flow: SharedFlow) {
         let page = self.page(&flow);
         page.close(&flow);
-        let Self { set, wanted, media_type, .. } = *self;
-        let media_type = media_type.or_else(|| lock(&flow).response.as_ref().map(ResponseHead::media_type));
+        let still = |heard: &mut oneshot::Receiver<()>| matches!(heard.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        self.telling.retain_mut(still);
+        if self.telling.is_empty() {
+            return self.hand_over(&flow, &page);
+        }
+        // Observers come after everything else.
+        let tasks = self.tasks.clone();
+        tasks.spawn(async move {
+            for heard in std::mem::take(&mut self.telling) {
+                // Nothing is ever sent; that it cannot be any more is what is waited for.
+                let _ = heard.await;
+            }
+            self.hand_over(&flow, &page);
+        });
+    }
+}
+
+impl Way {
+    fn hand_over(self, flow: &SharedFlow, page: &Arc<Page>) {
+        let Self { set, wanted, media_type, .. } = self;
+        let media_type = media_type.or_else(|| lock(flow).response.as_ref().map(ResponseHead::media_type));
         for Wanted { at, matched, place, .. } in wanted {
             let Some(place) = place else { continue };
             if let Some(rule) = set.plugins[at].build.rules.deciding(matched, media_type.as_deref()) {

@@ -3,7 +3,13 @@
 //! Place: made by `pool`, used by `course` and `observe`. Every call is bounded in computing time, in time by the clock and in memory; after
 //! one that failed the instance is dead and must not be used again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::timeout;
 use wasmtime::{
@@ -20,6 +26,7 @@ use super::{
             message_observer, observer,
             request_filter::{self, RequestAction},
             response_filter::{self, ResponseAction},
+            stream_filter::{self, ChunkAction},
         },
         flowgate::plugin::types::ClientInfo,
     },
@@ -57,6 +64,7 @@ pub(super) struct Exports {
     pub(super) request: Option<request_filter::GuestIndices>,
     pub(super) response: Option<response_filter::GuestIndices>,
     pub(super) message: Option<message_filter::GuestIndices>,
+    pub(super) stream: Option<stream_filter::GuestIndices>,
     pub(super) observer: Option<observer::GuestIndices>,
     pub(super) message_observer: Option<message_observer::GuestIndices>,
 }
@@ -103,6 +111,12 @@ pub(super) enum Failure {
     Answer(String),
     #[error("all its instances were busy for {0:?}")]
     Busy(Duration),
+    #[error("it filters {0} bodies already")]
+    Streams(usize),
+    #[error("the instance that knew the body is gone")]
+    Lost,
+    #[error("the content cannot be filtered: {0}")]
+    Unfit(String),
     #[error("it has failed again and again and is suspended for another {0:?}")]
     Suspended(Duration),
 }
@@ -112,6 +126,9 @@ pub(super) struct Instance {
     kit: Arc<Kit>,
     store: Store<Guest>,
     hooks: Hooks,
+    serial: u64,
+    /// Bodies that it knows.
+    pub(super) bodies: usize,
     /// What the last call changed.
     changes: Vec<String>,
 }
@@ -121,6 +138,7 @@ struct Hooks {
     request: Option<request_filter::Guest>,
     response: Option<response_filter::Guest>,
     message: Option<message_filter::Guest>,
+    stream: Option<stream_filter::Guest>,
     observer: Option<observer::Guest>,
     message_observer: Option<message_observer::Guest>,
 }
@@ -143,7 +161,9 @@ impl Instance {
         store.data_mut().end();
         let (hooks, registration) = outcome?;
         let registration = registration.map_err(|text| Failure::Refused(sanitised(&text)))?;
-        Ok((Self { kit: kit.clone(), store, hooks, changes: Vec::new() }, registration))
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        Ok((Self { kit: kit.clone(), store, hooks, serial, bodies: 0, changes: Vec::new() }, registration))
     }
 
     /// Asks about a tunnel; proceeds if the component has no such hook.
@@ -225,10 +245,47 @@ impl Instance {
         outcome.map_err(|failure| (failure, has_kept))
     }
 
+    /// Tells that a body begins, and asks whether it is wanted.
+    pub(super) async fn on_body_start(&mut self, id: u32, flow: &SharedFlow, of: Direction, shown: Shown) -> Result<bool, Failure> {
+        let Some(hook) = &self.hooks.stream else { return Ok(false) };
+        let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Body, shown));
+        let outcome = self
+            .kit
+            .bounded(self.kit.budgets.filter, &mut self.store, async |store| {
+                hook.call_on_body_start(store, id, handle, convert::guest_direction(of)).await
+            })
+            .await;
+        self.finish(outcome)
+    }
+
+    /// Asks what becomes of a chunk.
+    pub(super) async fn on_chunk(&mut self, id: u32, chunk: &[u8], flow: &SharedFlow, shown: Shown) -> Result<ChunkAction, Failure> {
+        let Some(hook) = &self.hooks.stream else { return Ok(ChunkAction::Pass) };
+        // The guest gets no handle of it, but what it says is about this flow.
+        self.store.data_mut().begin(Call::new(flow.clone(), Phase::Body, shown));
+        let outcome =
+            self.kit.bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_chunk(store, id, chunk).await).await;
+        self.finish(outcome)
+    }
+
+    /// Tells that a body has ended, or has `broken` off; what is returned is to be appended.
+    pub(super) async fn on_body_end(&mut self, id: u32, broken: bool, flow: &SharedFlow, shown: Shown) -> Result<Vec<u8>, Failure> {
+        let Some(hook) = &self.hooks.stream else { return Ok(Vec::new()) };
+        self.store.data_mut().begin(Call::new(flow.clone(), Phase::Body, shown));
+        let outcome =
+            self.kit.bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_body_end(store, id, broken).await).await;
+        self.finish(outcome)
+    }
+
+    /// Tells it from every other one.
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
     /// Better replaced than used again.
     pub(super) fn is_worn(&self) -> bool {
         let guest = self.store.data();
-        guest.memory.is_nearly_full() || guest.calls() >= MAX_CALLS
+        guest.memory.is_nearly_full() || (guest.calls() >= MAX_CALLS && self.bodies == 0)
     }
 
     /// What the last call changed of its flow, for people.
@@ -304,6 +361,7 @@ impl Exports {
             response: self.response.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             message: self.message.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             message_observer: self.message_observer.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
+            stream: self.stream.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             observer: self.observer.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
         })
     }

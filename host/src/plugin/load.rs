@@ -2,7 +2,7 @@
 //!
 //! Place: called by `swap`. Compiling runs off the runtime. Nothing here touches what is in service.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, atomic::AtomicU32};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use super::{
     bindings::exports::flowgate::plugin::{
         connect_filter,
         lifecycle::{self, InstanceMode, Registration},
-        message_filter, message_observer, observer, request_filter, response_filter,
+        message_filter, message_observer, observer, request_filter, response_filter, stream_filter,
     },
     build::{Build, PluginInfo, short},
     cache::Cache,
@@ -29,7 +29,7 @@ use super::{
     instance::{Budgets, Exports, Instance, Kit, Span},
     journal::Label,
     means::Means,
-    pool::Pool,
+    pool::{Pool, Streams},
     rules::Rules,
     settings::{PluginSettings, Settings},
     tally::Tally,
@@ -41,7 +41,7 @@ const PACKAGE: &str = "flowgate:plugin/";
 /// The contract's version this build speaks.
 const VERSION: &str = "0.1.0";
 /// Hooks of the contract that this build never calls.
-const UNCALLED: [&str; 2] = ["stream-filter", "state-handoff"];
+const UNCALLED: [&str; 1] = ["state-handoff"];
 /// What it imports to look back at messages: for those that do not, none are held.
 const HELD_MESSAGES: &str = "[method]flow.held-messages";
 /// Packages of WASI that are linked; every 0.2.x fits.
@@ -87,7 +87,7 @@ impl Loader {
         grants::check(&shape.capabilities, &source.name, own)?;
         let linked = link(&component, &self.engine)?;
         let exports = exports(&linked)?;
-        let filters_connects = exports.connect.is_some();
+        let (filters_connects, filters_streams) = (exports.connect.is_some(), exports.stream.is_some());
         let (filters_requests, filters_responses, observes) =
             (exports.request.is_some(), exports.response.is_some(), exports.observer.is_some());
         let (filters_messages, observes_messages) = (exports.message.is_some(), exports.message_observer.is_some());
@@ -122,16 +122,22 @@ impl Loader {
         let (first, registration) = configure(&kit).await?;
         check(&registration, &source.name)?;
         let rules = Rules::compile(&registration.rules, settings.capture_bytes).map_err(|why| anyhow!(why))?;
+        ensure!(
+            filters_streams || !rules.ask_for_chunks(),
+            "its rules ask for the body mode `chunks`, and it does not export `{PACKAGE}stream-filter`"
+        );
         // Set once, here.
         about.version.set(sanitised(&registration.version)).ok();
         if !shape.uncalled.is_empty() {
             tracing::warn!(plugin = source.name, hooks = shape.uncalled.join(", "), "the plugin has hooks that this build never calls");
         }
+        let streams = Streams { most: own.streams, patience: settings.limits.stream_patience };
         let hooks = [
             ("connect-filter", filters_connects),
             ("request-filter", filters_requests),
             ("response-filter", filters_responses),
             ("message-filter", filters_messages),
+            ("stream-filter", filters_streams),
             ("observer", observes),
             ("message-observer", observes_messages),
         ];
@@ -153,11 +159,14 @@ impl Loader {
             filters_requests,
             filters_responses,
             filters_messages,
-            observes,
             observes_messages,
             keeps_messages: shape.keeps_messages,
+            filters_streams,
+            observes,
+            event_bytes: settings.limits.event_bytes,
+            bodies: AtomicU32::default(),
             rules,
-            pool: Pool::new(kit, first, own.instances, registration.instances == InstanceMode::Singleton),
+            pool: Pool::new(kit, first, own.instances, registration.instances == InstanceMode::Singleton, streams),
             tally: Tally::new(&settings.limits),
         })
     }
@@ -256,6 +265,7 @@ fn exports(component: &InstancePre<Guest>) -> anyhow::Result<Exports> {
         response: has("response-filter").then(|| response_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
         message: has("message-filter").then(|| message_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
         message_observer: has("message-observer").then(|| message_observer::GuestIndices::new(component)).transpose().map_err(wrong)?,
+        stream: has("stream-filter").then(|| stream_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
         observer: has("observer").then(|| observer::GuestIndices::new(component)).transpose().map_err(wrong)?,
     })
 }

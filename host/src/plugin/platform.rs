@@ -183,6 +183,6 @@ impl Hooks for Platform {
         if wanting.is_empty() {
             return None;
         }
-        Some(Guard::into_inner(set).open(self.journal.clone(), wanting))
+        Some(Guard::into_inner(set).open(self.journal.clone(), wanting, self.observing.clone()))
     }
 }

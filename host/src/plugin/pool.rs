@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -31,6 +31,18 @@ pub(super) struct Pool {
     places: Semaphore,
     spare: Semaphore,
     is_singleton: bool,
+    /// Bodies filtered at a time.
+    bodies: Arc<Semaphore>,
+    streams: Streams,
+}
+
+/// How many bodies are filtered at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Streams {
+    /// Each has an instance for itself, unless there is only one.
+    pub(super) most: usize,
+    /// How long another one waits.
+    pub(super) patience: Duration,
 }
 
 /// An instance for one call. Dropped without [`Lease::give_back`] it is gone for good.
@@ -42,10 +54,19 @@ pub(super) struct Lease<'a> {
 
 impl Pool {
     /// Up to `instances` at work for filters, with `first` among them.
-    pub(super) fn new(kit: Arc<Kit>, first: Instance, instances: usize, is_singleton: bool) -> Self {
+    pub(super) fn new(kit: Arc<Kit>, first: Instance, instances: usize, is_singleton: bool, streams: Streams) -> Self {
         let kept = if is_singleton { 1 } else { instances.max(1) };
         let spare = if is_singleton { 0 } else { kept * SPARE_FACTOR };
-        Self { kit, warm: Mutex::new(vec![first]), kept, places: Semaphore::new(kept), spare: Semaphore::new(spare), is_singleton }
+        Self {
+            kit,
+            warm: Mutex::new(vec![first]),
+            kept,
+            places: Semaphore::new(kept),
+            spare: Semaphore::new(spare),
+            is_singleton,
+            bodies: Arc::new(Semaphore::new(streams.most)),
+            streams,
+        }
     }
 
     /// Octets of linear memory of the instances that are not at work now.
@@ -87,6 +108,46 @@ impl Pool {
         self.fresh(place).await
     }
 
+    /// A place for a body, waited for within the bound.
+    pub(super) async fn body_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        if let Ok(place) = self.bodies.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        match timeout(self.streams.patience, self.bodies.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(Failure::Streams(self.streams.most)),
+        }
+    }
+
+    /// One for a body, for as long as that lasts. Their number is bounded by [`Pool::body_place`].
+    pub(super) async fn take(&self) -> Result<Instance, Failure> {
+        let warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match warm {
+            Some(instance) => Ok(instance),
+            None => Instance::start(&self.kit).await.map(|(instance, _)| instance),
+        }
+    }
+
+    /// There is only one instance.
+    pub(super) fn is_singleton(&self) -> bool {
+        self.is_singleton
+    }
+
+    /// All calls in it went well: it may serve others.
+    pub(super) fn put(&self, instance: Instance) {
+        if instance.is_worn() {
+            return;
+        }
+        let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        if warm.len() < self.kept {
+            warm.push(instance);
+        } else {
+            // Freeing its memory takes a while.
+            drop(warm);
+            drop(instance);
+        }
+    }
+
     async fn wait(&self) -> Result<SemaphorePermit<'_>, Failure> {
         if let Ok(Ok(place)) = timeout(WAIT, self.places.acquire()).await {
             return Ok(place);
@@ -119,17 +180,8 @@ impl Lease<'_> {
     /// The call went well: the instance may serve others.
     pub(super) fn give_back(self) {
         let Self { pool, instance, _place } = self;
-        if instance.is_worn() {
-            return;
-        }
-        let mut warm = pool.warm.lock().unwrap_or_else(PoisonError::into_inner);
-        if warm.len() < pool.kept {
-            warm.push(instance);
-        } else {
-            // Freeing its memory takes a while.
-            drop(warm);
-            drop(instance);
-        }
+        // In the pool before its place is free, so that whoever takes that finds it.
+        pool.put(instance);
     }
 }
 

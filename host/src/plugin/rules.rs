@@ -3,10 +3,10 @@
 //! Place: made of a registration by `load`; asked by `set` for every request without allocating.
 
 use super::{
-    bindings::exports::flowgate::plugin::lifecycle::{self, BodyMode},
+    bindings::exports::flowgate::plugin::lifecycle::{self, BodyMode, Framing},
     glob::{Case, Glob},
 };
-use crate::hooks::Probe;
+use crate::{flow::Direction, hooks::Probe};
 
 /// Most rules of one plugin: which of them match a flow is kept in the bits of a `u64`.
 const MAX_RULES: usize = 64;
@@ -34,6 +34,8 @@ pub(super) struct Rule {
     media_types: Vec<Glob>,
     pub(super) request: Body,
     pub(super) response: Body,
+    /// Chunks are events where the content is made of such.
+    pub(super) by_events: bool,
     /// Most octets of a body it may hold, whatever the mode says now.
     pub(super) limit: usize,
 }
@@ -43,6 +45,7 @@ pub(super) struct Rule {
 pub(super) enum Body {
     Skip,
     Capture(usize),
+    Chunks,
     Whole(usize),
 }
 
@@ -50,7 +53,7 @@ impl Body {
     /// Most octets a plugin gets to see under this rule.
     pub(super) fn limit(self) -> usize {
         match self {
-            Self::Skip => 0,
+            Self::Skip | Self::Chunks => 0,
             Self::Capture(limit) | Self::Whole(limit) => limit,
         }
     }
@@ -73,6 +76,11 @@ impl Rules {
     /// Whether a flow to that host may match.
     pub(super) fn want_host(&self, host: &str) -> bool {
         self.0.iter().any(|rule| any(&rule.hosts, plain(host)))
+    }
+
+    /// Whether any rule asks for chunks.
+    pub(super) fn ask_for_chunks(&self) -> bool {
+        self.0.iter().any(|rule| [rule.request, rule.response].contains(&Body::Chunks))
     }
 
     /// The rules that match as far as can be told from the request.
@@ -115,10 +123,19 @@ impl Rule {
             methods: globs(&rule.methods, Case::Counts)?,
             paths: globs(&rule.paths, Case::Counts)?,
             media_types: globs(&rule.content_types, Case::Ignored)?,
-            request: body(rule.request_body, limit)?,
-            response: body(rule.response_body, limit)?,
+            request: body(rule.request_body, limit),
+            response: body(rule.response_body, limit),
+            by_events: rule.framing == Framing::SseEvents,
             limit,
         })
+    }
+
+    /// How it meets one of the two bodies.
+    pub(super) fn body(&self, of: Direction) -> Body {
+        match of {
+            Direction::Request => self.request,
+            Direction::Response => self.response,
+        }
     }
 
     fn matches(&self, request: &Probe<'_>) -> bool {
@@ -126,12 +143,12 @@ impl Rule {
     }
 }
 
-fn body(mode: BodyMode, limit: usize) -> Result<Body, String> {
+fn body(mode: BodyMode, limit: usize) -> Body {
     match mode {
-        BodyMode::Skip => Ok(Body::Skip),
-        BodyMode::Capture => Ok(Body::Capture(limit)),
-        BodyMode::Whole => Ok(Body::Whole(limit)),
-        BodyMode::Chunks => Err("this build does not offer the body mode `chunks`".into()),
+        BodyMode::Skip => Body::Skip,
+        BodyMode::Capture => Body::Capture(limit),
+        BodyMode::Chunks => Body::Chunks,
+        BodyMode::Whole => Body::Whole(limit),
     }
 }
 
@@ -217,13 +234,10 @@ mod tests {
     #[test]
     fn rules_out_of_bounds_are_refused() {
         let long = "x".repeat(MAX_PATTERN + 1);
-        let mut chunks = rule(&[], &[], &[], &[]);
-        chunks.request_body = BodyMode::Chunks;
         let table = [
             (vec![rule(&[], &[], &[], &[]); MAX_RULES + 1], "65 rules"),
             (vec![rule(&[], &[], &[], &[]), rule(&[&long], &[], &[], &[])], "rule 2"),
             (vec![rule(&["a"; MAX_PATTERNS + 1], &[], &[], &[])], "1001 patterns"),
-            (vec![chunks], "chunks"),
         ];
         for (rules, reason) in table {
             let error = Rules::compile(&rules, 10).expect_err("refused");

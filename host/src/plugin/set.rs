@@ -10,7 +10,10 @@ use super::{
     course::{Wanted, Way},
     journal::Journal,
 };
-use crate::hooks::{Course, Probe};
+use crate::{
+    hooks::{Course, Probe},
+    tasks::Tasks,
+};
 
 /// See the module.
 #[derive(Default)]
@@ -53,7 +56,7 @@ impl Set {
     }
 
     /// Pins this set for one flow.
-    pub(super) fn open(self: Arc<Self>, journal: Arc<Journal>, wanting: Vec<Wanted>) -> Box<dyn Course> {
-        Box::new(Way::new(self, journal, wanting))
+    pub(super) fn open(self: Arc<Self>, journal: Arc<Journal>, wanting: Vec<Wanted>, tasks: Tasks) -> Box<dyn Course> {
+        Box::new(Way::new(self, journal, wanting, tasks))
     }
 }

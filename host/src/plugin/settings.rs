@@ -80,6 +80,9 @@ pub struct PluginSettings {
     pub output_bytes: usize,
     /// Lines it may write a second, standard output and error included; twice as many at once.
     pub log_lines: u32,
+    /// Bodies that its stream filter may be at at a time, each with an instance for itself. Another one waits shortly, then meets
+    /// `on_failure`.
+    pub streams: usize,
 }
 
 impl Default for PluginSettings {
@@ -100,6 +103,7 @@ impl Default for PluginSettings {
             host_calls: 100_000,
             output_bytes: 64 << 20,
             log_lines: 100,
+            streams: 256,
         }
     }
 }
@@ -184,6 +188,10 @@ pub struct Limits {
     pub configure_call: Duration,
     /// The same by the clock.
     pub configure_wall: Duration,
+    /// Octets of a server-sent event that are held until it is whole; of a larger one, the filter gets the parts as they come.
+    pub event_bytes: usize,
+    /// How long a body waits for its place among those that a plugin filters at a time.
+    pub stream_patience: Duration,
     /// Failures in a row after which a plugin is suspended.
     pub failures: u32,
     /// For how long at first. One call then tries again; if it fails, the pause doubles.
@@ -220,6 +228,8 @@ impl Default for Limits {
             observer_wall: Duration::from_secs(30),
             configure_call: Duration::from_secs(2),
             configure_wall: Duration::from_secs(10),
+            event_bytes: 1 << 20,
+            stream_patience: Duration::from_secs(1),
             failures: 5,
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),

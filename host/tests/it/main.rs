@@ -4,6 +4,7 @@
 
 mod access;
 mod certificates;
+mod chunks;
 mod codings;
 mod connect;
 mod copilot;

@@ -43,6 +43,8 @@ pub(in crate::plugin) enum Phase {
     Response { body_held: bool },
     /// About a WebSocket message.
     Message,
+    /// About a body that passes.
+    Body,
     /// About a flow that has ended.
     End,
 }
@@ -153,6 +155,7 @@ impl Call {
             (Phase::Request { .. }, Direction::Response) => return Err("there is no response yet".into()),
             (Phase::Response { .. }, Direction::Request) => return Err("the request has been sent".into()),
             (Phase::Message, _) => return Err("both heads have been sent".into()),
+            (Phase::Body, _) => return Err("the body has begun".into()),
             (Phase::End, _) => return Err("the flow has ended".into()),
         }
         let mut flow = lock(&self.flow);

@@ -6,6 +6,7 @@ mod capabilities;
 mod connecting;
 mod hostile;
 mod messages;
+mod streams;
 mod swapping;
 
 use std::{fs, net::Ipv4Addr, path::PathBuf, sync::Arc, sync::OnceLock, time::Duration};

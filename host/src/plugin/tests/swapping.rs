@@ -212,11 +212,19 @@ async fn a_plugin_that_is_disabled_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mode_that_is_not_offered_is_refused() {
-    let error = Plan::new().with("x", json!({ "request_body": "chunks" })).change("x", |own| own.required = true).try_start().await;
+async fn chunks_are_for_components_that_take_them() {
+    let plan = Plan::new().with("x", json!({ "request_body": "chunks" })).change("x", |own| own.required = true);
+    // The same component, its hook under a name that is none of the contract's.
+    let (hook, other) = (b"plugin/stream-filter@", b"plugin/stream-filtre@");
+    let mut octets = CHAMELEON.to_vec();
+    for at in memchr::memmem::find_iter(CHAMELEON, hook) {
+        octets[at..at + hook.len()].copy_from_slice(other);
+    }
+    plan.put("x", &octets);
 
-    let error = error.map(drop).expect_err("needed");
-    assert!(format!("{error:#}").contains("does not offer the body mode `chunks`"), "{error:#}");
+    let error = plan.try_start().await.map(drop).expect_err("needed");
+
+    assert!(format!("{error:#}").contains("does not export `flowgate:plugin/stream-filter`"), "{error:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The switches.
 
-use flowgate_guest::BodyMode;
+use flowgate_guest::{BodyMode, Framing};
 use serde::Deserialize;
 
 use crate::errands::Errand;
@@ -29,6 +29,8 @@ pub struct Config {
     pub(crate) request_body: Body,
     /// The same for the response.
     pub(crate) response_body: Body,
+    /// How `chunks` are cut: `as-received` (default) or `sse-events`.
+    pub(crate) framing: Cut,
     /// Most octets per body; 0 (default) is the host's own.
     pub(crate) limit: u32,
     /// One instance only.
@@ -51,6 +53,18 @@ pub struct Config {
     /// A record that `on-message-passed` appends a line to: `<sequence> <sender> <kind> <length> <content>`, and `on-flow-end` the line `end`,
     /// with the messages still held behind it.
     pub(crate) messages: Option<String>,
+    /// What `on-body-start` does: `decline` (leaves the body alone) or any misdeed.
+    pub(crate) on_body_start: Acts,
+    /// What `on-chunk` does: `drop`, `finish` (with `tail`), `flood` or any misdeed; else `word` is replaced.
+    pub(crate) on_chunk: Acts,
+    /// Only to the chunk of that number of each body, counted from 0.
+    pub(crate) at_chunk: Option<u64>,
+    /// A word in chunks, and what is put in its place.
+    pub(crate) word: Option<(String, String)>,
+    /// What `on-body-end` does: `append` (`tail`), `flood` or any misdeed.
+    pub(crate) on_body_end: Acts,
+    /// For `append` and `finish`. Default empty.
+    pub(crate) tail: String,
     /// What `on-flow-end` does; changes are for the host to refuse.
     pub(crate) on_flow_end: Acts,
 
@@ -68,7 +82,7 @@ pub struct Config {
     pub(crate) path: String,
     /// For `send-to`: scheme, host, port.
     pub(crate) send_to: (String, String, u16),
-    /// For `leak`, per act. Default 1 MiB.
+    /// For `leak` and `flood`, per act. Default 1 MiB.
     pub(crate) leak_bytes: usize,
 
     /// Paths to keep a record at in `on-flow-end`; what comes of each is a log line `record "<path>": kept` or with the error.
@@ -96,6 +110,7 @@ impl Default for Config {
             content_types: Vec::new(),
             request_body: Body::default(),
             response_body: Body::default(),
+            framing: Cut::default(),
             limit: 0,
             singleton: false,
             on_connect: Acts::default(),
@@ -106,6 +121,12 @@ impl Default for Config {
             on_message_passed: Misdeed::default(),
             passed_at: 0,
             messages: None,
+            on_body_start: Acts::default(),
+            on_chunk: Acts::default(),
+            at_chunk: None,
+            word: None,
+            on_body_end: Acts::default(),
+            tail: String::new(),
             on_flow_end: Acts::default(),
             header: ("x-chameleon".to_owned(), "1".to_owned()),
             status: 200,
@@ -172,6 +193,16 @@ pub enum Act {
     Disconnect,
     /// Has the tunnel relayed unseen.
     Splice,
+    /// Wants nothing of the body.
+    Decline,
+    /// Takes the chunk out.
+    Drop,
+    /// Ends the message with `tail`.
+    Finish,
+    /// Appends `tail`.
+    Append,
+    /// Answers with `leak_bytes` octets.
+    Flood,
     /// Asks for the body, until it is there.
     NeedBody,
     /// Panics.
@@ -212,6 +243,14 @@ pub enum Act {
     TellTag,
 }
 
+impl Act {
+    /// It is an answer.
+    fn decides(self) -> bool {
+        use Act::{Answer, Append, Decline, Disconnect, Drop, Finish, Flood, NeedBody, Splice};
+        matches!(self, Answer | Append | Decline | Disconnect | Drop | Finish | Flood | NeedBody | Splice)
+    }
+}
+
 /// One act or several.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
@@ -238,7 +277,7 @@ impl Acts {
 
     /// What the hook returns.
     pub(crate) fn decision(&self) -> Act {
-        self.iter().filter(|act| matches!(act, Act::Answer | Act::Disconnect | Act::NeedBody | Act::Splice)).last().unwrap_or(Act::Proceed)
+        self.iter().filter(|act| act.decides()).last().unwrap_or(Act::Proceed)
     }
 }
 
@@ -260,6 +299,24 @@ impl From<Body> for BodyMode {
             Body::Capture => Self::Capture,
             Body::Chunks => Self::Chunks,
             Body::Whole => Self::Whole,
+        }
+    }
+}
+
+/// How `chunks` are cut.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Cut {
+    #[default]
+    AsReceived,
+    SseEvents,
+}
+
+impl From<Cut> for Framing {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::AsReceived => Self::AsReceived,
+            Cut::SseEvents => Self::SseEvents,
         }
     }
 }

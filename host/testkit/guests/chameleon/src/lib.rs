@@ -7,8 +7,11 @@ mod config;
 mod errands;
 mod messages;
 mod misdeeds;
+mod streams;
 
 use std::{
+    collections::HashMap,
+    fmt,
     hash::{BuildHasher, RandomState},
     time::SystemTime,
 };
@@ -28,6 +31,8 @@ pub struct Chameleon {
     calls: u64,
     /// What [`Act::Leak`] holds on to.
     leaked: Vec<Vec<u8>>,
+    /// Bodies it is at, and how many chunks of each there were.
+    bodies: HashMap<u32, u64>,
 }
 
 impl Plugin for Chameleon {
@@ -44,24 +49,20 @@ impl Plugin for Chameleon {
             Start::Lie => description = format!("Never twice the same: {:x}.", RandomState::new().hash_one(SystemTime::now())),
         }
         errands::run(&config.first_errands);
-        let mut rule = Rule::any().request_body(config.request_body.into()).response_body(config.response_body.into()).limit(config.limit);
+        let rule = Rule::any().request_body(config.request_body.into()).response_body(config.response_body.into()).limit(config.limit);
+        let mut rule = rule.framing(config.framing.into());
         (rule.hosts, rule.paths, rule.methods) = (config.hosts.clone(), config.paths.clone(), config.methods.clone());
         rule.content_types.clone_from(&config.content_types);
         let registration = Registration::new(&config.name, &config.version).description(&description).rule(rule);
         let registration = if config.singleton { registration.singleton() } else { registration };
-        Ok((Self { config, calls: 0, leaked: Vec::new() }, registration))
+        Ok((Self { config, calls: 0, leaked: Vec::new(), bodies: HashMap::new() }, registration))
     }
 }
 
 impl ConnectFilter for Chameleon {
     fn on_connect(&mut self, client: &ClientInfo, host: &str, port: u16) -> ConnectAction {
         self.calls += 1;
-        if let Some(journal) = &self.config.journal {
-            let entry = format!("on-connect {host} {port} user={:?} call={}\n", client.user, self.calls);
-            if let Err(error) = records::keep(journal, entry.as_bytes(), WriteMode::Append) {
-                log::error(format_args!("journal: {error}"));
-            }
-        }
+        self.enter(format_args!("on-connect {host} {port} user={:?} call={}", client.user, self.calls));
         let acts = self.config.on_connect.clone();
         acts.iter().for_each(misbehave);
         match acts.decision() {
@@ -117,7 +118,7 @@ impl Observer for Chameleon {
     }
 }
 
-flowgate_guest::export!(Chameleon: connect_filter, request_filter, response_filter, observer, message_observer);
+flowgate_guest::export!(Chameleon: connect_filter, request_filter, response_filter, stream_filter, observer, message_observer);
 
 impl Chameleon {
     /// What is said in every hook, before anything is done.
@@ -126,15 +127,22 @@ impl Chameleon {
         for line in 0..self.config.log_lines {
             log::info(format_args!("{hook} line {line}"));
         }
-        if let Some(journal) = &self.config.journal {
+        if self.config.journal.is_some() {
             let (url, outcome) = (flow.url(), flow.outcome());
             let (sent, got) = (flow.body(Direction::Request).len(), flow.body(Direction::Response).len());
             let version = &self.config.version;
-            let entry =
-                format!("{hook} {url} version={version} call={} held={body_held} request={sent} response={got} {outcome:?}\n", self.calls);
-            if let Err(error) = records::keep(journal, entry.as_bytes(), WriteMode::Append) {
-                log::error(format_args!("journal: {error}"));
-            }
+            let calls = self.calls;
+            self.enter(format_args!(
+                "{hook} {url} version={version} call={calls} held={body_held} request={sent} response={got} {outcome:?}"
+            ));
+        }
+    }
+
+    /// Appends a line to the journal.
+    fn enter(&self, entry: fmt::Arguments<'_>) {
+        let Some(journal) = &self.config.journal else { return };
+        if let Err(error) = records::keep(journal, format!("{entry}\n").as_bytes(), WriteMode::Append) {
+            log::error(format_args!("journal: {error}"));
         }
     }
 
@@ -148,6 +156,7 @@ impl Chameleon {
         let (name, value) = (self.config.header.0.as_str(), self.config.header.1.as_bytes());
         let done = match act {
             Act::Proceed | Act::Answer | Act::Disconnect | Act::NeedBody | Act::Splice => return,
+            Act::Decline | Act::Drop | Act::Finish | Act::Append | Act::Flood => return,
             Act::Trap | Act::Spin | Act::Hog | Act::Recurse | Act::Sleep | Act::Exit => return misbehave(act),
             Act::Leak => return self.leaked.push(vec![1; self.config.leak_bytes]),
             Act::Print => {
