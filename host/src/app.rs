@@ -27,7 +27,7 @@ use crate::{
     exchange::{self, Exchange},
     h1::HeadLimits,
     hooks::Hooks,
-    net::{self, Front, Listener, Policy, Routes},
+    net::{self, Front, Listener, Policy, Routes, Speaks},
     origin::{DialLimits, PoolLimits},
     plugin::{self, Platform, PluginInfo, PluginSettings},
     record,
@@ -226,7 +226,8 @@ impl Network {
 }
 
 fn bind(config: &Config) -> anyhow::Result<Vec<Listener>> {
-    config.listen.iter().map(|address| net::bind(*address)).collect()
+    let clear = config.listen.iter().map(|address| net::bind(*address, Speaks::Clear));
+    clear.chain(config.listen_tls.iter().map(|address| net::bind(*address, Speaks::Tls))).collect()
 }
 
 fn addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
@@ -346,7 +347,7 @@ fn grant(grant: config::Grant) -> plugin::Grant {
 /// Who may enter, and what becomes of tunnels.
 fn policy(config: &Config, tasks: &Tasks) -> anyhow::Result<Policy> {
     let users = config.users.as_deref().map(Users::open).transpose()?;
-    Ok(Policy { gate: Gate::new(config.auth, users, tasks), routes: routes(config)? })
+    Ok(Policy::new(Gate::new(config.auth, users, tasks), routes(config)?, config.auto_splice))
 }
 
 fn routes(config: &Config) -> anyhow::Result<Routes> {

@@ -128,6 +128,7 @@ impl Network {
 fn can_change(current: &Config, next: &Config) -> anyhow::Result<()> {
     let fixed = [
         ("listen", current.listen == next.listen),
+        ("listen-tls", current.listen_tls == next.listen_tls),
         ("plugins-dir", current.plugins_dir == next.plugins_dir),
         ("logs", current.logs_dir == next.logs_dir),
         ("state", current.state_dir == next.state_dir),
@@ -150,6 +151,7 @@ fn changed(current: &Config, next: &Config) -> Vec<&'static str> {
         ("upstream-ca", current.upstream_ca == next.upstream_ca),
         ("intercept", current.intercept == next.intercept),
         ("tunnel", current.tunnel == next.tunnel),
+        ("auto-splice", current.auto_splice == next.auto_splice),
         ("open", current.open == next.open),
         ("redaction", current.redaction == next.redaction),
     ];

@@ -40,6 +40,8 @@ pub const UPSTREAM_CONNECT: Duration = Duration::from_secs(20);
 pub const ORIGIN_CONNECTIONS: usize = 16;
 /// How long an idle connection to an origin is kept: most servers close after 60 to 120 seconds.
 pub const ORIGIN_IDLE: Duration = Duration::from_secs(90);
+/// Least and most that `auto-splice` may be: shorter would be over before the client tries again, longer would hide a client that was mended.
+pub const AUTO_SPLICE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
 /// Leaves kept, about 2 KiB each: 20 MB at most, and far more hosts than an office visits.
 pub const LEAF_CACHE: u64 = 10_000;
 

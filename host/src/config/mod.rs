@@ -33,6 +33,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// At least one. Port 0 is any free one.
     pub listen: Vec<SocketAddr>,
+    /// The same for clients that speak TLS to the proxy itself.
+    pub listen_tls: Vec<SocketAddr>,
     /// Components are loaded from here.
     pub plugins_dir: PathBuf,
     /// Records go here.
@@ -53,6 +55,8 @@ pub struct Config {
     pub intercept: Vec<String>,
     /// Patterns of hosts that are never intercepted, in lower case.
     pub tunnel: Vec<String>,
+    /// For how long a host is left alone that a client does not trust our certificates for; `None`: never.
+    pub auto_splice: Option<Duration>,
     /// Addresses of hosts (in lower case) and ports that are not to be looked up.
     pub resolve: BTreeMap<(String, u16), SocketAddr>,
     /// Listening beyond this machine without verified users is intended.
@@ -84,6 +88,7 @@ impl Config {
         Self {
             file: None,
             listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            listen_tls: Vec::new(),
             plugins_dir: folder.join("plugins"),
             logs_dir: folder.join("logs"),
             state_dir: folder.join("state"),
@@ -94,6 +99,7 @@ impl Config {
             no_proxy: no_proxy(),
             intercept: Vec::new(),
             tunnel: Vec::new(),
+            auto_splice: None,
             resolve: BTreeMap::new(),
             open: false,
             grace: limits::GRACE,
@@ -134,6 +140,7 @@ impl Config {
         }
         let config = Self {
             listen: either(flags.listen, either(written.listen, vec![(Ipv4Addr::LOCALHOST, 8080).into()])),
+            listen_tls: either(flags.listen_tls, written.listen_tls),
             plugins_dir: chosen(flags.plugins, written.plugins_dir).unwrap_or_else(|| here.folder.join("plugins")),
             logs_dir: chosen(flags.logs, written.logs).unwrap_or_else(|| here.folder.join("logs")),
             state_dir: match chosen(flags.state, written.state) {
@@ -153,6 +160,7 @@ impl Config {
             no_proxy: either(flags.no_proxy, written.no_proxy.unwrap_or_else(no_proxy)),
             intercept: patterns("intercept", either(flags.intercept, written.intercept))?,
             tunnel: patterns("tunnel", either(flags.tunnel, written.tunnel))?,
+            auto_splice: flags.auto_splice.or(written.auto_splice),
             resolve: either(flags.resolve, written.resolve).into_iter().map(|fixed| ((fixed.host, fixed.port), fixed.address)).collect(),
             open: flags.open.or(written.open).unwrap_or(false),
             grace: flags.grace.or(written.grace).unwrap_or(limits::GRACE),
@@ -176,7 +184,10 @@ impl Config {
             self.auth != Mode::Require || self.users.is_some(),
             "auth is require, but nobody has said who the users are: make a file with `flowgate user add NAME --users FILE` and name it with --users"
         );
-        let beyond = self.listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
+        if let Some(period) = self.auto_splice {
+            within("auto-splice", period, &limits::AUTO_SPLICE_RANGE, units::show_duration)?;
+        }
+        let beyond = self.listen.iter().chain(&self.listen_tls).find(|address| !address.ip().to_canonical().is_loopback());
         if let Some(address) = beyond.filter(|_| self.auth != Mode::Require && !self.open) {
             bail!(
                 "listening on {address} lets anybody who reaches this machine use the proxy: let users log in (--users FILE), \

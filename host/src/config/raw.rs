@@ -36,6 +36,9 @@ pub struct Flags {
     /// Where to listen; may be repeated; port 0: any free one [default: 127.0.0.1:8080]
     #[arg(long, short, env = "FLOWGATE_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = listen)]
     pub listen: Vec<SocketAddr>,
+    /// Where to listen for clients that speak TLS to the proxy itself (https:// proxies); may be repeated
+    #[arg(long, env = "FLOWGATE_LISTEN_TLS", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = listen)]
+    pub listen_tls: Vec<SocketAddr>,
     /// Listen beyond this machine although anybody may then use the proxy
     #[arg(long, env = "FLOWGATE_OPEN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub open: Option<bool>,
@@ -70,6 +73,9 @@ pub struct Flags {
     /// Host pattern: never look into TLS to these hosts, whatever plugins ask for; may be repeated
     #[arg(long, env = "FLOWGATE_TUNNEL", value_name = "PATTERN", value_delimiter = ',')]
     pub tunnel: Vec<String>,
+    /// A client that twice turns our certificate for a host down reaches that host unseen for so long, as in 1h; default: never
+    #[arg(long, env = "FLOWGATE_AUTO_SPLICE", value_name = "DURATION", value_parser = units::duration)]
+    pub auto_splice: Option<Duration>,
     /// Connect to that address instead of looking the host up, as in api.test:443=127.0.0.1:8443; may be repeated
     #[arg(long, env = "FLOWGATE_RESOLVE", value_name = "HOST:PORT=ADDRESS:PORT", value_delimiter = ',')]
     pub resolve: Vec<Resolve>,
@@ -121,6 +127,8 @@ fn mode() -> impl TypedValueParser<Value = Mode> {
 pub(super) struct File {
     #[serde(deserialize_with = "listens")]
     pub(super) listen: Vec<SocketAddr>,
+    #[serde(deserialize_with = "listens")]
+    pub(super) listen_tls: Vec<SocketAddr>,
     pub(super) open: Option<bool>,
     pub(super) plugins_dir: Option<PathBuf>,
     pub(super) logs: Option<PathBuf>,
@@ -137,6 +145,8 @@ pub(super) struct File {
     pub(super) intercept: Vec<String>,
     #[serde(deserialize_with = "texts")]
     pub(super) tunnel: Vec<String>,
+    #[serde(deserialize_with = "timed")]
+    pub(super) auto_splice: Option<Duration>,
     #[serde(deserialize_with = "resolves")]
     pub(super) resolve: Vec<Resolve>,
     #[serde(deserialize_with = "sized")]
@@ -189,12 +199,14 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 19] = [
     "auth",
+    "auto-splice",
     "capture",
     "grace",
     "intercept",
     "listen",
+    "listen-tls",
     "logs",
     "no-proxy",
     "open",
@@ -357,12 +369,12 @@ mod tests {
             match key {
                 "plugins" => return "[plugins.logger]\n".to_owned(),
                 "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),
-                "listen" => "'127.0.0.1:1'",
+                "listen" | "listen-tls" => "'127.0.0.1:1'",
                 "open" | "enabled" | "required" => "true",
                 "auth" => "'ask'",
                 "resolve" => "['a.test:443=127.0.0.1:1']",
                 "capture" | "memory" | "key-value" | "output" => "'64MiB'",
-                "grace" | "call" | "wall" => "'2s'",
+                "auto-splice" | "grace" | "call" | "wall" => "'2s'",
                 "order" | "instances" | "host-calls" | "log-lines" | "streams" => "3",
                 "on-failure" => "'refuse'",
                 "config" => "{ a = 1 }",
@@ -387,7 +399,7 @@ mod tests {
             ("listn = '127.0.0.1:1'", "there is no key listn; did you mean listen?"),
             ("upstream_ca = 'x'", "there is no key upstream_ca; did you mean upstream-ca?"),
             ("Listen = 'x'", "did you mean listen?"),
-            ("zzz = 1", "there is no key zzz; there are auth, capture"),
+            ("zzz = 1", "there is no key zzz; there are auth, auto-splice"),
             ("[plugins.logger]\nmemroy = '1MiB'", "there is no key plugins.logger.memroy; did you mean plugins.logger.memory?"),
             ("plugins = 'wasm'", "the folder's key is plugins-dir"),
             ("[redaction]\nfield = 'a'", "there is no key redaction.field; did you mean redaction.fields?"),

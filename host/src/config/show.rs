@@ -14,6 +14,7 @@ use super::{
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         line(f, "listen", list(self.listen.iter().map(ToString::to_string)))?;
+        line(f, "listen-tls", list(self.listen_tls.iter().map(ToString::to_string)))?;
         line(f, "open", self.open)?;
         line(f, "plugins-dir", path(&self.plugins_dir))?;
         line(f, "logs", path(&self.logs_dir))?;
@@ -29,6 +30,9 @@ impl fmt::Display for Config {
         line(f, "no-proxy", list(self.no_proxy.iter().cloned()))?;
         line(f, "intercept", list(self.intercept.iter().cloned()))?;
         line(f, "tunnel", list(self.tunnel.iter().cloned()))?;
+        if let Some(period) = self.auto_splice {
+            line(f, "auto-splice", show_duration(period))?;
+        }
         line(f, "resolve", list(self.resolve.iter().map(|((host, port), address)| fixed(host, *port, address))))?;
         line(f, "capture", show_size(self.capture_bytes))?;
         line(f, "grace", show_duration(self.grace))?;

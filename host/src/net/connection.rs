@@ -3,22 +3,32 @@
 //! Place: between `listener` and `tunnel`. Nobody is dialled before the client is admitted.
 //! Source: RFC 9112 §3.2, RFC 9110 §11.7.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::BytesMut;
-use tokio::net::TcpStream;
+use rustls::server::Acceptor;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::LazyConfigAcceptor;
 
-use super::{Front, own, tunnel};
+use super::{Front, Speaks, own, tunnel};
 use crate::{
     exchange::{Served, Target, Via, at_proxy},
     flow::{ClientAddr, Scope},
-    io::halves,
+    io::{Io, halves},
     origin::Destination,
+    tls::Protocol,
 };
 
 /// Serves a connection to its end.
-pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, connection: u64, client: ClientAddr) {
-    let (mut reader, mut writer) = halves(Box::new(stream), BytesMut::new());
+pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, connection: u64, client: ClientAddr) {
+    let io: Io = match speaks {
+        Speaks::Clear => Box::new(stream),
+        Speaks::Tls => match secured(&front, stream).await {
+            Ok(io) => io,
+            Err(error) => return tracing::info!("TLS of a client with the proxy itself failed: {error}"),
+        },
+    };
+    let (mut reader, mut writer) = halves(io, BytesMut::new());
     let exchange = front.exchange.clone();
     loop {
         let (line, framing) = match exchange.next_request(&mut reader).await {
@@ -57,4 +67,18 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, connection: u64,
             Target::Own(_) => return,
         }
     }
+}
+
+/// Ends TLS that is meant for the proxy itself, with a leaf for the name or address it was called by.
+async fn secured(front: &Front, stream: TcpStream) -> io::Result<Io> {
+    let address = stream.local_addr()?.ip().to_canonical().to_string();
+    let handshake = async {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let hello = start.client_hello();
+        let protocol = if hello.alpn().is_some() { Protocol::Http1 } else { Protocol::Unsaid };
+        let config = front.interceptor.config(hello.server_name(), &address, protocol).map_err(io::Error::other)?;
+        start.into_stream(config).await
+    };
+    let stream = timeout(front.limits.handshake, handshake).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(Box::new(stream))
 }

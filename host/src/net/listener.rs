@@ -35,13 +35,23 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    speaks: Speaks,
 }
 
-/// Binds an address.
+/// What clients speak to the proxy itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Speaks {
+    /// HTTP in clear, as most do.
+    Clear,
+    /// HTTP over TLS: what clients call an `https://` proxy.
+    Tls,
+}
+
+/// Binds an address, where clients speak to the proxy as `speaks` says.
 ///
 /// # Errors
 /// Names the address, and the mend where the port is taken.
-pub fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
+pub fn bind(address: SocketAddr, speaks: Speaks) -> anyhow::Result<Listener> {
     let socket = || -> io::Result<TcpListener> {
         let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
         // A restart must not wait for connections of the run before.
@@ -61,7 +71,7 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
     });
     let socket = socket.with_context(|| format!("listening on {address}"))?;
     let address = socket.local_addr().context("asking for the listening address")?;
-    Ok(Listener { socket, address })
+    Ok(Listener { socket, address, speaks })
 }
 
 impl Listener {
@@ -82,9 +92,9 @@ impl Listener {
             let Some((stream, client, permit)) = accepted else { continue };
             let id = CONNECTION.fetch_add(1, Ordering::Relaxed);
             let span = tracing::info_span!("connection", id, client = %client.0);
-            let front = front.clone();
+            let (front, speaks) = (front.clone(), self.speaks);
             let serve = async move {
-                connection::serve(front, stream, id, client).await;
+                connection::serve(front, stream, speaks, id, client).await;
                 drop(permit);
             };
             tasks.spawn_severable(serve.instrument(span));

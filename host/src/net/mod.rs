@@ -5,6 +5,7 @@
 //! Source: RFC 9110 §9.3.6, RFC 9112 §3.2.
 
 mod connection;
+mod distrust;
 mod listener;
 mod own;
 mod sniff;
@@ -15,9 +16,10 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use globset::GlobSet;
 
+use self::distrust::Distrust;
 use crate::{auth::Gate, exchange::Exchange, tls::Interceptor};
 
-pub use listener::{Listener, bind};
+pub use listener::{Listener, Speaks, bind};
 
 /// Bounds of connections from clients.
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +41,16 @@ pub struct Routes {
 
 /// What may change while the proxy runs: who may enter, and what becomes of tunnels. A connection asks anew for each request.
 pub struct Policy {
-    /// Who may enter.
-    pub gate: Gate,
-    /// What becomes of tunnels.
-    pub routes: Routes,
+    gate: Gate,
+    routes: Routes,
+    distrust: Distrust,
+}
+
+impl Policy {
+    /// `auto_splice`: for how long a host is left alone that a client does not trust our leafs for; `None`: never.
+    pub fn new(gate: Gate, routes: Routes, auto_splice: Option<Duration>) -> Self {
+        Self { gate, routes, distrust: Distrust::new(auto_splice) }
+    }
 }
 
 /// What every connection needs.

@@ -43,7 +43,7 @@ pub(super) async fn run(front: Arc<Front>, reader: HalfReader, mut writer: HalfW
         None => Ok(Passage::Proceed),
     };
     let treatment = match passage {
-        Ok(Passage::Proceed) => treatment(&front, authority.host()),
+        Ok(Passage::Proceed) => treatment(&front, &scope, authority.host()),
         Ok(Passage::Splice) => Treatment::Splice,
         Ok(Passage::Reject { by, response }) => {
             tracing::info!(plugin = by, status = response.status.as_u16(), "no tunnel to {authority}: a plugin rejects it");
@@ -74,7 +74,7 @@ pub(super) async fn run(front: Arc<Front>, reader: HalfReader, mut writer: HalfW
     }
 }
 
-fn treatment(front: &Front, host: &str) -> Treatment {
+fn treatment(front: &Front, scope: &Scope, host: &str) -> Treatment {
     let lower = host.to_ascii_lowercase();
     let policy = front.policy.load();
     if policy.routes.tunnel.is_match(&lower) {
@@ -84,7 +84,7 @@ fn treatment(front: &Front, host: &str) -> Treatment {
         Some(hosts) => hosts.is_match(&lower),
         None => front.exchange.hooks.wants_host(host),
     };
-    if wanted { Treatment::Intercept } else { Treatment::Splice }
+    if wanted && !policy.distrust.is_known(scope, host) { Treatment::Intercept } else { Treatment::Splice }
 }
 
 /// Relays to the origin blindly. `answer`: the client still waits for the response to its CONNECT.
@@ -173,7 +173,7 @@ async fn intercept(front: Arc<Front>, client: impl crate::io::Duplex, scope: Arc
                 }
             }
         }
-        Ok(Err(error)) => explain(&authority, &error),
+        Ok(Err(error)) => explain(&front, &scope, &authority, &error),
         Err(_elapsed) => tracing::info!("the client did not finish its TLS handshake for {authority}"),
     }
 }
@@ -209,13 +209,19 @@ async fn agree(front: &Front, hello: &Hello, destination: &Destination) -> Proto
 }
 
 /// One line for the operator, with the mend where there is one.
-fn explain(authority: &Authority, error: &io::Error) {
+fn explain(front: &Front, scope: &Scope, authority: &Authority, error: &io::Error) {
     let host = authority.host();
     match tls::explain(error) {
-        Some(trouble) if trouble.is_distrust() => tracing::warn!(
-            "the client does not trust the root certificate for {host}: install it on the client (`flowgate ca show` says where it is), \
-             or leave {host} alone with --tunnel {host}"
-        ),
+        Some(trouble) if trouble.is_distrust() => match front.policy.load().distrust.rejected(scope, host) {
+            Some(period) => tracing::warn!(
+                "the client does not trust the root certificate for {host}, again: its connections to {host} pass unseen for {period:?} \
+                 (auto-splice), and nothing of them is recorded"
+            ),
+            None => tracing::warn!(
+                "the client does not trust the root certificate for {host}: install it on the client (`flowgate ca show` says where it is), \
+                 or leave {host} alone with --tunnel {host}"
+            ),
+        },
         Some(trouble) => tracing::info!("TLS with the client for {host} failed: {trouble}"),
         // Clients open tunnels ahead of need and drop them; that is no news.
         None => tracing::debug!("TLS with the client for {host} failed: {error}"),

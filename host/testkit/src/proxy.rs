@@ -186,9 +186,14 @@ impl Proxy {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
+        self.addresses()[0]
+    }
+
+    /// Everywhere it listens: in clear, then for TLS.
+    pub fn addresses(&self) -> &[SocketAddr] {
         match &self.running {
-            Running::Whole(app) => app.addresses()[0],
-            Running::Network(network) => network.addresses()[0],
+            Running::Whole(app) => app.addresses(),
+            Running::Network(network) => network.addresses(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flowgate_testkit::{
-    Client, Origin, Setup, Trouble,
+    Authority, Client, Origin, Script, Setup, Trouble,
     client::{H1, request},
     proxy::{Options, Proxy},
 };
@@ -92,4 +92,47 @@ async fn http_in_clear_inside_a_tunnel_is_seen() {
     let response = connection.exchange(request("GET", "/p", "x", &[("Connection", "X-Hop"), ("X-Hop", "1")], b"")).await.unwrap();
 
     assert_eq!(response.text(), "Host: x\n", "what is for one hop was taken out: the tunnel was looked into");
+}
+
+#[tokio::test]
+async fn a_client_that_pins_a_certificate_is_let_through_if_that_is_wanted() {
+    let origin = Origin::saying("pinned").await;
+    let hour = std::time::Duration::from_secs(3600);
+    let proxy = Proxy::start(Options::new().change(move |config| config.auto_splice = Some(hour))).await;
+    // It trusts the origin's certificate and no other.
+    let pinning = Client::through(proxy.address(), Authority::shared().pem()).with_user("ana", "");
+
+    let [first, second, third] = [pinning.get(&origin.root()).await, pinning.get(&origin.root()).await, pinning.get(&origin.root()).await];
+    let other = proxy.client().with_user("bob", "").get(&origin.root()).await.unwrap();
+
+    assert!(first.is_err() && second.is_err(), "{first:?} {second:?}");
+    assert_eq!((third.unwrap().text(), other.text()), ("pinned".into(), "pinned".into()));
+}
+
+#[tokio::test]
+async fn a_client_that_pins_a_certificate_gets_nowhere_otherwise() {
+    let origin = Origin::saying("pinned").await;
+    let proxy = Proxy::start(Options::new()).await;
+    let pinning = Client::through(proxy.address(), Authority::shared().pem());
+
+    for _ in 0..4 {
+        assert!(pinning.get(&origin.root()).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn clients_may_speak_tls_to_the_proxy_itself() {
+    let origin = Origin::start(Setup::clear(), |_| Script::ok("inside")).await;
+    let any = "127.0.0.1:0".parse().unwrap();
+    let proxy = Proxy::start(Options::new().change(move |config| config.listen_tls.push(any))).await;
+    let (client, itself) = (proxy.client(), proxy.addresses()[1].to_string());
+
+    let wire = Client::direct().tunnel(&itself).await.unwrap();
+    let mut wire = client.secure_over(wire, &itself, &["http/1.1"]).await.unwrap();
+    wire.send(client.connect_request(&origin.authority())).await.unwrap();
+    let established = wire.until(b"\r\n\r\n").await.unwrap();
+    let answer = H1::new(wire).exchange(request("GET", "/", &origin.authority(), &[], b"")).await.unwrap();
+
+    assert!(established.starts_with(b"HTTP/1.1 200"), "{established:?}");
+    assert_eq!(answer.text(), "inside");
 }
