@@ -29,6 +29,9 @@ pub trait Operator: Send + Sync + 'static {
     /// The latest flows that some plugin wanted, the last one first, at most `most`.
     fn latest_flows(&self, most: usize) -> Vec<Explanation>;
 
+    /// What is counted and measured, in the text format of Prometheus (0.0.4).
+    fn metrics(&self) -> String;
+
     /// Looks at the plugins folder now.
     fn reload_plugins(&self) -> BoxFuture<'_, anyhow::Result<Vec<String>>>;
 

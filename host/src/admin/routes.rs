@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Done, NotDone, Operator};
 use crate::plugin::{Explanation, PluginCounts, PluginInfo};
+
+/// Media type of Prometheus' text format.
+const METRICS: &str = "text/plain; version=0.0.4";
 
 /// Flows that are listed where nobody says how many.
 const LATEST: usize = 20;
@@ -82,6 +85,7 @@ impl Listed {
 
 pub(super) fn router(operator: Arc<dyn Operator>) -> Router {
     Router::new()
+        .route("/metrics", get(metrics))
         .route("/v1/plugins", get(plugins))
         .route("/v1/plugins/reload", post(reload_plugins))
         .route("/v1/plugins/{name}/rollback", post(roll_back))
@@ -92,6 +96,10 @@ pub(super) fn router(operator: Arc<dyn Operator>) -> Router {
 }
 
 type Asked = State<Arc<dyn Operator>>;
+
+async fn metrics(State(operator): Asked) -> Response {
+    ([(header::CONTENT_TYPE, METRICS)], operator.metrics()).into_response()
+}
 
 async fn plugins(State(operator): Asked) -> Json<Vec<Listed>> {
     Json(operator.plugins().into_iter().map(|(info, counts)| Listed::new(info, counts)).collect())

@@ -37,6 +37,10 @@ impl Operator for Desk {
         self.platform.latest_flows(most)
     }
 
+    fn metrics(&self) -> String {
+        self.platform.metrics()
+    }
+
     fn reload_plugins(&self) -> BoxFuture<'_, anyhow::Result<Vec<String>>> {
         Box::pin(async {
             self.platform.rescan();

@@ -8,6 +8,10 @@ use flowgate_testkit::{
     within,
 };
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    net::UnixStream,
+};
 
 use crate::copilot;
 
@@ -131,6 +135,21 @@ async fn only_the_proxys_own_user_may_ask() {
     let mode = fs::metadata(program.folder().join("state/admin.sock")).unwrap().permissions().mode();
 
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn what_is_counted_can_be_scraped() {
+    let origin = Origin::saying("ok").await;
+    let (program, _) = running(&origin).await;
+    let socket = UnixStream::connect(program.folder().join("state/admin.sock")).await.unwrap();
+    let mut socket = BufReader::new(socket);
+
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: flowgate\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\n"), "{answer}");
+    assert!(answer.contains("plugin=\"logger\""), "{answer}");
 }
 
 /// Waits until the proxy looks into `target`'s TLS, or no longer does.
