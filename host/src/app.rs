@@ -95,7 +95,7 @@ pub async fn check(config: Config) -> anyhow::Result<Vec<PluginInfo>> {
     store::verify(&store::file(&config.state_dir)).await?;
     let writer = writer(&config)?;
     // The one that is in use stays as it is, and a proxy that runs may have it open.
-    let settings = plugin::Settings { store: None, ..plugins(&config)? };
+    let settings = plugin::Settings { store: None, before: None, ..plugins(&config)? };
     let platform = Platform::start(settings, writer.clone(), Origins::new(&config, Vec::new())?.outbound()).await?;
     let loaded = platform.plugins();
     platform.close(config.grace).await;
@@ -281,6 +281,8 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
     Ok(plugin::Settings {
         redaction: Arc::new(redaction(config)?),
         store: Some(store::file(&config.state_dir)),
+        before: Some(config.state_dir.join("plugins-before")),
+        compiler: config.compiler.clone().map_or(plugin::Compiler::InProcess, plugin::Compiler::Program),
         plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), one_plugin(plugin))).collect(),
         capture_bytes: config.capture_bytes,
         limits: plugin::Limits {
@@ -294,6 +296,9 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
             configure_wall: limits::CONFIGURE_WALL,
             event_bytes: limits::EVENT_BYTES,
             stream_patience: limits::STREAM_PATIENCE,
+            compile: limits::PLUGIN_COMPILE,
+            compile_memory: limits::PLUGIN_COMPILE_MEMORY_BYTES,
+            builds: limits::PLUGIN_BUILDS,
             failures: limits::PLUGIN_FAILURES,
             first_pause: limits::PLUGIN_FIRST_PAUSE,
             longest_pause: limits::PLUGIN_LONGEST_PAUSE,

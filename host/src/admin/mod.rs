@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     hooks::BoxFuture,
-    plugin::{Explanation, PluginCounts, PluginInfo},
+    plugin::{Explanation, PluginStatus},
 };
 
 pub use ask::{AskError, ask};
@@ -20,8 +20,8 @@ pub use socket::{Socket, path};
 
 /// What can be asked of a running proxy. Errors are sentences for people.
 pub trait Operator: Send + Sync + 'static {
-    /// The plugins in service, in their order, and what happened to each.
-    fn plugins(&self) -> Vec<(PluginInfo, PluginCounts)>;
+    /// How the plugins stand, those that are not in service too.
+    fn plugins(&self) -> Vec<PluginStatus>;
 
     /// What plugins did to that flow; `None`: nothing is known of it.
     fn explain(&self, flow: u64) -> Option<Explanation>;

@@ -14,7 +14,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use super::{Done, NotDone, Operator};
-use crate::plugin::{Explanation, PluginCounts, PluginInfo};
+use crate::plugin::{Explanation, PluginState, PluginStatus};
 
 /// Media type of Prometheus' text format.
 const METRICS: &str = "text/plain; version=0.0.4";
@@ -27,18 +27,28 @@ const LATEST: usize = 20;
 pub struct Listed {
     /// Its own and its file's.
     pub name: String,
-    /// As it says.
-    pub version: String,
-    /// SHA-256 of the component, hexadecimal.
-    pub hash: String,
-    /// `serving`, or `suspended` with the time left.
+    /// `serving`, `suspended` with the time left, or `not in service`.
     pub state: String,
-    /// Where it was loaded from; `null`: it is built in.
-    pub file: Option<std::path::PathBuf>,
+    /// As it says; of the build in service, as all that follows.
+    pub version: Option<String>,
+    /// SHA-256 of the component, hexadecimal.
+    pub hash: Option<String>,
     /// Hooks that are called.
     pub hooks: Vec<String>,
     /// Capabilities it has.
     pub capabilities: Vec<String>,
+    /// The file in the plugins folder; `null`: there is none, it is built in.
+    pub file: Option<std::path::PathBuf>,
+    /// Why what the file holds is not in service.
+    pub refused: Option<String>,
+    /// A newer build is being compiled or configured.
+    pub loading: bool,
+    /// SHA-256 of the build that a rollback would go back to.
+    pub previous: Option<String>,
+    /// The same of the one that was rolled back from, which the file holds still.
+    pub rolled_back_from: Option<String>,
+    /// Builds out of service that flows in progress still hold.
+    pub draining: usize,
     /// Calls of hooks that were begun.
     pub calls: u64,
     /// Those that failed.
@@ -58,19 +68,27 @@ pub struct Listed {
 }
 
 impl Listed {
-    fn new(info: PluginInfo, counts: PluginCounts) -> Self {
+    fn new(status: PluginStatus) -> Self {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let counts = status.counts.unwrap_or_default();
+        let build = status.build;
         Self {
-            name: info.name,
-            version: info.version,
-            hash: info.hash,
-            state: match counts.suspended {
-                None => "serving".into(),
-                Some(left) => format!("suspended for {} s", left.as_secs() + 1),
+            name: status.name,
+            state: match (status.state, counts.suspended) {
+                (PluginState::NotInService, _) => "not in service".into(),
+                (PluginState::Suspended, Some(left)) => format!("suspended for {} s", left.as_secs() + 1),
+                (PluginState::Serving | PluginState::Suspended, _) => "serving".into(),
             },
-            file: info.file,
-            hooks: info.hooks.into_iter().map(str::to_owned).collect(),
-            capabilities: info.capabilities,
+            version: build.as_ref().map(|build| build.version.clone()),
+            hash: build.as_ref().map(|build| build.hash.clone()),
+            hooks: build.iter().flat_map(|build| &build.hooks).map(|hook| (*hook).to_owned()).collect(),
+            capabilities: build.map(|build| build.capabilities).unwrap_or_default(),
+            file: status.file,
+            refused: status.refused,
+            loading: status.loading,
+            previous: status.previous,
+            rolled_back_from: status.rolled_back_from,
+            draining: status.draining,
             calls: counts.calls,
             failures: counts.failures,
             skipped: counts.skipped,
@@ -102,7 +120,7 @@ async fn metrics(State(operator): Asked) -> Response {
 }
 
 async fn plugins(State(operator): Asked) -> Json<Vec<Listed>> {
-    Json(operator.plugins().into_iter().map(|(info, counts)| Listed::new(info, counts)).collect())
+    Json(operator.plugins().into_iter().map(Listed::new).collect())
 }
 
 async fn flow(State(operator): Asked, Path(id): Path<u64>) -> Response {

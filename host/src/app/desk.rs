@@ -10,7 +10,7 @@ use super::reload::Reload;
 use crate::{
     admin::Operator,
     hooks::BoxFuture,
-    plugin::{Explanation, Platform, PluginCounts, PluginInfo},
+    plugin::{Explanation, Platform, PluginStatus},
 };
 
 /// See the module.
@@ -21,12 +21,8 @@ pub(super) struct Desk {
 }
 
 impl Operator for Desk {
-    fn plugins(&self) -> Vec<(PluginInfo, PluginCounts)> {
-        let with_counts = |info: PluginInfo| {
-            let counts = self.platform.counts(&info.name).unwrap_or_default();
-            (info, counts)
-        };
-        self.platform.plugins().into_iter().map(with_counts).collect()
+    fn plugins(&self) -> Vec<PluginStatus> {
+        self.platform.status()
     }
 
     fn explain(&self, flow: u64) -> Option<Explanation> {
@@ -43,13 +39,20 @@ impl Operator for Desk {
 
     fn reload_plugins(&self) -> BoxFuture<'_, anyhow::Result<Vec<String>>> {
         Box::pin(async {
-            self.platform.rescan();
-            Ok(vec!["the plugins folder is being looked at".into()])
+            let outcomes = self.platform.reload().await?;
+            Ok(match outcomes.is_empty() {
+                true => vec!["there are no plugins".into()],
+                false => outcomes.iter().map(ToString::to_string).collect(),
+            })
         })
     }
 
     fn roll_back<'a>(&'a self, plugin: &'a str) -> BoxFuture<'a, anyhow::Result<String>> {
-        Box::pin(async move { anyhow::bail!("plugin {plugin} cannot be rolled back yet") })
+        Box::pin(async move {
+            let info = self.platform.rollback(plugin).await?;
+            let hash: String = info.hash.chars().take(12).collect();
+            Ok(format!("{plugin}: back to version {} ({hash}); it stays until its file holds something else", info.version))
+        })
     }
 
     fn reload(&self) -> BoxFuture<'_, anyhow::Result<Vec<String>>> {

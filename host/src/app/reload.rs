@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::{Network, policy, redaction};
+use super::{Network, plugins, policy, redaction};
 use crate::{
     config::{Config, limits},
     net::Policy,
@@ -52,6 +52,10 @@ impl Reload {
         let (for_network, config) = (self.network.clone(), next.clone());
         let prepared = self.tasks.block(move || for_network.prepare(&config)).await.context("reading what the configuration names")??;
         let redaction = redaction(&next)?;
+        if current.plugins != next.plugins {
+            // Last of all that can go wrong: what comes after it cannot.
+            self.platform.reconfigure(plugins(&next)?).await?;
+        }
         self.network.adopt(prepared);
         self.platform.redact(redaction);
         let changed = changed(&current, &next);
@@ -137,7 +141,6 @@ fn can_change(current: &Config, next: &Config) -> anyhow::Result<()> {
         ("no-proxy", current.no_proxy == next.no_proxy),
         ("grace", current.grace == next.grace),
         ("capture", current.capture_bytes == next.capture_bytes),
-        ("plugins", current.plugins == next.plugins),
     ];
     let changed: Vec<&str> = fixed.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect();
     ensure!(changed.is_empty(), "a change of {} takes a restart: nothing was taken over", changed.join(", "));
@@ -154,6 +157,7 @@ fn changed(current: &Config, next: &Config) -> Vec<&'static str> {
         ("auto-splice", current.auto_splice == next.auto_splice),
         ("open", current.open == next.open),
         ("redaction", current.redaction == next.redaction),
+        ("plugins", current.plugins == next.plugins),
     ];
     keys.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()
 }

@@ -4,6 +4,7 @@
 
 mod ca;
 mod check;
+mod compile;
 mod plugin;
 mod reload;
 mod run;
@@ -62,6 +63,9 @@ enum Command {
     Reload(running::Running),
     /// Say what plugins did to a flow, and why
     Why(why::Why),
+    /// What the proxy runs to compile a component
+    #[command(name = "__compile", hide = true)]
+    Compile(compile::Compile),
     /// The users who may log in (see --auth require)
     #[command(subcommand)]
     User(user::User),
@@ -110,6 +114,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Run(flags) => run::run(flags),
         Command::Check(flags) => check::run(&configured(flags)?),
         Command::Ca(command) => ca::run(command),
+        Command::Compile(command) => compile::run(command),
         Command::Plugin(command) => plugin::run(command),
         Command::Reload(running) => reload::run(running),
         Command::User(command) => user::run(command),
@@ -123,7 +128,9 @@ pub fn complain(failure: &Failure) {
 }
 
 fn configured(flags: Flags) -> Result<Config, Failure> {
-    Config::load(flags).map_err(Failure::Usage)
+    let mut config = Config::load(flags).map_err(Failure::Usage)?;
+    config.compiler = compile::program();
+    Ok(config)
 }
 
 /// On standard output, which may be closed: the command has done its work all the same.

@@ -57,14 +57,14 @@ pub(super) fn say(done: &Done) {
 
 fn table(list: &[Listed]) {
     if list.is_empty() {
-        return print(format_args!("no plugins are in service"));
+        return print(format_args!("there are no plugins"));
     }
     let mut table = Table::new(["NAME", "VERSION", "HASH", "STATE", "CALLS", "FAILED", "P50", "P99", "MEMORY"]);
     for plugin in list {
         table.row([
             plugin.name.clone(),
-            plugin.version.clone(),
-            plugin.hash.chars().take(12).collect(),
+            plugin.version.clone().unwrap_or("-".into()),
+            plugin.hash.as_deref().map_or("-".into(), short),
             plugin.state.clone(),
             plugin.calls.to_string(),
             plugin.failures.to_string(),
@@ -74,6 +74,26 @@ fn table(list: &[Listed]) {
         ]);
     }
     table.print();
+    for plugin in list {
+        let name = &plugin.name;
+        if let Some(reason) = &plugin.refused {
+            print(format_args!("{name}: what its file holds is refused: {reason}"));
+        }
+        if let Some(from) = &plugin.rolled_back_from {
+            print(format_args!("{name}: rolled back from {}, which its file holds still", short(from)));
+        }
+        if plugin.loading {
+            print(format_args!("{name}: a newer build is being loaded"));
+        }
+        if plugin.draining > 0 {
+            print(format_args!("{name}: flows in progress still hold {} builds of before", plugin.draining));
+        }
+    }
+}
+
+/// Enough of a hash to tell builds apart.
+fn short(hash: impl AsRef<str>) -> String {
+    hash.as_ref().chars().take(12).collect()
 }
 
 /// `250 µs`, `1.5 ms`, `2.0 s`.

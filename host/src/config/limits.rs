@@ -125,6 +125,12 @@ pub const PLUGIN_LOG_LINES: u32 = 100;
 pub const MAX_PLUGIN_LOG_LINES: u32 = 100_000;
 /// Lines a second about failures of one build: enough to see what fails, and no way to flood a disk by failing.
 pub const PLUGIN_REPORTS: u32 = 100;
+/// How long the compiler may take for one component: Python's take 20 s of a busy machine, whose traffic goes first.
+pub const PLUGIN_COMPILE: Duration = Duration::from_secs(300);
+/// Address space of the compiler, in octets: Python's components use 400 MB of it, and reserve several times that.
+pub const PLUGIN_COMPILE_MEMORY_BYTES: u64 = 8192 * MIB as u64;
+/// Good builds kept per plugin, with the one in service: what a rollback goes back to, and what one more does.
+pub const PLUGIN_BUILDS: usize = 3;
 /// Failures of a plugin in a row after which it is suspended. One that serves other flows meanwhile never is.
 pub const PLUGIN_FAILURES: u32 = 5;
 /// For how long at first: it spares the machine, and a passing trouble is hardly seen. Each try that fails doubles it.

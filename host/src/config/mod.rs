@@ -31,6 +31,8 @@ pub use raw::{Flags, Resolve};
 pub struct Config {
     /// The file it came from, where there was one.
     pub file: Option<PathBuf>,
+    /// The program that compiles components, of this very build; `None`: this process does. No key: the command line is one, and says so.
+    pub compiler: Option<PathBuf>,
     /// At least one. Port 0 is any free one.
     pub listen: Vec<SocketAddr>,
     /// The same for clients that speak TLS to the proxy itself.
@@ -87,6 +89,7 @@ impl Config {
     pub fn in_folder(folder: &Path) -> Self {
         Self {
             file: None,
+            compiler: None,
             listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
             listen_tls: Vec::new(),
             plugins_dir: folder.join("plugins"),
@@ -172,6 +175,7 @@ impl Config {
             },
             plugins,
             file: path,
+            compiler: None,
         };
         config.check()?;
         Ok(config)

@@ -31,7 +31,7 @@ use super::{
 use crate::flow::{Authority, Refusal, SharedFlow, lock};
 
 /// What is to be told of a plugin in service.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct PluginInfo {
     /// Its own and its file's.
     pub name: String,

@@ -46,12 +46,35 @@ impl Cache {
         }
     }
 
+    /// The same where another process was to put it here.
+    ///
+    /// # Errors
+    /// It is not there, or not to be trusted.
+    pub(super) fn take(&self, engine: &Engine, hash: &Hash) -> anyhow::Result<Component> {
+        let code = self.read(&self.path(engine, hash))?;
+        Ok(component(engine, &code)?)
+    }
+
     /// Keeps a component for the next time. That it could not be kept costs time then, nothing else.
     pub(super) fn keep(&self, engine: &Engine, hash: &Hash, component: &Component) {
-        let kept = component.serialize().map_err(io::Error::other).and_then(|code| self.write(&self.path(engine, hash), &code));
-        if let Err(error) = kept.and_then(|()| self.make_room()) {
+        if let Err(error) = self.store(engine, hash, component) {
             tracing::warn!(folder = %self.folder.display(), %error, "keeping a compiled plugin failed");
         }
+    }
+
+    /// The same for whoever cannot do without.
+    ///
+    /// # Errors
+    /// The folder cannot be written to, or others could write to it as well.
+    pub(super) fn store(&self, engine: &Engine, hash: &Hash, component: &Component) -> io::Result<()> {
+        let code = component.serialize().map_err(io::Error::other)?;
+        self.write(&self.path(engine, hash), &code)?;
+        self.make_room()
+    }
+
+    /// Where it is, and how much may be in it.
+    pub(super) fn place(&self) -> (&Path, u64) {
+        (&self.folder, self.max_bytes)
     }
 
     /// Named by what goes in and by what makes it: another engine's code is never looked at.
@@ -101,9 +124,10 @@ impl Cache {
         }
         files.sort_unstable_by(|(one, ..), (other, ..)| other.cmp(one));
         let mut sum = 0;
-        for (_, len, path) in files {
+        for (at, (_, len, path)) in files.into_iter().enumerate() {
             sum += len;
-            if sum > self.max_bytes {
+            // The newest is about to be used.
+            if at > 0 && sum > self.max_bytes {
                 fs::remove_file(path)?;
             }
         }

@@ -12,6 +12,18 @@ impl Hash {
     pub(super) fn of(octets: &[u8]) -> Self {
         Self(Sha256::digest(octets).into())
     }
+
+    /// What [`fmt::Display`] printed; `None`: something else.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        for (at, octet) in hash.iter_mut().enumerate() {
+            *octet = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+        }
+        Some(Self(hash))
+    }
 }
 
 impl fmt::Display for Hash {

@@ -16,12 +16,12 @@ use super::{
         message_filter, message_observer, observer, request_filter, response_filter, stream_filter,
     },
     build::{Build, PluginInfo, short},
-    cache::Cache,
     capability::{
         OFFERED,
         log::{Lines, sanitised},
         outbound::WayOut,
     },
+    compile::Compiling,
     engine::Engine,
     grants,
     guest::{About, Guest},
@@ -53,7 +53,7 @@ const MODULE: &[u8] = &[1, 0, 0, 0];
 /// Loads components.
 pub(super) struct Loader {
     engine: Arc<Engine>,
-    cache: Cache,
+    compiling: Compiling,
     means: Arc<Means>,
     tasks: Tasks,
 }
@@ -62,16 +62,26 @@ pub(super) struct Loader {
 pub(super) struct Source {
     /// The plugin's name, if it is what it is taken for.
     pub(super) name: String,
-    pub(super) octets: Bytes,
+    pub(super) code: Code,
     pub(super) hash: Hash,
     /// `None`: built in.
     pub(super) file: Option<std::path::PathBuf>,
 }
 
+/// A component.
+#[derive(Clone)]
+pub(super) enum Code {
+    /// As it is in a file.
+    Octets(Bytes),
+    /// As it was loaded before.
+    Compiled(Component),
+}
+
 impl Loader {
     pub(super) fn new(settings: &Settings, means: Arc<Means>, tasks: Tasks) -> anyhow::Result<Self> {
-        let cache = Cache::new(settings.cache.clone(), settings.limits.cache_bytes);
-        Ok(Self { engine: Arc::new(Engine::start()?), cache, means, tasks })
+        let engine = Arc::new(Engine::start()?);
+        let compiling = Compiling::new(engine.wasm().clone(), settings, tasks.clone());
+        Ok(Self { engine, compiling, means, tasks })
     }
 
     /// Loads, checks and configures a build.
@@ -82,7 +92,10 @@ impl Loader {
         let defaults = PluginSettings::default();
         let own = settings.plugins.get(&source.name).unwrap_or(&defaults);
         let hash = source.hash.to_string();
-        let component = self.compile(source.octets, source.hash).await?;
+        let component = match source.code {
+            Code::Octets(octets) => self.compile(octets, source.hash).await?,
+            Code::Compiled(component) => component,
+        };
         let shape = Shape::of(&component, &self.engine)?;
         grants::check(&shape.capabilities, &source.name, own)?;
         let linked = link(&component, &self.engine)?;
@@ -178,17 +191,7 @@ impl Loader {
             !kind.starts_with(MODULE),
             "the file is a core module, not a component: build it for wasm32-wasip2, or make a component of it with `wasm-tools component new`"
         );
-        let (engine, cache) = (self.engine.clone(), self.cache.clone());
-        let compiled = self.tasks.block(move || {
-            if let Some(component) = cache.find(engine.wasm(), &hash) {
-                return Ok(component);
-            }
-            let component = Component::new(engine.wasm(), &octets)?;
-            cache.keep(engine.wasm(), &hash, &component);
-            Ok::<_, wasmtime::Error>(component)
-        });
-        let component = compiled.await.context("compiling")?;
-        component.map_err(|error| anyhow!("it cannot be compiled: {}", sanitised(&format!("{error:#}"))))
+        self.compiling.component(octets, hash).await
     }
 
     /// The logger's records lie in the folder itself, any other plugin's in one of its name.

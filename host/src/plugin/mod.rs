@@ -3,12 +3,14 @@
 //! Place: behind `hooks`; the only part that knows wasmtime. Knows no sockets, no TLS and no HTTP library's bodies. What a plugin may do is
 //! in `wit/`; what becomes of one that does otherwise is in here: it harms its own flow and nothing else.
 
+mod before;
 mod bindings;
 mod breaker;
 mod budget;
 mod build;
 mod cache;
 mod capability;
+mod compile;
 mod connect;
 mod convert;
 mod course;
@@ -27,11 +29,13 @@ mod means;
 mod messages;
 mod metrics;
 mod observe;
+mod orders;
 mod platform;
 mod pool;
 mod rules;
 mod set;
 mod settings;
+mod status;
 mod stream;
 mod swap;
 mod tally;
@@ -41,10 +45,12 @@ mod watch;
 mod tests;
 
 pub use build::PluginInfo;
+pub use compile::compile;
 pub use journal::{Explanation, Step};
 pub use metrics::MetricLimits;
 pub use platform::Platform;
-pub use settings::{Grant, Limits, OnFailure, OutboundLimits, PluginSettings, Settings};
+pub use settings::{Compiler, Grant, Limits, OnFailure, OutboundLimits, PluginSettings, Settings};
+pub use status::{PluginState, PluginStatus, Reloaded, Reloading};
 pub use swap::PluginEvent;
 pub use tally::PluginCounts;
 

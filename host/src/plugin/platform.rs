@@ -4,8 +4,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context;
 use arc_swap::{ArcSwap, Guard};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use super::{
     build::{PluginInfo, short},
@@ -15,9 +16,11 @@ use super::{
     means::Means,
     metrics::Page,
     observe::View,
+    orders::Order,
     set::Set,
     settings::Settings,
-    swap::{PluginEvent, Swap},
+    status::{Board, PluginState, PluginStatus, Reloading},
+    swap::{Kit, PluginEvent, Swap},
     tally::PluginCounts,
     watch::Watch,
 };
@@ -32,6 +35,10 @@ use crate::{
 
 /// Events that a slow listener may be behind by.
 const EVENTS: usize = 256;
+/// Orders that wait. Full: whoever orders waits.
+const ORDERS: usize = 16;
+/// What an order comes to at the end.
+const CLOSING: &str = "the proxy is being stopped";
 
 /// All plugins, and the task that keeps them up to date.
 pub struct Platform {
@@ -42,6 +49,8 @@ pub struct Platform {
     means: Arc<Means>,
     events: broadcast::Sender<PluginEvent>,
     look: Arc<Notify>,
+    board: Arc<Board>,
+    orders: mpsc::Sender<Order>,
     following: Tasks,
     observing: Tasks,
     /// What blocks. Not waited for at the end: compiling cannot be broken off, and nobody needs what comes of it then.
@@ -57,6 +66,7 @@ impl Platform {
     pub async fn start(settings: Settings, records: Writer, outbound: Arc<dyn Outbound>) -> anyhow::Result<Arc<Self>> {
         let (events, _) = broadcast::channel(EVENTS);
         let means = Arc::new(Means::new(records, outbound, &settings));
+        let (orders, ordered) = mpsc::channel(ORDERS);
         means.open(&settings).await?;
         let platform = Self {
             set: Arc::default(),
@@ -65,6 +75,8 @@ impl Platform {
             means: means.clone(),
             events,
             look: Arc::default(),
+            board: Arc::default(),
+            orders,
             following: Tasks::new(),
             observing: Tasks::new(),
             working: Tasks::new(),
@@ -72,18 +84,19 @@ impl Platform {
         let max_decoded = settings.capture_bytes;
         let loader = Loader::new(&settings, means, platform.working.clone())?;
         let watch = Watch::new(settings.folder.clone(), settings.limits, platform.look.clone());
-        let mut swap = Swap::new(
-            settings,
-            loader,
-            platform.observing.clone(),
-            platform.working.clone(),
-            platform.set.clone(),
-            platform.events.clone(),
-            View { redaction: platform.redaction.clone(), max_decoded },
-        );
+        let kit = Kit {
+            observing: platform.observing.clone(),
+            working: platform.working.clone(),
+            set: platform.set.clone(),
+            board: platform.board.clone(),
+            events: platform.events.clone(),
+            view: View { redaction: platform.redaction.clone(), max_decoded },
+        };
+        let mut swap = Swap::new(settings, loader, kit);
         swap.begin().await?;
-        let stopping = platform.following.stopping().clone();
-        platform.following.spawn(async move { stopping.run_until_cancelled(swap.follow(watch)).await });
+        let (stopping, due) = (platform.following.stopping().clone(), Arc::new(Notify::new()));
+        platform.following.spawn(stopping.clone().run_until_cancelled_owned(watch.run(due.clone())));
+        platform.following.spawn(stopping.run_until_cancelled_owned(swap.follow(due, ordered)));
         Ok(Arc::new(platform))
     }
 
@@ -136,6 +149,51 @@ impl Platform {
     /// Looks at the folder soon, whatever the system tells of it.
     pub fn rescan(&self) {
         self.look.notify_one();
+    }
+
+    /// How all plugins stand, those that are not in service too, by name.
+    pub fn status(&self) -> Vec<PluginStatus> {
+        let set = self.set.load();
+        let mut plugins = self.board.read();
+        for status in &mut plugins {
+            status.counts = set.plugins.iter().find(|serving| serving.build.info.name == status.name).map(|serving| serving.build.counts());
+            if status.state == PluginState::Serving && status.counts.is_some_and(|counts| counts.suspended.is_some()) {
+                status.state = PluginState::Suspended;
+            }
+        }
+        plugins
+    }
+
+    /// Looks at the folder now, at what was refused before too. Returns when what came of it is published.
+    ///
+    /// # Errors
+    /// The platform is being closed.
+    pub async fn reload(&self) -> anyhow::Result<Vec<Reloading>> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(Order::Reload(answer)).await.ok();
+        answered.await.context(CLOSING)
+    }
+
+    /// Puts the good build before the present one back into service. It stays, over restarts too, until the plugin's file holds something
+    /// else than now. Returns when it is published.
+    ///
+    /// # Errors
+    /// There is no such build, or it can no longer be loaded: nothing has changed.
+    pub async fn rollback(&self, name: &str) -> anyhow::Result<PluginInfo> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(Order::RollBack(name.to_owned(), answer)).await.ok();
+        answered.await.context("nothing was rolled back: a newer file came in between, or the proxy is being stopped")?
+    }
+
+    /// Takes other settings: every plugin they concern is loaded anew, and all of them are published at once. Says which. Folders cannot
+    /// change; what observers see is [`Platform::redact`]'s.
+    ///
+    /// # Errors
+    /// Some plugin cannot take its settings, and which: nothing has changed.
+    pub async fn reconfigure(&self, settings: Settings) -> anyhow::Result<Vec<String>> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(Order::Reconfigure(Box::new(settings), answer)).await.ok();
+        answered.await.context(CLOSING)?
     }
 
     /// Takes all plugins out of service for new flows and tells observers of those that have ended; returns when they know, or after

@@ -14,6 +14,8 @@ use tokio::{
     time::timeout,
 };
 
+use wasmtime::component::Component;
+
 use super::instance::{Failure, Instance, Kit};
 
 /// How long a call waits for an instance before one more is made for it.
@@ -72,6 +74,11 @@ impl Pool {
     /// Octets of linear memory of the instances that are not at work now.
     pub(super) fn memory(&self) -> usize {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Instance::memory).sum()
+    }
+
+    /// What its instances are made of.
+    pub(super) fn component(&self) -> &Component {
+        self.kit.component.component()
     }
 
     /// How many calls can be in progress without anyone waiting.

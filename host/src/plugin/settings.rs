@@ -21,6 +21,10 @@ pub struct Settings {
     pub logs: PathBuf,
     /// Where what plugins store is kept; `None`: in memory, until the platform is closed.
     pub store: Option<PathBuf>,
+    /// Where good builds of before are kept, for going back to. Made (0700) if it is missing. `None`: none are kept.
+    pub before: Option<PathBuf>,
+    /// What compiles components that are not in the cache.
+    pub compiler: Compiler,
     /// Per plugin, by name; [`PluginSettings::default`] for those that are not here.
     pub plugins: BTreeMap<String, PluginSettings>,
     /// Octets kept of a body where a rule says nothing else.
@@ -39,6 +43,8 @@ impl Settings {
             cache,
             logs,
             store: None,
+            before: None,
+            compiler: Compiler::InProcess,
             plugins: BTreeMap::new(),
             capture_bytes: 10 << 20,
             redaction: Arc::default(),
@@ -47,8 +53,19 @@ impl Settings {
     }
 }
 
+/// What compiles components.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Compiler {
+    /// A thread of this process, with this process's priority; what it takes of memory stays.
+    #[default]
+    InProcess,
+    /// This program, run as `PROGRAM __compile`: a process of its own with the lowest priority, that ends with this one at the latest. It must
+    /// be of the same build as this one.
+    Program(PathBuf),
+}
+
 /// One plugin's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PluginSettings {
     /// Its file (or the logger that is built in) is left alone otherwise.
     pub enabled: bool,
@@ -148,7 +165,7 @@ pub enum OnFailure {
 }
 
 /// Bounds of requests that plugins make.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OutboundLimits {
     /// Octets of the request's content.
     pub request_bytes: usize,
@@ -163,7 +180,7 @@ impl Default for OutboundLimits {
 }
 
 /// Bounds that hold for all plugins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Octets of a component's file: Python's have 20 MiB. Larger ones are refused.
     pub component_bytes: usize,
@@ -171,6 +188,12 @@ pub struct Limits {
     pub components: usize,
     /// Octets of compiled components kept; those used longest ago go first.
     pub cache_bytes: u64,
+    /// How long the compiler may take for one component: Python's take 20 s on a busy machine.
+    pub compile: Duration,
+    /// Address space of the compiler, in octets: Python's components take 400 MB and a gigabyte of reservations.
+    pub compile_memory: u64,
+    /// Good builds kept per plugin, with the one in service.
+    pub builds: usize,
     /// Flows per plugin that are observed or wait for it. Full: a new flow waits `patience`, then runs unobserved, and is counted.
     pub places: usize,
     /// How long a flow waits for its place among the observed.
@@ -220,6 +243,9 @@ impl Default for Limits {
             component_bytes: 64 << 20,
             components: 256,
             cache_bytes: 512 << 20,
+            compile: Duration::from_secs(300),
+            compile_memory: 8 << 30,
+            builds: 3,
             places: 1024,
             patience: Duration::from_millis(100),
             messages: 256,

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::settings::Limits;
+use super::{hash::Hash, settings::Limits};
 
 /// Most octets of a plugin's name.
 const MAX_NAME: usize = 64;
@@ -47,8 +47,17 @@ impl Watch {
         Self { folder, limits, changed, watching: None, troubled: false }
     }
 
+    /// Tells `due` whenever it is time to look, until it is dropped.
+    pub(super) async fn run(mut self, due: Arc<Notify>) {
+        loop {
+            self.renew();
+            self.due().await;
+            due.notify_one();
+        }
+    }
+
     /// Watches the folder that is there now, if it is not the one watched already.
-    pub(super) fn renew(&mut self) {
+    fn renew(&mut self) {
         let Ok(identity) = fs::metadata(&self.folder).map(|folder| (folder.dev(), folder.ino())) else {
             self.watching = None;
             return;
@@ -79,7 +88,7 @@ impl Watch {
     }
 
     /// Returns when it is time to look: something changed and there was silence since, or it is long ago.
-    pub(super) async fn due(&self) {
+    async fn due(&self) {
         if timeout(self.limits.rescan, self.changed.notified()).await.is_err() {
             return;
         }
@@ -172,6 +181,7 @@ fn name(path: &Path) -> Result<String, Option<&'static str>> {
 /// A file as it was read.
 pub(super) struct Contents {
     pub(super) octets: Bytes,
+    pub(super) hash: Hash,
     /// `None`: it may have been changed while it was read, or may be again without that showing; to be read once more.
     pub(super) stamp: Option<Stamp>,
 }
@@ -179,16 +189,26 @@ pub(super) struct Contents {
 /// Reads a file of at most `max` octets. Blocks.
 pub(super) fn read(path: &Path, max: usize) -> anyhow::Result<Contents> {
     // Opening a fifo would wait for someone to write into it.
-    let mut file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let mut file =
+        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::PermissionDenied => anyhow::anyhow!("the proxy's user may not read it: `chmod a+r` the file"),
+                _ => anyhow::anyhow!("it cannot be read: {error}"),
+            }
+        })?;
     let before = file.metadata()?;
     anyhow::ensure!(before.is_file(), "it is not a regular file");
-    anyhow::ensure!(before.len() <= max as u64, "it has {} octets, more than the {max} a component may have", before.len());
+    anyhow::ensure!(
+        before.len() <= max as u64,
+        "it has {} octets, and a component may have {max}: strip it (`wasm-tools strip`), or split it",
+        before.len()
+    );
     let mut octets = Vec::with_capacity(before.len() as usize);
     file.by_ref().take(max as u64).read_to_end(&mut octets)?;
     let after = Stamp::of(&file.metadata()?);
     let is_fresh = before.modified().is_ok_and(|then| SystemTime::now().duration_since(then).is_ok_and(|age| age < GRANULARITY));
     let is_settled = Stamp::of(&before) == after && !is_fresh;
-    Ok(Contents { octets: octets.into(), stamp: is_settled.then_some(after) })
+    Ok(Contents { hash: Hash::of(&octets), octets: octets.into(), stamp: is_settled.then_some(after) })
 }
 
 #[cfg(test)]

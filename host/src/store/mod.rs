@@ -26,7 +26,7 @@ use disk::{Batch, Disk};
 use shelf::Shelf;
 
 /// Bounds of a store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Octets of one key.
     pub key_bytes: usize,

@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Output};
 
+use flowgate::plugin::LOGGER_WASM;
 use flowgate_testkit::{
     Origin,
     program::{self, Program},
@@ -135,6 +136,77 @@ async fn only_the_proxys_own_user_may_ask() {
     let mode = fs::metadata(program.folder().join("state/admin.sock")).unwrap().permissions().mode();
 
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// The logger with other octets: a custom section at its end holds one more.
+fn another_logger(number: u8) -> Vec<u8> {
+    let mut octets = LOGGER_WASM.to_vec();
+    octets.extend([0, 3, 1, b'v', number]);
+    octets
+}
+
+fn put(program: &Program, octets: &[u8]) {
+    let beside = program.folder().join("beside");
+    fs::write(&beside, octets).unwrap();
+    fs::rename(beside, program.folder().join("plugins/logger.wasm")).unwrap();
+}
+
+async fn listed(program: &Program) -> Value {
+    serde_json::from_str(&printed(&program.command(BINARY, &["plugin", "list", "--json"]).await)).unwrap()
+}
+
+#[tokio::test]
+async fn a_build_is_compiled_beside_the_proxy_and_gone_back_from() {
+    let origin = Origin::saying("ok").await;
+    let (program, target) = running(&origin).await;
+    let built_in = listed(&program).await[0]["hash"].clone();
+
+    put(&program, &another_logger(1));
+    let said = printed(&program.command(BINARY, &["plugin", "reload"]).await);
+    let swapped = listed(&program).await[0].clone();
+    let back = printed(&program.command(BINARY, &["plugin", "rollback", "logger"]).await);
+    let undone = listed(&program).await[0].clone();
+
+    assert!(said.contains("logger: version") && said.contains("is live") || said.contains("logger: unchanged"), "{said}");
+    assert_ne!(swapped["hash"], built_in);
+    assert!(back.contains("logger: back to version"), "{back}");
+    assert_eq!((&undone["hash"], &undone["rolled_back_from"]), (&built_in, &swapped["hash"]));
+    let mut connection = program.client().h1(&target).await.unwrap();
+    connection.exchange(copilot::completion(copilot::HOST, "1", b"{}")).await.unwrap();
+    program.records().after(1).await;
+}
+
+#[tokio::test]
+async fn a_build_that_cannot_be_compiled_is_refused_with_the_reason() {
+    let origin = Origin::saying("ok").await;
+    let (program, _) = running(&origin).await;
+    let built_in = listed(&program).await[0]["hash"].clone();
+
+    put(&program, &LOGGER_WASM[..LOGGER_WASM.len() / 2]);
+    let said = printed(&program.command(BINARY, &["plugin", "reload"]).await);
+    let table = printed(&program.command(BINARY, &["plugin", "list"]).await);
+
+    assert!(said.contains("logger: refused: it cannot be compiled: "), "{said}");
+    assert!(table.contains("logger: what its file holds is refused: it cannot be compiled"), "{table}");
+    assert_eq!(listed(&program).await[0]["hash"], built_in);
+    let (code, said) = refused(&program.command(BINARY, &["plugin", "rollback", "logger"]).await);
+    assert!(code == 2 && said.contains("nothing to go back to"), "{said}");
+}
+
+#[tokio::test]
+async fn a_plugin_takes_new_settings_without_a_restart() {
+    let origin = Origin::saying("ok").await;
+    let (program, target) = running(&origin).await;
+    let file = program.folder().join("flowgate.toml");
+
+    fs::write(&file, "[plugins.logger]\nconfig = { nonsense = 1 }\n").unwrap();
+    let (code, said) = refused(&program.command(BINARY, &["reload"]).await);
+    assert!(code == 2 && said.contains("plugin logger cannot take its new settings") && said.contains("nonsense"), "{said}");
+    until_opened(&program, &target, true).await;
+
+    fs::write(&file, "[plugins.logger]\nenabled = false\n").unwrap();
+    printed(&program.command(BINARY, &["reload"]).await);
+    until_opened(&program, &target, false).await;
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ const BUCKETS: [f64; 27] = [
 ];
 
 /// Bounds of what one plugin may report.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MetricLimits {
     /// Combinations of a name and labels.
     pub series: usize,

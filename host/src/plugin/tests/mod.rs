@@ -6,6 +6,7 @@ mod capabilities;
 mod connecting;
 mod hostile;
 mod messages;
+mod orders;
 mod streams;
 mod swapping;
 

@@ -1,0 +1,188 @@
+//! Machine code of components: from the cache, or from a compiler beside the proxy.
+//!
+//! Place: asked by `load`. Compiling takes seconds of all processors and hundreds of megabytes that a process does not give back, so it is
+//! done by a child: niced, bounded in memory and time, and gone when the proxy is gone. One at a time; dropping the future that waits for one
+//! ends it. What the child makes reaches this process through the cache alone, which verifies it.
+
+use std::{
+    io::{Read, Write},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, ensure};
+use bytes::Bytes;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+    sync::Semaphore,
+    time::timeout,
+};
+use wasmtime::component::Component;
+
+use super::{
+    cache::Cache,
+    capability::log::sanitised,
+    engine,
+    hash::Hash,
+    settings::{Compiler, Settings},
+};
+use crate::tasks::Tasks;
+
+/// Most octets read of what the compiler complains about.
+const COMPLAINT: u64 = 4096;
+/// The compiler's priority: anything else goes first.
+const NICENESS: i32 = 19;
+
+/// See the module.
+pub(super) struct Compiling {
+    engine: wasmtime::Engine,
+    cache: Cache,
+    compiler: Compiler,
+    deadline: Duration,
+    memory: u64,
+    /// One at a time: two would take twice the memory and end no sooner.
+    turn: Semaphore,
+    tasks: Tasks,
+}
+
+impl Compiling {
+    pub(super) fn new(engine: wasmtime::Engine, settings: &Settings, tasks: Tasks) -> Self {
+        Self {
+            engine,
+            cache: Cache::new(settings.cache.clone(), settings.limits.cache_bytes),
+            compiler: settings.compiler.clone(),
+            deadline: settings.limits.compile,
+            memory: settings.limits.compile_memory,
+            turn: Semaphore::new(1),
+            tasks,
+        }
+    }
+
+    /// The component's machine code, compiled if it is not in the cache.
+    ///
+    /// # Errors
+    /// It cannot be compiled; says why.
+    pub(super) async fn component(&self, octets: Bytes, hash: Hash) -> anyhow::Result<Component> {
+        if let Some(component) = self.find(hash).await? {
+            return Ok(component);
+        }
+        // Never closed.
+        let _turn = self.turn.acquire().await?;
+        // Whoever had the turn before may have compiled the same.
+        if let Some(component) = self.find(hash).await? {
+            return Ok(component);
+        }
+        match &self.compiler {
+            Compiler::InProcess => self.compile_here(octets, hash).await,
+            Compiler::Program(program) => {
+                self.compile_beside(program, &octets).await?;
+                let (engine, cache) = (self.engine.clone(), self.cache.clone());
+                let taken = self.tasks.block(move || cache.take(&engine, &hash)).await.context("compiling")?;
+                taken.map_err(|error| anyhow!("it was compiled, and what came of it cannot be used: {error:#}"))
+            }
+        }
+    }
+
+    async fn find(&self, hash: Hash) -> anyhow::Result<Option<Component>> {
+        let (engine, cache) = (self.engine.clone(), self.cache.clone());
+        self.tasks.block(move || cache.find(&engine, &hash)).await.context("reading compiled components")
+    }
+
+    async fn compile_here(&self, octets: Bytes, hash: Hash) -> anyhow::Result<Component> {
+        let (engine, cache) = (self.engine.clone(), self.cache.clone());
+        let compiled = self.tasks.block(move || {
+            let component = Component::new(&engine, &octets)?;
+            cache.keep(&engine, &hash, &component);
+            Ok::<_, wasmtime::Error>(component)
+        });
+        let component = compiled.await.context("compiling")?;
+        component.map_err(|error| anyhow!("it cannot be compiled: {}", sanitised(&format!("{error:#}"))))
+    }
+
+    async fn compile_beside(&self, program: &Path, octets: &Bytes) -> anyhow::Result<()> {
+        let (folder, most) = self.cache.place();
+        let mut command = Command::new(program);
+        command.arg("__compile").arg("--cache").arg(folder).args([
+            "--cache-bytes",
+            &most.to_string(),
+            "--memory",
+            &self.memory.to_string(),
+        ]);
+        command.env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let child = command.spawn().with_context(|| format!("starting the compiler {}", program.display()))?;
+        let ran = timeout(self.deadline, run(child, octets)).await;
+        let (status, complaint) =
+            ran.map_err(|_elapsed| anyhow!("compiling it took longer than {:?}, and was broken off", self.deadline))??;
+        ensure!(status.success(), "{}", self.why(status, &complaint));
+        Ok(())
+    }
+
+    fn why(&self, status: ExitStatus, complaint: &str) -> String {
+        let last = sanitised(complaint.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default());
+        match status.signal() {
+            Some(signal) => format!(
+                "compiling it was ended by signal {signal}: the machine had no memory left for it, or it takes more than the {} MiB it may use: {last}",
+                self.memory >> 20
+            ),
+            None => format!("it cannot be compiled: {}", last.strip_prefix("flowgate: ").unwrap_or(&last)),
+        }
+    }
+}
+
+/// Gives the child its component and waits for its end. Its input stays open until then: its end tells it that we are gone.
+async fn run(mut child: Child, octets: &Bytes) -> anyhow::Result<(ExitStatus, String)> {
+    let (mut input, complaints) = (child.stdin.take(), child.stderr.take());
+    if let Some(input) = &mut input {
+        let length = (octets.len() as u64).to_le_bytes();
+        // One that ended without reading says why.
+        let _ = input.write_all(&length).await;
+        let _ = input.write_all(octets).await;
+        let _ = input.flush().await;
+    }
+    let mut complaint = Vec::new();
+    if let Some(complaints) = complaints {
+        complaints.take(COMPLAINT).read_to_end(&mut complaint).await?;
+    }
+    let status = child.wait().await.context("waiting for the compiler")?;
+    drop(input);
+    Ok((status, String::from_utf8_lossy(&complaint).into_owned()))
+}
+
+/// What the child does: reads a component (its length in 8 octets, least first, and then itself) and puts its machine code into the cache.
+/// Ends the process when the input ends before that.
+///
+/// # Errors
+/// The component cannot be compiled, or the cache cannot be written to.
+pub fn compile(mut input: impl Read + Send + 'static, cache: PathBuf, cache_bytes: u64, memory: u64) -> anyhow::Result<()> {
+    rustix::process::nice(NICENESS).context("lowering the priority")?;
+    bound(Resource::Core, 0)?;
+    #[cfg(target_os = "linux")]
+    bound(Resource::As, memory)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
+    let mut length = [0; 8];
+    input.read_exact(&mut length).context("reading the component")?;
+    let length = u64::from_le_bytes(length);
+    let mut octets = Vec::new();
+    input.by_ref().take(length).read_to_end(&mut octets).context("reading the component")?;
+    ensure!(octets.len() as u64 == length, "the component ends early");
+    thread::spawn(move || {
+        // Whoever asked is gone when this returns.
+        let _ = std::io::copy(&mut input, &mut std::io::sink());
+        let _ = std::io::stderr().write_all(b"nobody waits for it any more\n");
+        std::process::exit(1);
+    });
+    let engine = engine::compiling().map_err(anyhow::Error::from).context("setting up the WebAssembly engine")?;
+    let component = Component::new(&engine, &octets)?;
+    let cache = Cache::new(cache, cache_bytes);
+    cache.store(&engine, &Hash::of(&octets), &component).with_context(|| format!("writing to {}", cache.place().0.display()))
+}
+
+fn bound(what: Resource, most: u64) -> anyhow::Result<()> {
+    setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) }).context("bounding what the compiler may use")
+}

@@ -1,0 +1,253 @@
+//! What operators order: look now, go back, take other settings.
+//!
+//! Place: done by the task of `swap`, one after the other and between its swaps; asked through `platform`. An answer comes when what was
+//! ordered has been published, or has come to nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{
+    LOGGER, LOGGER_WASM,
+    build::PluginInfo,
+    hash::Hash,
+    load::{Code, Source},
+    settings::{OnFailure, PluginSettings, Settings},
+    status::{Reloaded, Reloading},
+    swap::{Live, PluginEvent, Swap, Wanted},
+    watch::{self, Listing},
+};
+
+/// See the module.
+pub(super) enum Order {
+    Reload(oneshot::Sender<Vec<Reloading>>),
+    RollBack(String, oneshot::Sender<anyhow::Result<PluginInfo>>),
+    Reconfigure(Box<Settings>, oneshot::Sender<anyhow::Result<Vec<String>>>),
+}
+
+/// A reload that waits for what is being loaded.
+pub(super) struct Reload {
+    /// What was in service.
+    before: BTreeMap<String, Option<Hash>>,
+    answer: oneshot::Sender<Vec<Reloading>>,
+}
+
+/// A rollback in progress. Dropped: a newer file took its place.
+pub(super) struct Undone {
+    /// What the file holds.
+    pub(super) from: Hash,
+    answer: oneshot::Sender<anyhow::Result<PluginInfo>>,
+}
+
+impl Undone {
+    pub(super) fn done(self, info: PluginInfo) {
+        // Whoever asked may be gone, here and below.
+        self.answer.send(Ok(info)).ok();
+    }
+
+    pub(super) fn fail(self, error: anyhow::Error) {
+        self.answer.send(Err(error)).ok();
+    }
+}
+
+/// What a change of settings makes of one plugin.
+enum Change {
+    Serve(Live, Option<Bytes>),
+    Leave,
+}
+
+impl Swap {
+    pub(super) async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Reload(answer) => self.reload(answer).await,
+            Order::RollBack(name, answer) => match self.previous(&name).await {
+                Ok((from, wanted)) => self.load(&name, wanted, Some(Undone { from, answer })),
+                Err(error) => drop(answer.send(Err(error))),
+            },
+            Order::Reconfigure(settings, answer) => {
+                let done = self.reconfigure(*settings).await;
+                // Also what had been broken off.
+                self.scan().await;
+                answer.send(done).ok();
+            }
+        }
+    }
+
+    async fn reload(&mut self, answer: oneshot::Sender<Vec<Reloading>>) {
+        let hash = |live: &Option<Live>| live.as_ref().map(|live| live.hash);
+        let before = self.slots.iter().map(|(name, slot)| (name.clone(), hash(&slot.live))).collect();
+        for slot in self.slots.values_mut() {
+            if slot.refused.take().is_some() {
+                slot.seen = None;
+            }
+        }
+        self.reloads.push(Reload { before, answer });
+        self.scan().await;
+    }
+
+    /// Answers when nothing is being loaded any more.
+    pub(super) fn answer_reloads(&mut self) {
+        if self.reloads.is_empty() || self.is_loading() {
+            return;
+        }
+        for Reload { before, answer } in std::mem::take(&mut self.reloads) {
+            let names: BTreeSet<&String> = before.keys().chain(self.slots.keys()).collect();
+            let outcomes =
+                names.into_iter().filter_map(|name| Some(Reloading { name: name.clone(), outcome: self.outcome(name, &before)? }));
+            answer.send(outcomes.collect()).ok();
+        }
+    }
+
+    fn outcome(&self, name: &str, before: &BTreeMap<String, Option<Hash>>) -> Option<Reloaded> {
+        let slot = self.slots.get(name);
+        let was = before.get(name).copied().flatten();
+        if let Some((_, reason)) = slot.and_then(|slot| slot.refused.as_ref()) {
+            return Some(Reloaded::Refused { reason: reason.clone() });
+        }
+        match slot.and_then(|slot| slot.live.as_ref()) {
+            Some(live) if Some(live.hash) == was => Some(Reloaded::Unchanged),
+            Some(live) => {
+                let info = &live.serving.build.info;
+                Some(Reloaded::Live { version: info.version.clone(), hash: info.hash.clone() })
+            }
+            None => was.map(|_| Reloaded::Removed),
+        }
+    }
+
+    /// What to go back to, and what the file holds.
+    async fn previous(&self, name: &str) -> anyhow::Result<(Hash, Wanted)> {
+        let live = self.slots.get(name).and_then(|slot| slot.live.as_ref());
+        let live = live.with_context(|| format!("plugin {name} is not in service: `flowgate plugin list` says which are"))?;
+        ensure!(self.before().is_some(), "no builds are kept: there is nothing to go back to");
+        let history = self.histories.get(name);
+        let previous = history.and_then(|history| history.previous());
+        let previous =
+            previous.with_context(|| format!("no build of plugin {name} before this one was kept: there is nothing to go back to"))?;
+        // What was gone back from before is still what the file holds.
+        let from = history.and_then(|history| history.passed_over).unwrap_or(live.hash);
+        let wanted = self.kept(name, from, previous, live.is_file).await?;
+        Ok((from, wanted))
+    }
+
+    /// Other settings: all of them with every build they concern, or none.
+    async fn reconfigure(&mut self, next: Settings) -> anyhow::Result<Vec<String>> {
+        let now = &self.settings;
+        let same = now.folder == next.folder && now.cache == next.cache && now.logs == next.logs && now.before == next.before;
+        ensure!(same, "other folders take a restart");
+        let all = now.limits != next.limits || now.capture_bytes != next.capture_bytes;
+        let names: BTreeSet<String> = now.plugins.keys().chain(next.plugins.keys()).chain(self.slots.keys()).cloned().collect();
+        let affected: Vec<String> = names.into_iter().filter(|name| all || now.of(name) != next.of(name)).collect();
+        let listing = self.list().await.context("the plugins folder cannot be read")?;
+        let mut changes = Vec::new();
+        for name in affected {
+            let change =
+                self.changed(&name, &next, &listing).await.with_context(|| format!("plugin {name} cannot take its new settings"))?;
+            changes.push((name, change));
+        }
+        self.settings = Arc::new(next);
+        for slot in self.slots.values_mut() {
+            // It was begun with the settings of before.
+            if slot.loading.take().is_some() {
+                slot.seen = None;
+            }
+        }
+        Ok(self.change(changes).await)
+    }
+
+    /// What that plugin would be with those settings.
+    async fn changed(&self, name: &str, next: &Settings, listing: &Listing) -> anyhow::Result<Change> {
+        if !next.is_enabled(name) {
+            return Ok(Change::Leave);
+        }
+        if let Some(live) = self.slots.get(name).and_then(|slot| slot.live.as_ref()) {
+            let build = &live.serving.build;
+            let code = Code::Compiled(build.pool.component().clone());
+            let source = Source { name: name.to_owned(), code, hash: live.hash, file: build.info.file.clone() };
+            let build = Arc::new(self.loader.load(source, next).await?);
+            return Ok(Change::Serve(self.serve(build, live.hash, live.is_file), None));
+        }
+        let (octets, hash, file) = match listing.candidates.get(name) {
+            Some(candidate) => {
+                let (path, max) = (candidate.path.clone(), next.limits.component_bytes);
+                let contents = self.kit.working.block(move || watch::read(&path, max)).await??;
+                (contents.octets, contents.hash, Some(candidate.path.clone()))
+            }
+            None if name == LOGGER => (Bytes::from_static(LOGGER_WASM), Hash::of(LOGGER_WASM), None),
+            None => {
+                let own = next.of(name);
+                if own.required || own.on_failure == OnFailure::Refuse {
+                    bail!("it is needed and {} is missing", next.folder.join(format!("{name}.wasm")).display());
+                }
+                return Ok(Change::Leave);
+            }
+        };
+        let (is_file, mut wanted) = (file.is_some(), Wanted { asked: hash, hash, octets, is_file: file.is_some(), file });
+        if let Some(history) = self.histories.get(name).filter(|history| history.passed_over == Some(hash)) {
+            let instead = history.good.first().copied().context("it was rolled back from, and no other build was kept")?;
+            wanted = self.kept(name, hash, instead, is_file).await?;
+        }
+        let source = Source { name: name.to_owned(), code: Code::Octets(wanted.octets.clone()), hash: wanted.hash, file: wanted.file };
+        let build = Arc::new(self.loader.load(source, next).await?);
+        Ok(Change::Serve(self.serve(build, wanted.hash, is_file), Some(wanted.octets)))
+    }
+
+    /// Publishes all of it at once.
+    async fn change(&mut self, changes: Vec<(String, Change)>) -> Vec<String> {
+        let (mut live, mut gone) = (Vec::new(), Vec::new());
+        for (name, change) in changes {
+            match change {
+                Change::Serve(build, octets) => {
+                    live.push((name.clone(), build.hash, octets));
+                    self.put(&name, build);
+                }
+                Change::Leave => {
+                    if self.slots.get(&name).is_some_and(|slot| slot.live.is_some()) {
+                        gone.push(name.clone());
+                    }
+                    self.remove(&name);
+                }
+            }
+        }
+        self.publish();
+        for name in &gone {
+            tracing::info!(plugin = name, "plugin is out of service: it is switched off");
+            self.tell(PluginEvent::Removed { name: name.clone() });
+        }
+        let mut changed = gone;
+        for (name, hash, octets) in live {
+            if let Some(octets) = octets {
+                let (most, history) = (self.settings.limits.builds, self.histories.entry(name.clone()).or_default());
+                if history.passed_over.is_none() || history.good.first() != Some(&hash) {
+                    history.took(hash, most);
+                }
+                self.keep(&name, Some((hash, octets))).await;
+            }
+            // What its file holds may be good with these settings.
+            if let Some(slot) = self.slots.get_mut(&name)
+                && slot.refused.take().is_some()
+            {
+                slot.seen = None;
+            }
+            self.announce(&name);
+            changed.push(name);
+        }
+        changed
+    }
+}
+
+impl Settings {
+    /// That plugin's.
+    pub(super) fn of(&self, name: &str) -> PluginSettings {
+        self.plugins.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Whether it is to be loaded at all.
+    pub(super) fn is_enabled(&self, name: &str) -> bool {
+        self.plugins.get(name).is_none_or(|own| own.enabled)
+    }
+}
