@@ -368,3 +368,13 @@ fn globs(patterns: &[String]) -> anyhow::Result<GlobSet> {
     }
     set.build().context("compiling host patterns")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_nobody_wrote_about_runs_as_documented() {
+        assert_eq!(one_plugin(&PluginConfig::of("other")), PluginSettings::default());
+    }
+}

@@ -29,6 +29,8 @@ pub struct Reload {
     reread: Arc<Reread>,
     /// What is in force. The lock makes reloads one at a time.
     current: tokio::sync::Mutex<Config>,
+    /// The files as they were when the proxy started.
+    first: Stamps,
     network: Arc<Network>,
     platform: Arc<Platform>,
     tasks: Tasks,
@@ -36,8 +38,9 @@ pub struct Reload {
 
 impl Reload {
     pub(super) fn new(reread: Reread, current: Config, network: Arc<Network>, platform: Arc<Platform>, tasks: Tasks) -> Arc<Self> {
+        let first = stamps(files(&current));
         let current = tokio::sync::Mutex::new(current);
-        Arc::new(Self { reread: Arc::new(reread), current, network, platform, tasks })
+        Arc::new(Self { reread: Arc::new(reread), current, first, network, platform, tasks })
     }
 
     /// Reads the configuration again and takes over what has changed. Says what, in sentences for people.
@@ -69,7 +72,8 @@ impl Reload {
 
     /// Looks at the files now and then, and takes over what has changed.
     pub(super) async fn follow(self: Arc<Self>) {
-        let mut before = self.stamps().await;
+        // Not looked at here: what was changed since the start is a change as well.
+        let mut before = self.first.clone();
         loop {
             tokio::time::sleep(limits::CONFIG_RESCAN).await;
             let now = self.stamps().await;
@@ -83,17 +87,25 @@ impl Reload {
         }
     }
 
-    async fn stamps(&self) -> Vec<(PathBuf, Option<Stamp>)> {
-        let config = self.current.lock().await;
-        let files: Vec<PathBuf> = config.file.iter().chain(&config.upstream_ca).cloned().collect();
-        drop(config);
-        let look = move || files.into_iter().map(|file| (file.clone(), Stamp::of(&file))).collect();
-        self.tasks.block(look).await.unwrap_or_default()
+    async fn stamps(&self) -> Stamps {
+        let files = files(&*self.current.lock().await);
+        self.tasks.block(move || stamps(files)).await.unwrap_or_default()
     }
 }
 
+type Stamps = Vec<(PathBuf, Option<Stamp>)>;
+
+/// What a configuration was read from, but for the users, who are followed elsewhere.
+fn files(config: &Config) -> Vec<PathBuf> {
+    config.file.iter().chain(&config.upstream_ca).cloned().collect()
+}
+
+fn stamps(files: Vec<PathBuf>) -> Stamps {
+    files.into_iter().map(|file| (file.clone(), Stamp::of(&file))).collect()
+}
+
 /// What tells a file from another one that took its place.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 struct Stamp {
     inode: u64,
     size: u64,

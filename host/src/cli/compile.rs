@@ -20,13 +20,16 @@ pub(super) struct Compile {
     /// Most octets of all of them
     #[arg(long)]
     cache_bytes: u64,
+    /// How far it stands back
+    #[arg(long)]
+    niceness: i32,
     /// Address space it may use, in octets
     #[arg(long)]
     memory: u64,
 }
 
 pub(super) fn run(compile: Compile) -> Result<(), Failure> {
-    Ok(plugin::compile(io::stdin(), compile.cache, compile.cache_bytes, compile.memory)?)
+    Ok(plugin::compile(io::stdin(), compile.cache, compile.cache_bytes, compile.memory, compile.niceness)?)
 }
 
 /// This very program. On Linux by a name that stays right when an update has replaced the file.

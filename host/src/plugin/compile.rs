@@ -1,7 +1,7 @@
 //! Machine code of components: from the cache, or from a compiler beside the proxy.
 //!
 //! Place: asked by `load`. Compiling takes seconds of all processors and hundreds of megabytes that a process does not give back, so it is
-//! done by a child: niced, bounded in memory and time, and gone when the proxy is gone. One at a time; dropping the future that waits for one
+//! done by a child: niced while there is traffic, bounded in memory and time, and gone when the proxy is gone. One at a time; dropping the future that waits for one
 //! ends it. What the child makes reaches this process through the cache alone, which verifies it.
 
 use std::{
@@ -9,6 +9,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -35,8 +36,9 @@ use crate::tasks::Tasks;
 
 /// Most octets read of what the compiler complains about.
 const COMPLAINT: u64 = 4096;
-/// The compiler's priority: anything else goes first.
-const NICENESS: i32 = 19;
+/// How far the compiler stands back while there is traffic: it gets a tenth of a processor that others want. At the lowest priority a busy
+/// machine would never let it finish.
+const NICENESS: i32 = 10;
 
 /// See the module.
 pub(super) struct Compiling {
@@ -45,6 +47,8 @@ pub(super) struct Compiling {
     compiler: Compiler,
     deadline: Duration,
     memory: u64,
+    /// There is traffic that is not to feel it.
+    stands_back: AtomicBool,
     /// One at a time: two would take twice the memory and end no sooner.
     turn: Semaphore,
     tasks: Tasks,
@@ -58,9 +62,15 @@ impl Compiling {
             compiler: settings.compiler.clone(),
             deadline: settings.limits.compile,
             memory: settings.limits.compile_memory,
+            stands_back: AtomicBool::new(false),
             turn: Semaphore::new(1),
             tasks,
         }
+    }
+
+    /// There is traffic from here on.
+    pub(super) fn stand_back(&self) {
+        self.stands_back.store(true, Ordering::Relaxed);
     }
 
     /// The component's machine code, compiled if it is not in the cache.
@@ -101,13 +111,16 @@ impl Compiling {
             Ok::<_, wasmtime::Error>(component)
         });
         let component = compiled.await.context("compiling")?;
-        component.map_err(|error| anyhow!("it cannot be compiled: {}", sanitised(&format!("{error:#}"))))
+        component.map_err(|error| anyhow!("it cannot be compiled: {}", hinted(&sanitised(&format!("{error:#}")))))
     }
 
     async fn compile_beside(&self, program: &Path, octets: &Bytes) -> anyhow::Result<()> {
         let (folder, most) = self.cache.place();
         let mut command = Command::new(program);
+        let niceness = if self.stands_back.load(Ordering::Relaxed) { NICENESS } else { 0 };
         command.arg("__compile").arg("--cache").arg(folder).args([
+            "--niceness",
+            &niceness.to_string(),
             "--cache-bytes",
             &most.to_string(),
             "--memory",
@@ -129,9 +142,23 @@ impl Compiling {
                 "compiling it was ended by signal {signal}: the machine had no memory left for it, or it takes more than the {} MiB it may use: {last}",
                 self.memory >> 20
             ),
-            None => format!("it cannot be compiled: {}", last.strip_prefix("flowgate: ").unwrap_or(&last)),
+            None => format!("it cannot be compiled: {}", hinted(last.strip_prefix("flowgate: ").unwrap_or(&last))),
         }
     }
+}
+
+/// What the compiler says, and what helps.
+fn hinted(said: &str) -> String {
+    let hint = match said {
+        _ if said.contains("component model async") => {
+            " (it is built for asynchronous functions, and the contract's are synchronous: build it with `componentize-qjs --sync`, or what your tool calls that)"
+        }
+        _ if said.contains("out of bounds") || said.contains("unexpected end") => {
+            " (perhaps it is still being copied: it is looked at again when it changes)"
+        }
+        _ => "",
+    };
+    format!("{said}{hint}")
 }
 
 /// Gives the child its component and waits for its end. Its input stays open until then: its end tells it that we are gone.
@@ -158,8 +185,8 @@ async fn run(mut child: Child, octets: &Bytes) -> anyhow::Result<(ExitStatus, St
 ///
 /// # Errors
 /// The component cannot be compiled, or the cache cannot be written to.
-pub fn compile(mut input: impl Read + Send + 'static, cache: PathBuf, cache_bytes: u64, memory: u64) -> anyhow::Result<()> {
-    rustix::process::nice(NICENESS).context("lowering the priority")?;
+pub fn compile(mut input: impl Read + Send + 'static, cache: PathBuf, cache_bytes: u64, memory: u64, niceness: i32) -> anyhow::Result<()> {
+    rustix::process::nice(niceness).context("lowering the priority")?;
     bound(Resource::Core, 0)?;
     #[cfg(target_os = "linux")]
     bound(Resource::As, memory)?;
@@ -185,4 +212,17 @@ pub fn compile(mut input: impl Read + Send + 'static, cache: PathBuf, cache_byte
 
 fn bound(what: Resource, most: u64) -> anyhow::Result<()> {
     setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) }).context("bounding what the compiler may use")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helps_is_said() {
+        let said = hinted("failed to parse: 'task.cancel' requires the component model async feature (at offset 0x1)");
+
+        assert!(said.contains("componentize-qjs --sync"), "{said}");
+        assert_eq!(hinted("type mismatch"), "type mismatch");
+    }
 }

@@ -84,6 +84,11 @@ impl Loader {
         Ok(Self { engine, compiling, means, tasks })
     }
 
+    /// There is traffic from here on, which compiling is not to disturb.
+    pub(super) fn stand_back(&self) {
+        self.compiling.stand_back();
+    }
+
     /// Loads, checks and configures a build.
     ///
     /// # Errors

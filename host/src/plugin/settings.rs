@@ -59,7 +59,7 @@ pub enum Compiler {
     /// A thread of this process, with this process's priority; what it takes of memory stays.
     #[default]
     InProcess,
-    /// This program, run as `PROGRAM __compile`: a process of its own with the lowest priority, that ends with this one at the latest. It must
+    /// This program, run as `PROGRAM __compile`: a process of its own, of low priority while there is traffic, that ends with this one at the latest. It must
     /// be of the same build as this one.
     Program(PathBuf),
 }
@@ -110,7 +110,7 @@ impl Default for PluginSettings {
             on_failure: OnFailure::Pass,
             required: false,
             config: "{}".into(),
-            memory_bytes: 64 << 20,
+            memory_bytes: 128 << 20,
             call: Duration::from_millis(50),
             wall: Duration::from_secs(5),
             instances: 4,

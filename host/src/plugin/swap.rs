@@ -177,6 +177,7 @@ impl Swap {
             let file = folder.join(format!("{name}.wasm"));
             tracing::warn!(plugin = name, file = %file.display(), "there are settings for a plugin that is not there");
         }
+        self.loader.stand_back();
         self.post();
         Ok(())
     }

@@ -189,8 +189,9 @@ async fn swaps_under_load_lose_no_flow() {
             4 => {
                 let beside = bench.root.path().join(format!("beside-{}", swap % good.len()));
                 fs::write(&beside, octets).expect("written");
-                fs::remove_file(&file).expect("removed");
-                std::os::unix::fs::symlink(&beside, &file).expect("linked");
+                let link = bench.root.path().join(format!("link-{swap}"));
+                std::os::unix::fs::symlink(&beside, &link).expect("linked");
+                fs::rename(link, &file).expect("renamed");
             }
             5 => bench.swap("x", b"no component"),
             _ => bench.swap("x", octets),
