@@ -169,7 +169,7 @@ impl Swap {
             let code = Code::Compiled(build.pool.component().clone());
             let source = Source { name: name.to_owned(), code, hash: live.hash, file: build.info.file.clone() };
             let build = Arc::new(self.loader.load(source, next).await?);
-            return Ok(Change::Serve(self.serve(build, live.hash, live.is_file), None));
+            return Ok(Change::Serve(self.serve(build, live.hash, live.is_file, next), None));
         }
         let (octets, hash, file) = match listing.candidates.get(name) {
             Some(candidate) => {
@@ -193,7 +193,7 @@ impl Swap {
         }
         let source = Source { name: name.to_owned(), code: Code::Octets(wanted.octets.clone()), hash: wanted.hash, file: wanted.file };
         let build = Arc::new(self.loader.load(source, next).await?);
-        Ok(Change::Serve(self.serve(build, wanted.hash, is_file), Some(wanted.octets)))
+        Ok(Change::Serve(self.serve(build, wanted.hash, is_file, next), Some(wanted.octets)))
     }
 
     /// Publishes all of it at once.

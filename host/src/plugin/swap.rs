@@ -391,7 +391,7 @@ impl Swap {
                 return self.fall_back(&name).await;
             }
         };
-        let live = self.serve(build, hash, is_file);
+        let live = self.serve(build, hash, is_file, &self.settings);
         self.put(&name, live);
         self.publish();
         let history = self.histories.entry(name.clone()).or_default();
@@ -409,10 +409,10 @@ impl Swap {
     }
 
     /// A build with what it needs to serve.
-    pub(super) fn serve(&self, build: Arc<Build>, hash: Hash, is_file: bool) -> Live {
-        let (limits, view) = (&self.settings.limits, self.kit.view.clone());
+    pub(super) fn serve(&self, build: Arc<Build>, hash: Hash, is_file: bool, settings: &Settings) -> Live {
+        let view = self.kit.view.clone();
         let observes = build.observes || build.observes_messages;
-        let observers = observes.then(|| Observers::start(build.clone(), limits, view, &self.kit.observing));
+        let observers = observes.then(|| Observers::start(build.clone(), &settings.limits, view, &self.kit.observing));
         Live { serving: Arc::new(Serving { build, observers }), hash, is_file }
     }
 

@@ -1,6 +1,10 @@
 //! What an operator asks of a running proxy, with the commands that ask it.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Output};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Output, Stdio},
+};
 
 use flowgate::plugin::LOGGER_WASM;
 use flowgate_testkit::{
@@ -222,6 +226,32 @@ async fn what_is_counted_can_be_scraped() {
 
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\n"), "{answer}");
     assert!(answer.contains("plugin=\"logger\""), "{answer}");
+}
+
+#[tokio::test]
+async fn the_compiler_keeps_to_its_memory_and_ends_with_who_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let compile = |memory: &str, octets: Vec<u8>| {
+        let mut command = program::command(BINARY, folder.path());
+        command.arg("__compile").arg("--cache").arg(&cache).args(["--cache-bytes", "1000000000", "--niceness", "10", "--memory", memory]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        async move {
+            let mut child = command.spawn().unwrap();
+            let mut input = child.stdin.take().unwrap();
+            let _ = input.write_all(&(LOGGER_WASM.len() as u64).to_le_bytes()).await;
+            let _ = input.write_all(&octets).await;
+            drop(input);
+            within("the end of the compiler", child.wait_with_output()).await.unwrap()
+        }
+    };
+
+    let poor = compile("100000000", LOGGER_WASM.to_vec()).await;
+    let left = compile("8000000000", LOGGER_WASM[..1000].to_vec()).await;
+
+    assert!(!poor.status.success(), "{poor:?}");
+    assert!(!left.status.success() && String::from_utf8_lossy(&left.stderr).contains("ends early"), "{left:?}");
+    assert!(!cache.exists() || fs::read_dir(&cache).unwrap().next().is_none());
 }
 
 /// Waits until the proxy looks into `target`'s TLS, or no longer does.

@@ -3,6 +3,7 @@
 mod budgets;
 mod calls;
 mod capabilities;
+mod compiling;
 mod connecting;
 mod hostile;
 mod messages;

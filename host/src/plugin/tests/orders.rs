@@ -1,7 +1,7 @@
 //! What operators order: look now, go back, take other settings. Each is done whole or not at all.
 
 use super::*;
-use crate::plugin::{OnFailure, PluginState, Reloaded};
+use crate::plugin::{OnFailure, PluginState, Reloaded, hash::Hash};
 
 /// A plan whose builds are kept, so that one can go back.
 fn keeping(name: &str, config: Value) -> Plan {
@@ -145,8 +145,7 @@ async fn swaps_under_load_lose_no_flow() {
     const CLIENTS: usize = 4;
     let swaps: usize = std::env::var("SWAPS").ok().and_then(|number| number.parse().ok()).unwrap_or(60);
     // No cache: thousands of variants would fill it.
-    let bench =
-        Plan::new().with("x", json!({ "request_body": "capture", "response_body": "capture", "on_response": "set-header" })).start().await;
+    let bench = Plan::new().with("x", json!({ "on_response": "set-header", "records": ["all"], "write_mode": "append" })).start().await;
     let bench = Arc::new(bench);
     let (tasks, over) = (crate::tasks::Tasks::new(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
     let clients: Vec<_> = (0..CLIENTS)
@@ -187,9 +186,9 @@ async fn swaps_under_load_lose_no_flow() {
             1 => fs::write(&file, &octets[..octets.len() / 2]).expect("written"),
             3 => fs::write(&file, octets).expect("written"),
             4 => {
-                let beside = bench.root.path().join(format!("beside-{}", swap % good.len()));
+                let (beside, link) = (bench.root.path().join(format!("beside-{}", swap % good.len())), bench.root.path().join("link"));
                 fs::write(&beside, octets).expect("written");
-                let link = bench.root.path().join(format!("link-{swap}"));
+                // Removed first, it would be out of service for anyone who looks in between.
                 std::os::unix::fs::symlink(&beside, &link).expect("linked");
                 fs::rename(link, &file).expect("renamed");
             }
@@ -197,7 +196,14 @@ async fn swaps_under_load_lose_no_flow() {
             _ => bench.swap("x", octets),
         }
         bench.platform.reload().await.expect("looked at");
-        assert!(bench.hash("x").is_some(), "nothing is in service after swap {swap}");
+        let serving = bench.hash("x").expect("something is in service");
+        let is_whole = !matches!(swap % 6, 1 | 5);
+        match is_whole {
+            true => assert_eq!(serving, Hash::of(octets).to_string(), "swap {swap}"),
+            false => {
+                assert!(good.iter().any(|good| serving == Hash::of(good).to_string()), "a broken build is in service after swap {swap}")
+            }
+        }
         if swap + 1 == swaps / 5 || swap + 1 == swaps {
             memory.push(resident());
         }
@@ -208,12 +214,22 @@ async fn swaps_under_load_lose_no_flow() {
         flows += client.await.expect("no flow failed");
     }
 
+    let drained = async {
+        while bench.platform.status().iter().any(|status| status.draining > 0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, drained).await.expect("builds of before are freed");
     assert!(flows > 0);
     let counts = bench.platform.counts("x").expect("in service");
     assert_eq!((counts.failures, counts.lost), (0, 0));
     eprintln!("{swaps} swaps, {flows} flows, resident {memory:?} KiB");
     // What one run of a test leaves in allocators is some MiB; what thousands of builds would leave is far more.
     assert!(memory[1] < memory[0] + 64 * 1024, "memory grew from {} to {} KiB", memory[0], memory[1]);
+    drop(tasks);
+    let bench = Arc::into_inner(bench).expect("the clients have ended");
+    let octets: usize = bench.records("x").await.iter().map(|(_, text)| text.len()).sum();
+    assert_eq!(octets, flows, "every flow left its octet in the record");
 }
 
 /// KiB of this process in memory.

@@ -45,6 +45,21 @@ async fn a_bad_build_never_replaces_a_good_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_too_large_is_not_read() {
+    let bench = Plan::new().with("x", recording()).start().await;
+    let good = bench.hash("x");
+    let beside = bench.root.path().join("large");
+    // It takes no room on the disk.
+    fs::File::create(&beside).expect("made").set_len(200 << 20).expect("grown");
+    fs::rename(beside, bench.file("x")).expect("renamed");
+
+    let reloaded = bench.platform.reload().await.expect("looked");
+
+    assert!(reloaded[0].to_string().contains("209715200 octets, and a component may have"), "{}", reloaded[0]);
+    assert_eq!(bench.hash("x"), good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_must_be_called_as_its_plugin() {
     let plan = Plan::new().with("right", recording());
     // Without a configuration of its own the chameleon goes by its own name.

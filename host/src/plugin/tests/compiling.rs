@@ -1,0 +1,72 @@
+//! A compiler that fails costs the build it was to compile, and nothing else.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::plugin::Compiler;
+
+/// A plan whose compiler is that script, with nothing in its cache.
+fn compiled_by(script: &str) -> Plan {
+    let mut plan = Plan::new();
+    let program = plan.root.path().join("compiler");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("set");
+    plan.settings.cache = plan.root.path().join("cache");
+    plan.settings.compiler = Compiler::Program(program);
+    plan
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_that_fails_refuses_the_build() {
+    let table = [
+        ("echo 'flowgate: no such instruction' >&2; exit 1", "it cannot be compiled: no such instruction"),
+        ("kill -9 $$", "ended by signal 9"),
+        ("head -c 8 > /dev/null", "what came of it cannot be used"),
+    ];
+
+    for (script, expected) in table {
+        let mut bench = compiled_by(script).start().await;
+        bench.swap("x", CHAMELEON);
+        let said = bench.refused("x").await;
+        assert!(said.contains(expected), "{said}");
+        assert!(bench.hash("x").is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_that_never_ends_is_broken_off() {
+    let mut plan = compiled_by("exec sleep 1000");
+    plan.settings.limits.compile = Duration::from_millis(200);
+    let mut bench = plan.start().await;
+
+    bench.swap("x", CHAMELEON);
+
+    let said = bench.refused("x").await;
+    assert!(said.contains("took longer than 200ms"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_are_swapped_while_one_compiles_and_a_newer_file_makes_it_moot() {
+    // The machine code of this one is there already.
+    let bench = Plan::new().with("y", recording()).start().await;
+    bench.platform.close(PATIENCE).await;
+    let mut plan = compiled_by("exec sleep 1000");
+    plan.settings.cache = cache();
+    plan.set("y", recording());
+    let mut bench = plan.start().await;
+    bench.swap("x", &variant(31));
+    let loading = async {
+        while !bench.platform.status().iter().any(|status| status.name == "x" && status.loading) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, loading).await.expect("it compiles");
+
+    bench.swap("y", CHAMELEON);
+    bench.live("y").await;
+    assert!(bench.hash("x").is_none());
+
+    bench.swap("x", b"no wasm at all");
+    let said = bench.refused("x").await;
+    assert!(said.contains("not WebAssembly"), "{said}");
+}
