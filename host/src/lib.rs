@@ -19,6 +19,7 @@ pub mod outbound;
 pub mod plugin;
 pub mod record;
 pub mod redaction;
+pub mod stamp;
 pub mod store;
 pub mod tasks;
 pub mod tls;

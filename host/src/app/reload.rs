@@ -2,13 +2,7 @@
 //!
 //! Place: part of `app`; asked for by the local interface, by SIGHUP, and by itself when a file has changed.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, ensure};
 
@@ -17,6 +11,7 @@ use crate::{
     config::{Config, limits},
     net::Policy,
     plugin::Platform,
+    stamp::Stamp,
     tasks::Tasks,
     tls::Trust,
 };
@@ -101,22 +96,7 @@ fn files(config: &Config) -> Vec<PathBuf> {
 }
 
 fn stamps(files: Vec<PathBuf>) -> Stamps {
-    files.into_iter().map(|file| (file.clone(), Stamp::of(&file))).collect()
-}
-
-/// What tells a file from another one that took its place.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self { inode: metadata.ino(), size: metadata.len(), modified: metadata.modified().ok() })
-    }
+    files.into_iter().map(|file| (file.clone(), Stamp::at(&file))).collect()
 }
 
 /// What the network side takes over.

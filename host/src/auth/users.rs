@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use tracing::{info, warn};
 
 use super::htpasswd::{self, Table};
+use crate::stamp::Stamp;
 
 /// How often the file is looked at while logins come in: a change takes effect within a second, and a look costs one system call.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -44,15 +45,6 @@ pub(super) struct Snapshot {
     pub(super) table: Table,
     /// Another number for every version of the file.
     pub(super) generation: u64,
-}
-
-/// What tells two versions of a file apart without reading them.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Stamp {
-    file: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 impl Users {
@@ -104,7 +96,7 @@ impl Users {
     /// Reads the file again if it has changed. Blocks. What is broken is reported once and otherwise ignored.
     pub(super) fn refresh(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
+        let now = Stamp::at(&self.path);
         if *seen == now {
             return;
         }
@@ -119,17 +111,6 @@ impl Users {
                 warn!(file = %self.path.display(), "users file not taken over, the users before it remain: {error:#}");
                 *seen = now;
             }
-        }
-    }
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            file: (metadata.dev(), metadata.ino()),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 }

@@ -28,9 +28,9 @@ use super::{
     set::Set,
     settings::{OnFailure, Settings},
     status::{Board, PluginState, PluginStatus},
-    watch::{self, Candidate, Listing, Stamp},
+    watch::{self, Candidate, Listing},
 };
-use crate::tasks::Tasks;
+use crate::{stamp::Stamp, tasks::Tasks};
 
 /// Builds that are ready and wait to be looked at. Full: their loading ends a little later.
 const READY: usize = 16;

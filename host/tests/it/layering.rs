@@ -11,12 +11,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("admin", &["hooks", "plugin", "tasks"]),
     // The guard of a running flow hands it to its course at the end.
     ("flow", &["hooks"]),
+    ("stamp", &[]),
     ("tasks", &[]),
     ("hooks", &[]),
     ("outbound", &["hooks"]),
     ("h1", &[]),
     ("io", &["h1"]),
-    ("auth", &["tasks"]),
+    ("auth", &["stamp", "tasks"]),
     ("tls", &[]),
     ("origin", &["h1", "io", "tasks", "tls"]),
     ("exchange", &["h1", "hooks", "io", "origin", "outbound", "tasks"]),
@@ -24,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("record", &["tasks"]),
     ("redaction", &[]),
     ("store", &["tasks"]),
-    ("plugin", &["hooks", "outbound", "record", "redaction", "store", "tasks"]),
+    ("plugin", &["hooks", "outbound", "record", "redaction", "stamp", "store", "tasks"]),
     ("config", &["auth"]),
 ];
 
