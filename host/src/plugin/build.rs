@@ -15,7 +15,7 @@ use std::{
 use super::{
     bindings::{
         exports::flowgate::plugin::{connect_filter::ConnectAction, request_filter::RequestAction, response_filter::ResponseAction},
-        flowgate::plugin::types::ClientInfo,
+        flowgate::plugin::types::{ClientInfo, LocalResponse},
     },
     capability::context::Shown,
     held::Held,
@@ -28,10 +28,10 @@ use super::{
     settings::OnFailure,
     tally::{PluginCounts, Tally, Turn},
 };
-use crate::flow::{Authority, Refusal, SharedFlow, lock};
+use crate::flow::{Authority, Direction, Refusal, SharedFlow, lock};
 
 /// What is to be told of a plugin in service.
-#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PluginInfo {
     /// Its own and its file's.
     pub name: String,
@@ -80,6 +80,14 @@ pub(super) struct Serving {
     pub(super) observers: Option<Observers>,
 }
 
+/// What filters of both kinds say.
+pub(super) enum Answer {
+    Proceed,
+    Local(LocalResponse),
+    NeedBody,
+    Disconnect,
+}
+
 impl Build {
     /// What happened to it so far.
     pub(super) fn counts(&self) -> PluginCounts {
@@ -103,28 +111,20 @@ impl Build {
         self.timed(Hook::Connect, call).await.0.map(|(action, _)| action)
     }
 
-    /// Asks the request filter.
-    pub(super) async fn ask_request(
+    /// Asks the filter of that message; proceeds where the component has none.
+    pub(super) async fn ask(
         &self,
+        of: Direction,
         flow: &SharedFlow,
         body_held: bool,
         shown: Shown,
         page: &Page,
-    ) -> Result<Option<RequestAction>, Failure> {
-        let call = self.in_instance(async |instance| instance.on_request(flow, body_held, shown).await);
-        self.asked(Hook::Request, page, call, said_of_request).await
-    }
-
-    /// Asks the response filter.
-    pub(super) async fn ask_response(
-        &self,
-        flow: &SharedFlow,
-        body_held: bool,
-        shown: Shown,
-        page: &Page,
-    ) -> Result<Option<ResponseAction>, Failure> {
-        let call = self.in_instance(async |instance| instance.on_response(flow, body_held, shown).await);
-        self.asked(Hook::Response, page, call, said_of_response).await
+    ) -> Result<Answer, Failure> {
+        let call = self.in_instance(async |instance| match of {
+            Direction::Request => instance.on_request(flow, body_held, shown).await.map(Answer::of_request),
+            Direction::Response => instance.on_response(flow, body_held, shown).await.map(Answer::of_response),
+        });
+        self.asked(Hook::about(of), page, call, Answer::said).await
     }
 
     /// Tells the observer; once more in a fresh instance if that fails before a record was kept.
@@ -249,21 +249,32 @@ impl Build {
     }
 }
 
-fn said_of_request(action: &Option<RequestAction>) -> Cow<'static, str> {
-    match action {
-        None | Some(RequestAction::Proceed) => "proceed".into(),
-        Some(RequestAction::Answer(response)) => format!("answer {}", response.status).into(),
-        Some(RequestAction::NeedBody) => "need-body".into(),
-        Some(RequestAction::Disconnect) => "disconnect".into(),
+impl Answer {
+    fn of_request(action: Option<RequestAction>) -> Self {
+        match action {
+            None | Some(RequestAction::Proceed) => Self::Proceed,
+            Some(RequestAction::Answer(response)) => Self::Local(response),
+            Some(RequestAction::NeedBody) => Self::NeedBody,
+            Some(RequestAction::Disconnect) => Self::Disconnect,
+        }
     }
-}
 
-fn said_of_response(action: &Option<ResponseAction>) -> Cow<'static, str> {
-    match action {
-        None | Some(ResponseAction::Proceed) => "proceed".into(),
-        Some(ResponseAction::Answer(response)) => format!("answer {}", response.status).into(),
-        Some(ResponseAction::NeedBody) => "need-body".into(),
-        Some(ResponseAction::Disconnect) => "disconnect".into(),
+    fn of_response(action: Option<ResponseAction>) -> Self {
+        match action {
+            None | Some(ResponseAction::Proceed) => Self::Proceed,
+            Some(ResponseAction::Answer(response)) => Self::Local(response),
+            Some(ResponseAction::NeedBody) => Self::NeedBody,
+            Some(ResponseAction::Disconnect) => Self::Disconnect,
+        }
+    }
+
+    fn said(&self) -> Cow<'static, str> {
+        match self {
+            Self::Proceed => "proceed".into(),
+            Self::Local(response) => format!("answer {}", response.status).into(),
+            Self::NeedBody => "need-body".into(),
+            Self::Disconnect => "disconnect".into(),
+        }
     }
 }
 

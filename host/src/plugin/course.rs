@@ -7,9 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{
-    bindings::exports::flowgate::plugin::{request_filter::RequestAction, response_filter::ResponseAction},
-    bindings::flowgate::plugin::types,
-    build::Build,
+    build::{Answer, Build},
     capability::context::Shown,
     convert,
     cutter::Cutter,
@@ -70,14 +68,6 @@ pub(super) struct Way {
 enum Step {
     Next,
     Stop(Verdict),
-}
-
-/// What filters of both kinds say.
-enum Answer {
-    Proceed,
-    Local(types::LocalResponse),
-    NeedBody,
-    Disconnect,
 }
 
 impl Way {
@@ -192,11 +182,7 @@ impl<'a> Asking<'a> {
     }
 
     fn new(build: &'a Build, of: Direction, rule: &Rule, asked_for_body: &'a mut bool) -> Self {
-        let mode = match of {
-            Direction::Request => rule.request,
-            Direction::Response => rule.response,
-        };
-        Self { build, of, mode, limit: rule.limit, shown: shown(rule), asked_for_body }
+        Self { build, of, mode: rule.body(of), limit: rule.limit, shown: shown(rule), asked_for_body }
     }
 
     async fn ask(mut self, flow: &SharedFlow, body_held: bool, page: &Page) -> Result<Step, Refusal> {
@@ -214,13 +200,10 @@ impl<'a> Asking<'a> {
                 Direction::Response => self.shown.response = self.limit,
             }
         }
-        let answer = match self.of {
-            Direction::Request => self.build.ask_request(flow, body_held, self.shown, page).await.map(Answer::from_request),
-            Direction::Response => self.build.ask_response(flow, body_held, self.shown, page).await.map(Answer::from_response),
-        };
+        let answer = self.build.ask(self.of, flow, body_held, self.shown, page).await;
         match answer.and_then(|answer| self.step(answer, body_held)) {
             Ok(step) => Ok(step),
-            Err(failure) => self.build.failed(hook(self.of), flow, failure).map(|()| Step::Next),
+            Err(failure) => self.build.failed(Hook::about(self.of), flow, failure).map(|()| Step::Next),
         }
     }
 
@@ -251,37 +234,10 @@ impl<'a> Asking<'a> {
             Direction::Request => Refusal::ContentTooLarge { plugin, limit },
             Direction::Response => Refusal::PluginFailed {
                 plugin,
-                hook: hook(self.of).name(),
+                hook: Hook::about(self.of).name(),
                 source: anyhow::anyhow!("the content of the response is larger than the {limit} octets it may hold"),
             },
         })
-    }
-}
-
-impl Answer {
-    fn from_request(action: Option<RequestAction>) -> Self {
-        match action {
-            None | Some(RequestAction::Proceed) => Self::Proceed,
-            Some(RequestAction::Answer(response)) => Self::Local(response),
-            Some(RequestAction::NeedBody) => Self::NeedBody,
-            Some(RequestAction::Disconnect) => Self::Disconnect,
-        }
-    }
-
-    fn from_response(action: Option<ResponseAction>) -> Self {
-        match action {
-            None | Some(ResponseAction::Proceed) => Self::Proceed,
-            Some(ResponseAction::Answer(response)) => Self::Local(response),
-            Some(ResponseAction::NeedBody) => Self::NeedBody,
-            Some(ResponseAction::Disconnect) => Self::Disconnect,
-        }
-    }
-}
-
-fn hook(of: Direction) -> Hook {
-    match of {
-        Direction::Request => Hook::Request,
-        Direction::Response => Hook::Response,
     }
 }
 

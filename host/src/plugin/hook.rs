@@ -2,9 +2,10 @@
 //!
 //! Place: what calls are counted, timed, refused and explained by.
 
+use crate::flow::Direction;
+
 /// One function a component may export.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[allow(dead_code, reason = "the contract has them all")]
 pub(super) enum Hook {
     Connect,
     Request,
@@ -18,6 +19,14 @@ pub(super) enum Hook {
 }
 
 impl Hook {
+    /// The one that filters that message.
+    pub(super) fn about(message: Direction) -> Self {
+        match message {
+            Direction::Request => Self::Request,
+            Direction::Response => Self::Response,
+        }
+    }
+
     /// As the contract spells it.
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -10,15 +10,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use serde::Serialize;
-
 use super::{
     build::{Build, PluginInfo, short},
     tally::PluginCounts,
 };
 
 /// One plugin, in service or not.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct PluginStatus {
     /// Its own and its file's.
     pub name: String,
@@ -43,8 +41,7 @@ pub struct PluginStatus {
 }
 
 /// Whether flows meet a plugin.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PluginState {
     /// They do.
     Serving,
@@ -55,7 +52,7 @@ pub enum PluginState {
 }
 
 /// What looking at the folder came to, for one plugin.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reloading {
     /// The plugin's name.
     pub name: String,
@@ -64,8 +61,7 @@ pub struct Reloading {
 }
 
 /// What became of one plugin.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Reloaded {
     /// This build took up service.

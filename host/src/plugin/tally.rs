@@ -20,7 +20,7 @@ const LONGEST: u64 = 600_000_000_000;
 const DIGITS: u8 = 2;
 
 /// What happened to one build so far.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct PluginCounts {
     /// Calls of hooks that were begun.
     pub calls: u64,

@@ -135,13 +135,11 @@ impl Redaction {
                 Cow::Borrowed(_) => None,
             }
         };
-        if fields.iter().any(|field| blanked(field).is_some()) {
-            let all = fields.iter().map(|field| match blanked(field) {
-                Some(value) => Field::new(field.name(), &value),
-                None => field.clone(),
-            });
-            *fields = all.collect();
-        }
+        let all = fields.iter().map(|field| match blanked(field) {
+            Some(value) => Field::new(field.name(), &value),
+            None => field.clone(),
+        });
+        *fields = all.collect();
     }
 
     fn blank_patterns<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
