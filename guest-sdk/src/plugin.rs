@@ -80,9 +80,9 @@ pub trait MessageObserver: Plugin {
     fn on_message_passed(&mut self, flow: &Flow, message: MessageRecord);
 }
 
-/// Takes private state over a swap; for singletons.
+/// Takes private state over a swap; for singletons, which are asked for it. Others never are.
 pub trait StateHandoff: Plugin {
-    /// On the old instance.
+    /// On the old instance, which goes on serving the flows that began with it. At most 16 MiB.
     fn save(&mut self) -> Vec<u8>;
 
     /// On the new one, after `configure`.

@@ -294,6 +294,8 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
             observer_wall: limits::OBSERVER_WALL,
             configure_call: limits::CONFIGURE_CALL,
             configure_wall: limits::CONFIGURE_WALL,
+            handoff: limits::PLUGIN_HANDOFF,
+            state_bytes: limits::PLUGIN_STATE_BYTES,
             event_bytes: limits::EVENT_BYTES,
             stream_patience: limits::STREAM_PATIENCE,
             compile: limits::PLUGIN_COMPILE,

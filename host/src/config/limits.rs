@@ -86,6 +86,11 @@ pub const OBSERVER_WALL: Duration = Duration::from_secs(30);
 pub const CONFIGURE_CALL: Duration = Duration::from_secs(2);
 /// The same by the clock.
 pub const CONFIGURE_WALL: Duration = Duration::from_secs(10);
+/// Computing time, and time by the clock, of saving a singleton's state at a swap, and of restoring it: its flows wait for both, and a
+/// state of the size below takes a tenth of that.
+pub const PLUGIN_HANDOFF: Duration = Duration::from_secs(1);
+/// Octets of that state: caches and counters. What must not be lost belongs into the key-value store.
+pub const PLUGIN_STATE_BYTES: usize = 16 * MIB;
 /// Octets a plugin may hold in the key-value store, keys, values and 64 for each entry together; key `key-value`. It is all in memory, too.
 pub const KEY_VALUE_BYTES: usize = 16 * MIB;
 /// Least and most of that: some entries, and what a machine's memory holds of a few such plugins.

@@ -17,7 +17,7 @@ use super::{
         exports::flowgate::plugin::{connect_filter::ConnectAction, request_filter::RequestAction, response_filter::ResponseAction},
         flowgate::plugin::types::{ClientInfo, LocalResponse},
     },
-    capability::context::Shown,
+    capability::context::{Effect, Shown},
     held::Held,
     hook::Hook,
     instance::{Failure, Instance},
@@ -64,6 +64,8 @@ pub(super) struct Build {
     pub(super) keeps_messages: bool,
     pub(super) filters_streams: bool,
     pub(super) observes: bool,
+    /// It is a singleton that hands its state over.
+    pub(super) hands_over: bool,
     /// Octets of an event that are held until it is whole.
     pub(super) event_bytes: usize,
     /// Bodies so far.
@@ -127,16 +129,16 @@ impl Build {
         self.asked(Hook::about(of), page, call, Answer::said).await
     }
 
-    /// Tells the observer; once more in a fresh instance if that fails before a record was kept.
+    /// Tells the observer; once more in a fresh instance if that fails before it has done anything.
     pub(super) async fn tell_end(&self, flow: &SharedFlow, shown: Shown, held: Option<&Arc<Held>>, page: &Page) {
         for fresh in [false, true] {
-            let mut has_kept = false;
+            let mut done = Effect::None;
             let call = async {
                 let leased = if fresh { self.pool.fresh_for_observer().await } else { self.pool.for_observer().await };
                 let mut instance = leased?;
                 let told = instance.on_flow_end(flow, shown, held).await;
-                told.map_err(|(failure, kept)| {
-                    has_kept = kept;
+                told.map_err(|(failure, effect)| {
+                    done = effect;
                     failure
                 })?;
                 instance.give_back();
@@ -144,11 +146,10 @@ impl Build {
             };
             let Err(failure) = self.asked(Hook::FlowEnd, page, call, |()| "observed".into()).await else { return };
             self.report(Hook::FlowEnd, flow, &failure);
-            if has_kept {
-                return;
-            }
-            if matches!(failure, Failure::Suspended(_)) {
-                break;
+            match done {
+                Effect::Kept => return,
+                Effect::None if !matches!(failure, Failure::Suspended(_)) => {}
+                Effect::None | Effect::Acted => break,
             }
         }
         self.tally.lost.fetch_add(1, Ordering::Relaxed);

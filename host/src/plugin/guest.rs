@@ -14,7 +14,7 @@ use super::{
     bindings::flowgate::plugin::log::Level,
     budget::{Dealings, Memory, Meter},
     capability::{
-        context::{Call, Handle},
+        context::{Call, Effect, Handle},
         log::Lines,
         outbound::WayOut,
         output::Output,
@@ -141,9 +141,11 @@ impl Guest {
         self.call.as_mut().ok_or_else(|| StaleHandle.into())
     }
 
-    /// The same without a handle: `None` while the guest is configured.
-    pub(super) fn current(&mut self) -> Option<&mut Call> {
-        self.call.as_mut()
+    /// The call in progress, if it is about a flow, has done something that others see.
+    pub(super) fn act(&mut self, effect: Effect) {
+        if let Some(call) = &mut self.call {
+            call.act(effect);
+        }
     }
 
     /// For diagnostics: 0 while no flow is concerned.
@@ -193,7 +195,8 @@ mod tests {
             max_decoded: 0,
         };
         let none = Span { computing: Duration::ZERO, wall: Duration::ZERO };
-        let budgets = Budgets { memory: 0, host_calls: 100, output: 0, filter: none, observer: none, configure: none };
+        let budgets =
+            Budgets { memory: 0, host_calls: 100, output: 0, filter: none, observer: none, configure: none, handoff: none, state: 0 };
         Guest::new(Arc::new(about), &budgets)
     }
 

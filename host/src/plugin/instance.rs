@@ -26,13 +26,14 @@ use super::{
             message_observer, observer,
             request_filter::{self, RequestAction},
             response_filter::{self, ResponseAction},
+            state_handoff,
             stream_filter::{self, ChunkAction},
         },
         flowgate::plugin::types::ClientInfo,
     },
     budget::{OverBudget, TooManyCalls, TooMuchOutput},
     capability::{
-        context::{Call, Phase, Shown},
+        context::{Call, Effect, Phase, Shown},
         log::sanitised,
     },
     convert,
@@ -67,6 +68,7 @@ pub(super) struct Exports {
     pub(super) stream: Option<stream_filter::GuestIndices>,
     pub(super) observer: Option<observer::GuestIndices>,
     pub(super) message_observer: Option<message_observer::GuestIndices>,
+    pub(super) handoff: Option<state_handoff::GuestIndices>,
 }
 
 /// Bounds of one build's calls.
@@ -81,6 +83,10 @@ pub(super) struct Budgets {
     pub(super) filter: Span,
     pub(super) observer: Span,
     pub(super) configure: Span,
+    /// Saving a state, and restoring it.
+    pub(super) handoff: Span,
+    /// Octets of a state.
+    pub(super) state: usize,
 }
 
 /// How long a call may take.
@@ -107,6 +113,10 @@ pub(super) enum Failure {
     Output(usize),
     #[error("it refused its configuration: {0}")]
     Refused(String),
+    #[error("its state has more than {0} octets")]
+    State(usize),
+    #[error("it did not take the state: {0}")]
+    NotRestored(String),
     #[error("what it answered cannot be used: {0}")]
     Answer(String),
     #[error("all its instances were busy for {0:?}")]
@@ -141,6 +151,7 @@ struct Hooks {
     stream: Option<stream_filter::Guest>,
     observer: Option<observer::Guest>,
     message_observer: Option<message_observer::Guest>,
+    handoff: Option<state_handoff::Guest>,
 }
 
 impl Instance {
@@ -235,14 +246,14 @@ impl Instance {
         self.finish(outcome)
     }
 
-    /// Tells of a flow that has ended. Where that fails, also says whether the guest had kept a record of it.
-    pub(super) async fn on_flow_end(&mut self, flow: &SharedFlow, shown: Shown, held: Option<&Arc<Held>>) -> Result<(), (Failure, bool)> {
+    /// Tells of a flow that has ended. Where that fails, also says what the guest had done.
+    pub(super) async fn on_flow_end(&mut self, flow: &SharedFlow, shown: Shown, held: Option<&Arc<Held>>) -> Result<(), (Failure, Effect)> {
         let Some(hook) = &self.hooks.observer else { return Ok(()) };
         let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::End, shown).holding(held));
         let outcome =
             self.kit.bounded(self.kit.budgets.observer, &mut self.store, async |store| hook.call_on_flow_end(store, handle).await).await;
-        let has_kept = self.store.data_mut().end().is_some_and(|call| call.has_kept());
-        outcome.map_err(|failure| (failure, has_kept))
+        let effect = self.store.data_mut().end().map_or(Effect::None, |call| call.effect());
+        outcome.map_err(|failure| (failure, effect))
     }
 
     /// Tells that a body begins, and asks whether it is wanted.
@@ -275,6 +286,29 @@ impl Instance {
         let outcome =
             self.kit.bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_body_end(store, id, broken).await).await;
         self.finish(outcome)
+    }
+
+    /// Its state, for the instance that follows it; `None` if the component has no such hook.
+    pub(super) async fn save(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(hook) = &self.hooks.handoff else { return Ok(None) };
+        self.store.data_mut().begin_without_flow();
+        let outcome = self.kit.bounded(self.kit.budgets.handoff, &mut self.store, async |store| hook.call_save(store).await).await;
+        self.store.data_mut().end();
+        let state = outcome?;
+        if state.len() > self.kit.budgets.state {
+            return Err(Failure::State(self.kit.budgets.state));
+        }
+        Ok(Some(state))
+    }
+
+    /// Gives it the state of the instance before it.
+    pub(super) async fn restore(&mut self, from_version: &str, state: &[u8]) -> Result<(), Failure> {
+        let Some(hook) = &self.hooks.handoff else { return Ok(()) };
+        self.store.data_mut().begin_without_flow();
+        let call = async |store: &mut Store<Guest>| hook.call_restore(store, from_version, state).await;
+        let outcome = self.kit.bounded(self.kit.budgets.handoff, &mut self.store, call).await;
+        self.store.data_mut().end();
+        outcome?.map_err(|text| Failure::NotRestored(sanitised(&text)))
     }
 
     /// Tells it from every other one.
@@ -363,6 +397,7 @@ impl Exports {
             message_observer: self.message_observer.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             stream: self.stream.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
             observer: self.observer.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
+            handoff: self.handoff.as_ref().map(|hook| hook.load(&mut *store, linked)).transpose()?,
         })
     }
 }

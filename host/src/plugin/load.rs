@@ -13,7 +13,7 @@ use super::{
     bindings::exports::flowgate::plugin::{
         connect_filter,
         lifecycle::{self, InstanceMode, Registration},
-        message_filter, message_observer, observer, request_filter, response_filter, stream_filter,
+        message_filter, message_observer, observer, request_filter, response_filter, state_handoff, stream_filter,
     },
     build::{Build, PluginInfo, short},
     capability::{
@@ -40,8 +40,6 @@ use crate::{record::Folder, tasks::Tasks};
 const PACKAGE: &str = "flowgate:plugin/";
 /// The contract's version this build speaks.
 const VERSION: &str = "0.1.0";
-/// Hooks of the contract that this build never calls.
-const UNCALLED: [&str; 1] = ["state-handoff"];
 /// What it imports to look back at messages: for those that do not, none are held.
 const HELD_MESSAGES: &str = "[method]flow.held-messages";
 /// Packages of WASI that are linked; every 0.2.x fits.
@@ -109,6 +107,7 @@ impl Loader {
         let (filters_requests, filters_responses, observes) =
             (exports.request.is_some(), exports.response.is_some(), exports.observer.is_some());
         let (filters_messages, observes_messages) = (exports.message.is_some(), exports.message_observer.is_some());
+        let has_handoff = exports.handoff.is_some();
 
         let about = Arc::new(About {
             name: source.name.clone(),
@@ -146,8 +145,10 @@ impl Loader {
         );
         // Set once, here.
         about.version.set(sanitised(&registration.version)).ok();
-        if !shape.uncalled.is_empty() {
-            tracing::warn!(plugin = source.name, hooks = shape.uncalled.join(", "), "the plugin has hooks that this build never calls");
+        let is_singleton = registration.instances == InstanceMode::Singleton;
+        if has_handoff && !is_singleton {
+            let plugin = &source.name;
+            tracing::warn!(plugin, "the plugin exports `state-handoff` and is no singleton: it is never asked for a state");
         }
         let streams = Streams { most: own.streams, patience: settings.limits.stream_patience };
         let hooks = [
@@ -158,6 +159,7 @@ impl Loader {
             ("stream-filter", filters_streams),
             ("observer", observes),
             ("message-observer", observes_messages),
+            ("state-handoff", has_handoff && is_singleton),
         ];
         let label = Label { plugin: source.name.clone(), version: sanitised(&registration.version), hash: short(&hash).to_owned() };
         Ok(Build {
@@ -181,10 +183,11 @@ impl Loader {
             keeps_messages: shape.keeps_messages,
             filters_streams,
             observes,
+            hands_over: has_handoff && is_singleton,
             event_bytes: settings.limits.event_bytes,
             bodies: AtomicU32::default(),
             rules,
-            pool: Pool::new(kit, first, own.instances, registration.instances == InstanceMode::Singleton, streams),
+            pool: Pool::new(kit, first, own.instances, is_singleton, streams),
             tally: Tally::new(&settings.limits),
         })
     }
@@ -208,7 +211,6 @@ impl Loader {
 /// What a component imports and exports, as far as it is the contract's.
 struct Shape {
     capabilities: Vec<String>,
-    uncalled: Vec<&'static str>,
     /// It asks for WebSocket messages that passed earlier.
     keeps_messages: bool,
 }
@@ -235,8 +237,7 @@ impl Shape {
         let exported: Vec<&str> = kind.exports(engine.wasm()).filter_map(|(name, _)| name.strip_prefix(PACKAGE)).collect();
         let exports = |interface: &str| exported.iter().any(|name| name.split('@').next() == Some(interface));
         ensure!(exports("lifecycle"), "it does not export `{PACKAGE}lifecycle`: it is no plugin of this proxy");
-        let uncalled = UNCALLED.into_iter().filter(|interface| exports(interface)).collect();
-        Ok(Self { capabilities, uncalled, keeps_messages })
+        Ok(Self { capabilities, keeps_messages })
     }
 
     fn imports(&self, capability: &str) -> bool {
@@ -274,12 +275,14 @@ fn exports(component: &InstancePre<Guest>) -> anyhow::Result<Exports> {
         message: has("message-filter").then(|| message_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
         message_observer: has("message-observer").then(|| message_observer::GuestIndices::new(component)).transpose().map_err(wrong)?,
         stream: has("stream-filter").then(|| stream_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
+        handoff: has("state-handoff").then(|| state_handoff::GuestIndices::new(component)).transpose().map_err(wrong)?,
         observer: has("observer").then(|| observer::GuestIndices::new(component)).transpose().map_err(wrong)?,
     })
 }
 
 fn budgets(own: &PluginSettings, settings: &Settings) -> Budgets {
     let limits = &settings.limits;
+    let handoff = limits.handoff.min(own.wall / 4);
     Budgets {
         memory: own.memory_bytes,
         host_calls: own.host_calls,
@@ -287,6 +290,8 @@ fn budgets(own: &PluginSettings, settings: &Settings) -> Budgets {
         filter: Span { computing: own.call, wall: own.wall },
         observer: Span { computing: own.call.max(limits.observer_call), wall: own.wall.max(limits.observer_wall) },
         configure: Span { computing: own.call.max(limits.configure_call), wall: own.wall.max(limits.configure_wall) },
+        handoff: Span { computing: handoff, wall: handoff },
+        state: limits.state_bytes,
     }
 }
 

@@ -19,6 +19,7 @@ mod engine;
 mod glob;
 mod grants;
 mod guest;
+mod handoff;
 mod hash;
 mod held;
 mod hook;

@@ -1,7 +1,8 @@
 //! What operators order: look now, go back, take other settings.
 //!
-//! Place: done by the task of `swap`, one after the other and between its swaps; asked through `platform`. An answer comes when what was
-//! ordered has been published, or has come to nothing.
+//! Place: done by the task of `swap`, one after the other and between its swaps; asked through `platform`. What takes long (loading, with
+//! whatever that compiles) is done beside it, so other plugins are swapped meanwhile. An answer comes when what was ordered has been published,
+//! or has come to nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,12 +15,13 @@ use tokio::sync::oneshot;
 
 use super::{
     LOGGER, LOGGER_WASM,
-    build::PluginInfo,
+    build::{Build, PluginInfo},
+    handoff::{HandedOver, hand_over},
     hash::Hash,
-    load::{Code, Source},
+    load::{Code, Loader, Source},
     settings::{OnFailure, PluginSettings, Settings},
     status::{Reloaded, Reloading},
-    swap::{Live, PluginEvent, Swap, Wanted},
+    swap::{Live, PluginEvent, Ready, Swap, Wanted},
     watch::{self, Listing},
 };
 
@@ -55,9 +57,35 @@ impl Undone {
     }
 }
 
+/// Other settings on their way: what they concern is left as it is until they are taken over or have come to nothing.
+pub(super) struct Changing {
+    /// All there are and all that come; else only `names`.
+    all: bool,
+    names: BTreeSet<String>,
+}
+
+/// Other settings, with every build they concern.
+pub(super) struct Changed {
+    next: Settings,
+    changes: anyhow::Result<Vec<(String, Change)>>,
+    answer: oneshot::Sender<anyhow::Result<Vec<String>>>,
+}
+
+/// What is to become of one plugin.
+enum Plan {
+    Load {
+        source: Source,
+        is_file: bool,
+        octets: Option<Bytes>,
+        /// Whose place it takes.
+        before: Option<Arc<Build>>,
+    },
+    Leave,
+}
+
 /// What a change of settings makes of one plugin.
 enum Change {
-    Serve(Live, Option<Bytes>),
+    Serve { build: Arc<Build>, hash: Hash, is_file: bool, octets: Option<Bytes>, handed: Option<HandedOver> },
     Leave,
 }
 
@@ -69,12 +97,7 @@ impl Swap {
                 Ok((from, wanted)) => self.load(&name, wanted, Some(Undone { from, answer })),
                 Err(error) => drop(answer.send(Err(error))),
             },
-            Order::Reconfigure(settings, answer) => {
-                let done = self.reconfigure(*settings).await;
-                // Also what had been broken off.
-                self.scan().await;
-                answer.send(done).ok();
-            }
+            Order::Reconfigure(settings, answer) => self.reconfigure(*settings, answer).await,
         }
     }
 
@@ -134,42 +157,58 @@ impl Swap {
         Ok((from, wanted))
     }
 
-    /// Other settings: all of them with every build they concern, or none.
-    async fn reconfigure(&mut self, next: Settings) -> anyhow::Result<Vec<String>> {
+    /// Other settings: all of them with every build they concern, or none. The builds are made beside this task.
+    async fn reconfigure(&mut self, next: Settings, answer: oneshot::Sender<anyhow::Result<Vec<String>>>) {
+        let (changing, plans) = match self.plans(&next).await {
+            Ok(planned) => planned,
+            Err(error) => return drop(answer.send(Err(error))),
+        };
+        for (name, slot) in &mut self.slots {
+            // It was begun with the settings of before.
+            if changing.concerns(name) && slot.loading.take().is_some() {
+                slot.seen = None;
+            }
+        }
+        self.changing = Some(changing);
+        let (loader, ready, stopping) = (self.loader.clone(), self.ready.0.clone(), self.kit.working.stopping().clone());
+        self.kit.working.spawn(stopping.run_until_cancelled_owned(async move {
+            let changes = changes(&loader, plans, &next).await;
+            // The other side may have ended.
+            ready.send(Ready::Settings(Box::new(Changed { next, changes, answer }))).await.ok();
+        }));
+    }
+
+    pub(super) fn is_changing(&self, name: &str) -> bool {
+        self.changing.as_ref().is_some_and(|changing| changing.concerns(name))
+    }
+
+    /// What the settings concern, and what is to become of it.
+    async fn plans(&mut self, next: &Settings) -> anyhow::Result<(Changing, Vec<(String, Plan)>)> {
         let now = &self.settings;
         let same = now.folder == next.folder && now.cache == next.cache && now.logs == next.logs && now.before == next.before;
         ensure!(same, "other folders take a restart");
         let all = now.limits != next.limits || now.capture_bytes != next.capture_bytes;
-        let names: BTreeSet<String> = now.plugins.keys().chain(next.plugins.keys()).chain(self.slots.keys()).cloned().collect();
-        let affected: Vec<String> = names.into_iter().filter(|name| all || now.of(name) != next.of(name)).collect();
+        let known: BTreeSet<String> = now.plugins.keys().chain(next.plugins.keys()).chain(self.slots.keys()).cloned().collect();
+        let names: BTreeSet<String> = known.into_iter().filter(|name| all || now.of(name) != next.of(name)).collect();
         let listing = self.list().await.context("the plugins folder cannot be read")?;
-        let mut changes = Vec::new();
-        for name in affected {
-            let change =
-                self.changed(&name, &next, &listing).await.with_context(|| format!("plugin {name} cannot take its new settings"))?;
-            changes.push((name, change));
+        let mut plans = Vec::new();
+        for name in &names {
+            let plan = self.plan(name, next, &listing).await.with_context(|| cannot(name))?;
+            plans.push((name.clone(), plan));
         }
-        self.settings = Arc::new(next);
-        for slot in self.slots.values_mut() {
-            // It was begun with the settings of before.
-            if slot.loading.take().is_some() {
-                slot.seen = None;
-            }
-        }
-        Ok(self.change(changes).await)
+        Ok((Changing { all, names }, plans))
     }
 
     /// What that plugin would be with those settings.
-    async fn changed(&self, name: &str, next: &Settings, listing: &Listing) -> anyhow::Result<Change> {
+    async fn plan(&self, name: &str, next: &Settings, listing: &Listing) -> anyhow::Result<Plan> {
         if !next.is_enabled(name) {
-            return Ok(Change::Leave);
+            return Ok(Plan::Leave);
         }
         if let Some(live) = self.slots.get(name).and_then(|slot| slot.live.as_ref()) {
             let build = &live.serving.build;
             let code = Code::Compiled(build.pool.component().clone());
             let source = Source { name: name.to_owned(), code, hash: live.hash, file: build.info.file.clone() };
-            let build = Arc::new(self.loader.load(source, next).await?);
-            return Ok(Change::Serve(self.serve(build, live.hash, live.is_file, next), None));
+            return Ok(Plan::Load { source, is_file: live.is_file, octets: None, before: Some(build.clone()) });
         }
         let (octets, hash, file) = match listing.candidates.get(name) {
             Some(candidate) => {
@@ -183,7 +222,7 @@ impl Swap {
                 if own.required || own.on_failure == OnFailure::Refuse {
                     bail!("it is needed and {} is missing", next.folder.join(format!("{name}.wasm")).display());
                 }
-                return Ok(Change::Leave);
+                return Ok(Plan::Leave);
             }
         };
         let (is_file, mut wanted) = (file.is_some(), Wanted { asked: hash, hash, octets, is_file: file.is_some(), file });
@@ -192,18 +231,35 @@ impl Swap {
             wanted = self.kept(name, hash, instead, is_file).await?;
         }
         let source = Source { name: name.to_owned(), code: Code::Octets(wanted.octets.clone()), hash: wanted.hash, file: wanted.file };
-        let build = Arc::new(self.loader.load(source, next).await?);
-        Ok(Change::Serve(self.serve(build, wanted.hash, is_file, next), Some(wanted.octets)))
+        Ok(Plan::Load { source, is_file, octets: Some(wanted.octets), before: None })
+    }
+
+    /// All that was prepared takes up service, or nothing of it.
+    pub(super) async fn take_over(&mut self, changed: Changed) {
+        let Changed { next, changes, answer } = changed;
+        self.changing = None;
+        let done = match changes {
+            Ok(changes) => {
+                self.settings = Arc::new(next);
+                Ok(self.change(changes).await)
+            }
+            Err(error) => Err(error),
+        };
+        // What has come meanwhile, and what had been broken off.
+        self.scan().await;
+        answer.send(done).ok();
     }
 
     /// Publishes all of it at once.
     async fn change(&mut self, changes: Vec<(String, Change)>) -> Vec<String> {
-        let (mut live, mut gone) = (Vec::new(), Vec::new());
+        let (mut live, mut gone, mut paused) = (Vec::new(), Vec::new(), Vec::new());
         for (name, change) in changes {
             match change {
-                Change::Serve(build, octets) => {
-                    live.push((name.clone(), build.hash, octets));
-                    self.put(&name, build);
+                Change::Serve { build, hash, is_file, octets, handed } => {
+                    live.push((name.clone(), hash, octets));
+                    paused.extend(handed);
+                    let serving = self.serve(build, hash, is_file, &self.settings);
+                    self.put(&name, serving);
                 }
                 Change::Leave => {
                     if self.slots.get(&name).is_some_and(|slot| slot.live.is_some()) {
@@ -214,6 +270,8 @@ impl Swap {
             }
         }
         self.publish();
+        // Flows that stay with the builds of before may go on.
+        drop(paused);
         for name in &gone {
             tracing::info!(plugin = name, "plugin is out of service: it is switched off");
             self.tell(PluginEvent::Removed { name: name.clone() });
@@ -237,6 +295,40 @@ impl Swap {
             changed.push(name);
         }
         changed
+    }
+}
+
+/// Loads all that is planned, then hands over the states of singletons: what fails, fails before that.
+async fn changes(loader: &Loader, plans: Vec<(String, Plan)>, next: &Settings) -> anyhow::Result<Vec<(String, Change)>> {
+    let mut changes = Vec::new();
+    for (name, plan) in plans {
+        let (change, before) = match plan {
+            Plan::Leave => (Change::Leave, None),
+            Plan::Load { source, is_file, octets, before } => {
+                let hash = source.hash;
+                let build = Arc::new(loader.load(source, next).await.with_context(|| cannot(&name))?);
+                (Change::Serve { build, hash, is_file, octets, handed: None }, before)
+            }
+        };
+        changes.push((name, change, before));
+    }
+    let mut handed_over = Vec::new();
+    for (name, mut change, before) in changes {
+        if let (Change::Serve { build, handed, .. }, Some(before)) = (&mut change, before) {
+            *handed = hand_over(&before, build).await;
+        }
+        handed_over.push((name, change));
+    }
+    Ok(handed_over)
+}
+
+fn cannot(name: &str) -> String {
+    format!("plugin {name} cannot take its new settings")
+}
+
+impl Changing {
+    fn concerns(&self, name: &str) -> bool {
+        self.all || self.names.contains(name)
     }
 }
 

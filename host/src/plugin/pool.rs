@@ -30,7 +30,7 @@ pub(super) struct Pool {
     /// How many are kept.
     kept: usize,
     /// Filters' calls at a time; with `singleton` all calls at a time.
-    places: Semaphore,
+    places: Arc<Semaphore>,
     spare: Semaphore,
     is_singleton: bool,
     /// Bodies filtered at a time.
@@ -63,7 +63,7 @@ impl Pool {
             kit,
             warm: Mutex::new(vec![first]),
             kept,
-            places: Semaphore::new(kept),
+            places: Arc::new(Semaphore::new(kept)),
             spare: Semaphore::new(spare),
             is_singleton,
             bodies: Arc::new(Semaphore::new(streams.most)),
@@ -128,11 +128,20 @@ impl Pool {
 
     /// One for a body, for as long as that lasts. Their number is bounded by [`Pool::body_place`].
     pub(super) async fn take(&self) -> Result<Instance, Failure> {
-        let warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match warm {
+        match self.resting() {
             Some(instance) => Ok(instance),
             None => Instance::start(&self.kit).await.map(|(instance, _)| instance),
         }
+    }
+
+    /// No call is in progress in a singleton, and none begins until what is returned is dropped; `None`: one has gone on for too long.
+    pub(super) async fn pause(&self) -> Option<OwnedSemaphorePermit> {
+        timeout(self.kit.budgets.observer.wall, self.places.clone().acquire_owned()).await.ok()?.ok()
+    }
+
+    /// One that is not at work, out of the pool.
+    pub(super) fn resting(&self) -> Option<Instance> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     /// There is only one instance.
@@ -170,8 +179,7 @@ impl Pool {
     }
 
     async fn lease<'a>(&'a self, place: Option<SemaphorePermit<'a>>) -> Result<Lease<'a>, Failure> {
-        let warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match warm {
+        match self.resting() {
             Some(instance) => Ok(Lease { pool: self, instance, _place: place }),
             None => self.fresh(place).await,
         }

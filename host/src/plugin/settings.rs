@@ -211,6 +211,11 @@ pub struct Limits {
     pub configure_call: Duration,
     /// The same by the clock.
     pub configure_wall: Duration,
+    /// Computing time of saving a singleton's state, and of restoring it; the same by the clock. Never more than a quarter of the plugin's `wall`:
+    /// flows wait for both, and give up after that.
+    pub handoff: Duration,
+    /// Octets of such a state.
+    pub state_bytes: usize,
     /// Octets of a server-sent event that are held until it is whole; of a larger one, the filter gets the parts as they come.
     pub event_bytes: usize,
     /// How long a body waits for its place among those that a plugin filters at a time.
@@ -254,6 +259,8 @@ impl Default for Limits {
             observer_wall: Duration::from_secs(30),
             configure_call: Duration::from_secs(2),
             configure_wall: Duration::from_secs(10),
+            handoff: Duration::from_secs(1),
+            state_bytes: 16 << 20,
             event_bytes: 1 << 20,
             stream_patience: Duration::from_secs(1),
             failures: 5,

@@ -21,10 +21,11 @@ use super::{
     LOGGER, LOGGER_WASM,
     before::{Before, History},
     build::{Build, PluginInfo, Serving, short},
+    handoff::{HandedOver, hand_over},
     hash::Hash,
     load::{Code, Loader, Source},
     observe::{Observers, View},
-    orders::{Order, Reload, Undone},
+    orders::{Changed, Changing, Order, Reload, Undone},
     set::Set,
     settings::{OnFailure, Settings},
     status::{Board, PluginState, PluginStatus},
@@ -63,7 +64,9 @@ pub(super) struct Swap {
     pub(super) slots: BTreeMap<String, Slot>,
     pub(super) histories: BTreeMap<String, History>,
     pub(super) reloads: Vec<Reload>,
-    loaded: (mpsc::Sender<Loaded>, mpsc::Receiver<Loaded>),
+    /// Other settings are being prepared.
+    pub(super) changing: Option<Changing>,
+    pub(super) ready: (mpsc::Sender<Ready>, mpsc::Receiver<Ready>),
     tickets: u64,
     /// Files that are no plugins and of which that has been said.
     ignored: BTreeSet<PathBuf>,
@@ -112,11 +115,18 @@ pub(super) struct Loading {
     _stop: DropGuard,
 }
 
+/// What was prepared beside this task, and is to be published by it.
+pub(super) enum Ready {
+    Build(Loaded),
+    Settings(Box<Changed>),
+}
+
 /// How loading ended.
-struct Loaded {
+pub(super) struct Loaded {
     name: String,
     ticket: u64,
-    build: anyhow::Result<Build>,
+    build: anyhow::Result<Arc<Build>>,
+    handed: Option<HandedOver>,
 }
 
 /// What is to be loaded.
@@ -130,6 +140,13 @@ pub(super) struct Wanted {
     pub(super) is_file: bool,
 }
 
+impl Slot {
+    /// What is in service.
+    pub(super) fn build(&self) -> Option<Arc<Build>> {
+        self.live.as_ref().map(|live| live.serving.build.clone())
+    }
+}
+
 impl Swap {
     pub(super) fn new(settings: Settings, loader: Loader, kit: Kit) -> Self {
         Self {
@@ -139,7 +156,8 @@ impl Swap {
             slots: BTreeMap::new(),
             histories: BTreeMap::new(),
             reloads: Vec::new(),
-            loaded: mpsc::channel(READY),
+            changing: None,
+            ready: mpsc::channel(READY),
             tickets: 0,
             ignored: BTreeSet::new(),
             is_folder_missing: false,
@@ -159,8 +177,8 @@ impl Swap {
         self.scan().await;
         while self.is_loading() {
             // This side holds a sender.
-            let Some(loaded) = self.loaded.1.recv().await else { break };
-            self.settle(loaded).await;
+            let Some(ready) = self.ready.1.recv().await else { break };
+            self.settle(ready).await;
         }
         for (name, own) in &self.settings.plugins {
             let slot = self.slots.get(name);
@@ -186,8 +204,9 @@ impl Swap {
     pub(super) async fn follow(mut self, due: Arc<Notify>, mut orders: mpsc::Receiver<Order>) {
         loop {
             tokio::select! {
-                Some(loaded) = self.loaded.1.recv() => self.settle(loaded).await,
-                Some(order) = orders.recv() => self.obey(order).await,
+                Some(ready) = self.ready.1.recv() => self.settle(ready).await,
+                // One after the other.
+                Some(order) = orders.recv(), if self.changing.is_none() => self.obey(order).await,
                 () = due.notified() => self.scan().await,
             }
             self.answer_reloads();
@@ -208,7 +227,7 @@ impl Swap {
         self.say_ignored(listing.ignored);
         let names: BTreeSet<String> = self.slots.keys().chain(listing.candidates.keys()).cloned().chain([LOGGER.to_owned()]).collect();
         for name in names {
-            if !self.settings.is_enabled(&name) {
+            if !self.settings.is_enabled(&name) || self.is_changing(&name) {
                 continue;
             }
             match listing.candidates.get(&name) {
@@ -364,25 +383,40 @@ impl Swap {
         self.tickets += 1;
         let (ticket, stop) = (self.tickets, CancellationToken::new());
         let source = Source { name: name.to_owned(), code: Code::Octets(octets.clone()), hash, file: file.clone() };
-        let (loader, settings, loaded) = (self.loader.clone(), self.settings.clone(), self.loaded.0.clone());
+        let (loader, settings, ready) = (self.loader.clone(), self.settings.clone(), self.ready.0.clone());
         let (name, stopping) = (name.to_owned(), stop.clone());
         let loading = Loading { ticket, asked, hash, file, is_file, octets, back, _stop: stop.drop_guard() };
-        self.slots.entry(name.clone()).or_default().loading = Some(loading);
-        self.kit.working.spawn(stopping.run_until_cancelled_owned(async move {
-            let build = loader.load(source, &settings).await;
+        let slot = self.slots.entry(name.clone()).or_default();
+        slot.loading = Some(loading);
+        // Nothing else takes its place before this one: what would, ends this.
+        let before = slot.build();
+        self.kit.working.spawn(async move {
+            let Some(build) = stopping.run_until_cancelled_owned(async move { loader.load(source, &settings).await }).await else { return };
+            let build = build.map(Arc::new);
+            let handed = match (before, &build) {
+                (Some(before), Ok(build)) => hand_over(&before, build).await,
+                _ => None,
+            };
             // The other side may have ended.
-            loaded.send(Loaded { name, ticket, build }).await.ok();
-        }));
+            ready.send(Ready::Build(Loaded { name, ticket, build, handed })).await.ok();
+        });
+    }
+
+    async fn settle(&mut self, ready: Ready) {
+        match ready {
+            Ready::Build(loaded) => self.take_up(loaded).await,
+            Ready::Settings(changed) => self.take_over(*changed).await,
+        }
     }
 
     /// Loading has ended: publishes the build, or says why not.
-    async fn settle(&mut self, loaded: Loaded) {
-        let Loaded { name, ticket, build } = loaded;
+    async fn take_up(&mut self, loaded: Loaded) {
+        let Loaded { name, ticket, build, handed } = loaded;
         let Some(slot) = self.slots.get_mut(&name) else { return };
         let Some(loading) = slot.loading.take_if(|loading| loading.ticket == ticket) else { return };
         let Loading { asked, hash, octets, file, is_file, back, .. } = loading;
         let build = match build {
-            Ok(build) => Arc::new(build),
+            Ok(build) => build,
             Err(error) => {
                 match back {
                     Some(undone) => undone.fail(error.context("the build of before can no longer be loaded")),
@@ -394,6 +428,8 @@ impl Swap {
         let live = self.serve(build, hash, is_file, &self.settings);
         self.put(&name, live);
         self.publish();
+        // Flows that stay with the build of before may go on.
+        drop(handed);
         let history = self.histories.entry(name.clone()).or_default();
         let was_rolled_back = history.passed_over == Some(asked);
         match &back {

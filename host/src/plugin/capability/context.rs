@@ -66,9 +66,19 @@ pub(in crate::plugin) struct Call {
     before: Option<Before>,
     /// The content, if another took its place.
     replaced: Option<Replaced>,
-    kept: bool,
+    effect: Effect,
     /// Messages that passed earlier, for those who are told of them.
     held: Option<Arc<Held>>,
+}
+
+/// What a call has done that others see.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(in crate::plugin) enum Effect {
+    None,
+    /// Something was stored, counted or sent.
+    Acted,
+    /// A record was taken into the queue.
+    Kept,
 }
 
 /// What a filter may change of a head, as it was.
@@ -80,7 +90,7 @@ enum Before {
 impl Call {
     pub(in crate::plugin) fn new(flow: SharedFlow, phase: Phase, shown: Shown) -> Self {
         let id = lock(&flow).id.0;
-        Self { flow, id, phase, shown, decoded: [None, None], before: None, replaced: None, kept: false, held: None }
+        Self { flow, id, phase, shown, decoded: [None, None], before: None, replaced: None, effect: Effect::None, held: None }
     }
 
     /// With messages to look back at.
@@ -94,14 +104,14 @@ impl Call {
         self.id
     }
 
-    /// A record was taken into the queue: the call cannot be made again without keeping it twice.
-    pub(in crate::plugin) fn kept_something(&mut self) {
-        self.kept = true;
+    /// The guest has done something that others see: the call cannot be made again without doing that twice.
+    pub(in crate::plugin) fn act(&mut self, effect: Effect) {
+        self.effect = self.effect.max(effect);
     }
 
-    /// Whether that happened.
-    pub(in crate::plugin) fn has_kept(&self) -> bool {
-        self.kept
+    /// Whether it has, and what.
+    pub(in crate::plugin) fn effect(&self) -> Effect {
+        self.effect
     }
 
     /// What it changed, for people: names, never values.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::{
     plugin::{
         bindings::flowgate::plugin::key_value::{Error, Host},
+        capability::context::Effect,
         guest::Guest,
     },
     store::{Namespace, StoreError},
@@ -23,6 +24,7 @@ impl Host for Guest {
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl_s: Option<u32>) -> wasmtime::Result<Result<(), Error>> {
         self.admitted()?;
+        self.act(Effect::Acted);
         self.hand_over(value.len())?;
         let ttl = ttl_s.map(|seconds| Duration::from_secs(seconds.into()));
         Ok(self.stored().and_then(|stored| stored.set(&key, value.into(), ttl).map_err(Error::from)))
@@ -30,17 +32,20 @@ impl Host for Guest {
 
     fn remove(&mut self, key: String) -> wasmtime::Result<Result<(), Error>> {
         self.admitted()?;
+        self.act(Effect::Acted);
         Ok(self.stored().map(|stored| stored.remove(&key)))
     }
 
     fn compare_and_set(&mut self, key: String, expected: Option<Vec<u8>>, value: Vec<u8>) -> wasmtime::Result<Result<bool, Error>> {
         self.admitted()?;
+        self.act(Effect::Acted);
         self.hand_over(value.len())?;
         Ok(self.stored().and_then(|stored| stored.compare_and_set(&key, expected.as_deref(), value.into()).map_err(Error::from)))
     }
 
     fn increment(&mut self, key: String, by: u32) -> wasmtime::Result<Result<u64, Error>> {
         self.admitted()?;
+        self.act(Effect::Acted);
         Ok(self.stored().and_then(|stored| stored.increment(&key, by).map_err(Error::from)))
     }
 

@@ -4,12 +4,14 @@
 
 use crate::plugin::{
     bindings::flowgate::plugin::metrics::{Host, Labels},
+    capability::context::Effect,
     guest::Guest,
 };
 
 impl Host for Guest {
     fn count(&mut self, counter: String, labels: Labels, by: u32) -> wasmtime::Result<()> {
         self.admitted()?;
+        self.act(Effect::Acted);
         if let Some(meters) = &self.about.meters {
             meters.count(counter, labels, by);
         }
@@ -18,6 +20,7 @@ impl Host for Guest {
 
     fn gauge(&mut self, name: String, labels: Labels, value: f64) -> wasmtime::Result<()> {
         self.admitted()?;
+        self.act(Effect::Acted);
         if let Some(meters) = &self.about.meters {
             meters.gauge(name, labels, value);
         }
@@ -26,6 +29,7 @@ impl Host for Guest {
 
     fn measure(&mut self, histogram: String, labels: Labels, value: f64) -> wasmtime::Result<()> {
         self.admitted()?;
+        self.act(Effect::Acted);
         if let Some(meters) = &self.about.meters {
             meters.measure(histogram, labels, value);
         }

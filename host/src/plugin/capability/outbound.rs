@@ -18,6 +18,7 @@ use crate::{
             outbound::{Error, Host},
             types::{LocalResponse, RequestHead},
         },
+        capability::context::Effect,
         convert,
         guest::Guest,
         settings::OutboundLimits,
@@ -40,8 +41,10 @@ impl Host for Guest {
             Ok(order) => order,
             Err(error) => return Ok(Err(error)),
         };
+        let fetching = way.carrier.fetch(order);
+        self.act(Effect::Acted);
         // In a task of its own: what TLS and the like compute is not the guest's.
-        let fetching = AbortOnDropHandle::new(self.about.tasks.spawn(way.carrier.fetch(order)));
+        let fetching = AbortOnDropHandle::new(self.about.tasks.spawn(fetching));
         let fetched = match timeout_ms {
             0 => fetching.await,
             millis => match timeout(Duration::from_millis(millis.into()), fetching).await {

@@ -5,6 +5,7 @@
 use crate::{
     plugin::{
         bindings::flowgate::plugin::records::{Error, Host, WriteMode},
+        capability::context::Effect,
         guest::Guest,
     },
     record::{self, KeepError, RecordName},
@@ -28,9 +29,7 @@ impl Host for Guest {
         };
         Ok(match folder.keep(name, data, mode).await {
             Ok(()) => {
-                if let Some(call) = self.current() {
-                    call.kept_something();
-                }
+                self.act(Effect::Kept);
                 Ok(())
             }
             Err(KeepError::Overloaded) => Err(Error::Overloaded),

@@ -265,6 +265,19 @@ async fn a_failed_observer_that_kept_a_record_is_not_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failed_observer_that_did_something_else_is_not_asked_again_and_its_flow_is_lost() {
+    for errand in [json!({ "increment": ["n", 1] }), json!({ "count": ["n", {}, 1] })] {
+        let bench = Plan::new().with("bad", json!({ "last_errands": [errand], "on_flow_end": "trap" })).start().await;
+        let bad = bench.platform.set_in_service().plugins[0].build.clone();
+
+        drop(bench.open("/").expect("wanted"));
+
+        bench.platform.close(PATIENCE).await;
+        assert_eq!((bad.counts().failures, bad.counts().lost), (1, 1), "{errand}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_stay_in_their_folder() {
     for path in ["../escaped", "/tmp/escaped", "a/../../escaped", "a\\b", "a\0b", ".hidden"] {
         let bench = Plan::new().with("bad", json!({ "records": [path, "allowed"] })).start().await;

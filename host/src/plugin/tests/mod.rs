@@ -5,6 +5,7 @@ mod calls;
 mod capabilities;
 mod compiling;
 mod connecting;
+mod handoff;
 mod hostile;
 mod messages;
 mod orders;

@@ -44,6 +44,8 @@ pub struct Config {
     pub(crate) errands: Vec<Errand>,
     /// The same in `configure`.
     pub(crate) first_errands: Vec<Errand>,
+    /// The same in `on-flow-end`, except that nobody is told what came of them.
+    pub(crate) last_errands: Vec<Errand>,
     /// What `on-response` does.
     pub(crate) on_response: Acts,
     /// What `on-message-passed` does, from the message of that sequence on: `proceed` (default) or any misdeed.
@@ -67,6 +69,10 @@ pub struct Config {
     pub(crate) tail: String,
     /// What `on-flow-end` does; changes are for the host to refuse.
     pub(crate) on_flow_end: Acts,
+    /// What `save` does: `flood` (hands over `leak_bytes` octets) or any misdeed; else it hands over how many calls it has seen.
+    pub(crate) on_save: Acts,
+    /// What `restore` does, when it has taken the number: `decline` (returns an error) or any misdeed.
+    pub(crate) on_restore: Acts,
 
     /// Name and value for `set-header`, `add-header`, `remove-header`, and in answers. Default `x-chameleon: 1`.
     pub(crate) header: (String, String),
@@ -117,6 +123,7 @@ impl Default for Config {
             on_request: Acts::default(),
             errands: Vec::new(),
             first_errands: Vec::new(),
+            last_errands: Vec::new(),
             on_response: Acts::default(),
             on_message_passed: Misdeed::default(),
             passed_at: 0,
@@ -128,6 +135,8 @@ impl Default for Config {
             on_body_end: Acts::default(),
             tail: String::new(),
             on_flow_end: Acts::default(),
+            on_save: Acts::default(),
+            on_restore: Acts::default(),
             header: ("x-chameleon".to_owned(), "1".to_owned()),
             status: 200,
             body: "told to answer".to_owned(),

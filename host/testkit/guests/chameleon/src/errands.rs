@@ -47,6 +47,13 @@ pub(crate) fn run(errands: &[Errand]) {
     }
 }
 
+/// The same, telling nobody.
+pub(crate) fn run_in_silence(errands: &[Errand]) {
+    for errand in errands {
+        errand.run();
+    }
+}
+
 impl Errand {
     fn run(&self) -> String {
         match self {

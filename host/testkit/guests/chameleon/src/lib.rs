@@ -7,6 +7,7 @@ mod config;
 mod errands;
 mod messages;
 mod misdeeds;
+mod state;
 mod streams;
 
 use std::{
@@ -27,7 +28,7 @@ use flowgate_guest::{
 #[derive(Debug)]
 pub struct Chameleon {
     config: Config,
-    /// Calls this instance has seen.
+    /// Calls this instance has seen, and those it took over.
     calls: u64,
     /// What [`Act::Leak`] holds on to.
     leaked: Vec<Vec<u8>>,
@@ -105,6 +106,7 @@ impl ResponseFilter for Chameleon {
 impl Observer for Chameleon {
     fn on_flow_end(&mut self, flow: &Flow) {
         self.begin("on-flow-end", flow, true);
+        errands::run_in_silence(&self.config.last_errands);
         self.tell_end_of_messages(flow);
         let acts = self.config.on_flow_end.clone();
         self.act(flow, Direction::Response, &acts);
@@ -118,7 +120,9 @@ impl Observer for Chameleon {
     }
 }
 
-flowgate_guest::export!(Chameleon: connect_filter, request_filter, response_filter, stream_filter, observer, message_observer);
+flowgate_guest::export!(
+    Chameleon: connect_filter, request_filter, response_filter, stream_filter, observer, message_observer, state_handoff
+);
 
 impl Chameleon {
     /// What is said in every hook, before anything is done.
