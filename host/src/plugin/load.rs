@@ -4,9 +4,9 @@
 
 use std::sync::{Arc, OnceLock, atomic::AtomicU32};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
-use wasmtime::component::{Component, InstancePre, types::ComponentItem};
+use wasmtime::component::{Component, InstancePre};
 
 use super::{
     LOGGER,
@@ -17,7 +17,6 @@ use super::{
     },
     build::{Build, PluginInfo, short},
     capability::{
-        OFFERED,
         log::{Lines, sanitised},
         outbound::WayOut,
     },
@@ -32,18 +31,11 @@ use super::{
     pool::{Pool, Streams},
     rules::Rules,
     settings::{PluginSettings, Settings},
+    shape::{self, PACKAGE, Shape, VERSION},
     tally::Tally,
 };
 use crate::{record::Folder, tasks::Tasks};
 
-/// What the contract is called in imports and exports.
-const PACKAGE: &str = "flowgate:plugin/";
-/// The contract's version this build speaks.
-const VERSION: &str = "0.1.0";
-/// What it imports to look back at messages: for those that do not, none are held.
-const HELD_MESSAGES: &str = "[method]flow.held-messages";
-/// Packages of WASI that are linked; every 0.2.x fits.
-const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 /// How a file in WebAssembly's binary format begins, and how it goes on in a module and in a component.
 const MAGIC: &[u8] = b"\0asm";
 const MODULE: &[u8] = &[1, 0, 0, 0];
@@ -96,13 +88,23 @@ impl Loader {
         let own = settings.plugins.get(&source.name).unwrap_or(&defaults);
         let hash = source.hash.to_string();
         let component = match source.code {
-            Code::Octets(octets) => self.compile(octets, source.hash).await?,
+            Code::Octets(octets) => {
+                check_beginning(&octets)?;
+                // Compiling takes its time: what can be said before is.
+                if let Some(shape) = Shape::read(&octets) {
+                    may_be_served(&shape, &source.name, own)?;
+                }
+                self.compiling.component(octets, source.hash).await?
+            }
             Code::Compiled(component) => component,
         };
-        let shape = Shape::of(&component, &self.engine)?;
-        grants::check(&shape.capabilities, &source.name, own)?;
+        let shape = Shape::of(&component, self.engine.wasm());
+        may_be_served(&shape, &source.name, own)?;
+        let capabilities = shape.capabilities();
+        let imports = |capability: &str| capabilities.iter().any(|name| name == capability);
+        let keeps_messages = shape::keeps_messages(&component, self.engine.wasm());
         let linked = link(&component, &self.engine)?;
-        let exports = exports(&linked)?;
+        let exports = exports(&linked, &shape)?;
         let (filters_connects, filters_streams) = (exports.connect.is_some(), exports.stream.is_some());
         let (filters_requests, filters_responses, observes) =
             (exports.request.is_some(), exports.response.is_some(), exports.observer.is_some());
@@ -114,17 +116,17 @@ impl Loader {
             version: OnceLock::new(),
             hash: short(&hash).to_owned(),
             lines: Lines::new(own.log_lines),
-            records: shape.imports("records").then(|| self.records(&source.name, settings)).transpose()?,
-            key_value: match shape.imports("key-value") {
+            records: imports("records").then(|| self.records(&source.name, settings)).transpose()?,
+            key_value: match imports("key-value") {
                 true => Some(self.means.namespace(&source.name, own, settings).await?),
                 false => None,
             },
-            way_out: shape.imports("outbound").then(|| WayOut {
+            way_out: imports("outbound").then(|| WayOut {
                 origins: own.outbound.clone(),
                 limits: settings.limits.outbound,
                 carrier: self.means.carrier.clone(),
             }),
-            meters: shape.imports("metrics").then(|| self.means.metrics.of(&source.name)),
+            meters: imports("metrics").then(|| self.means.metrics.of(&source.name)),
             tasks: self.tasks.clone(),
             max_decoded: settings.capture_bytes,
         });
@@ -170,7 +172,7 @@ impl Loader {
                 description: sanitised(&registration.description),
                 hash,
                 hooks: hooks.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect(),
-                capabilities: shape.capabilities,
+                capabilities,
                 file: source.file,
             },
             order: own.order,
@@ -180,7 +182,7 @@ impl Loader {
             filters_responses,
             filters_messages,
             observes_messages,
-            keeps_messages: shape.keeps_messages,
+            keeps_messages,
             filters_streams,
             observes,
             hands_over: has_handoff && is_singleton,
@@ -192,61 +194,25 @@ impl Loader {
         })
     }
 
-    async fn compile(&self, octets: Bytes, hash: Hash) -> anyhow::Result<Component> {
-        ensure!(!octets.is_empty(), "the file is empty");
-        let kind = octets.strip_prefix(MAGIC).context("the file is not WebAssembly")?;
-        ensure!(
-            !kind.starts_with(MODULE),
-            "the file is a core module, not a component: build it for wasm32-wasip2, or make a component of it with `wasm-tools component new`"
-        );
-        self.compiling.component(octets, hash).await
-    }
-
     /// The logger's records lie in the folder itself, any other plugin's in one of its name.
     fn records(&self, name: &str, settings: &Settings) -> anyhow::Result<Folder> {
         self.means.records.folder(if name == LOGGER { settings.logs.clone() } else { settings.logs.join(name) })
     }
 }
 
-/// What a component imports and exports, as far as it is the contract's.
-struct Shape {
-    capabilities: Vec<String>,
-    /// It asks for WebSocket messages that passed earlier.
-    keeps_messages: bool,
+fn check_beginning(octets: &[u8]) -> anyhow::Result<()> {
+    ensure!(!octets.is_empty(), "the file is empty");
+    let kind = octets.strip_prefix(MAGIC).context("the file is not WebAssembly")?;
+    ensure!(
+        !kind.starts_with(MODULE),
+        "the file is a core module, not a component: build it for wasm32-wasip2, or make a component of it with `wasm-tools component new`"
+    );
+    Ok(())
 }
 
-impl Shape {
-    fn of(component: &Component, engine: &Engine) -> anyhow::Result<Self> {
-        let kind = component.component_type();
-        let (mut capabilities, mut keeps_messages) = (Vec::new(), false);
-        for (import, item) in kind.imports(engine.wasm()) {
-            if let Some(interface) = import.strip_prefix(PACKAGE) {
-                let (name, version) = interface.split_once('@').unwrap_or((interface, ""));
-                ensure!(version.starts_with("0.1."), "it was built for version {version} of the contract, and this build speaks {VERSION}");
-                ensure!(OFFERED.contains(&name), "it imports the capability `{name}`, which this build does not offer");
-                if let ("context", ComponentItem::ComponentInstance(context)) = (name, &item.ty) {
-                    keeps_messages = context.exports(engine.wasm()).any(|(name, _)| name == HELD_MESSAGES);
-                }
-                if !matches!(name, "types" | "context") {
-                    capabilities.push(name.to_owned());
-                }
-            } else if !is_linked_wasi(import) {
-                bail!("it imports `{import}`, which this host does not have");
-            }
-        }
-        let exported: Vec<&str> = kind.exports(engine.wasm()).filter_map(|(name, _)| name.strip_prefix(PACKAGE)).collect();
-        let exports = |interface: &str| exported.iter().any(|name| name.split('@').next() == Some(interface));
-        ensure!(exports("lifecycle"), "it does not export `{PACKAGE}lifecycle`: it is no plugin of this proxy");
-        Ok(Self { capabilities, keeps_messages })
-    }
-
-    fn imports(&self, capability: &str) -> bool {
-        self.capabilities.iter().any(|name| name == capability)
-    }
-}
-
-fn is_linked_wasi(import: &str) -> bool {
-    WASI.iter().any(|package| import.starts_with(package)) && import.split_once('@').is_some_and(|(_, version)| version.starts_with("0.2."))
+fn may_be_served(shape: &Shape, name: &str, own: &PluginSettings) -> anyhow::Result<()> {
+    shape.check()?;
+    grants::check(&shape.capabilities(), name, own)
 }
 
 fn link(component: &Component, engine: &Engine) -> anyhow::Result<InstancePre<Guest>> {
@@ -259,12 +225,8 @@ fn link(component: &Component, engine: &Engine) -> anyhow::Result<InstancePre<Gu
 }
 
 /// Finds the hooks. One whose functions are not the contract's is an error, not a hook that is not there.
-fn exports(component: &InstancePre<Guest>) -> anyhow::Result<Exports> {
-    let kind = component.component().component_type();
-    let has = |interface: &str| {
-        let prefix = format!("{PACKAGE}{interface}@");
-        kind.exports(component.engine()).any(|(name, _)| name.starts_with(&prefix))
-    };
+fn exports(component: &InstancePre<Guest>, shape: &Shape) -> anyhow::Result<Exports> {
+    let has = |interface: &str| shape.exports(interface);
     let wrong =
         |error: wasmtime::Error| anyhow!("its exports do not fit version {VERSION} of the contract: {}", sanitised(&format!("{error:#}")));
     Ok(Exports {
@@ -311,19 +273,4 @@ fn check(registration: &Registration, name: &str) -> anyhow::Result<()> {
     let own = sanitised(&registration.name);
     ensure!(own == name, "the component calls itself {own}: rename the file to {own}.wasm");
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_wasi_02_is_linked() {
-        for import in ["wasi:io/streams@0.2.6", "wasi:cli/environment@0.2.12"] {
-            assert!(is_linked_wasi(import), "{import}");
-        }
-        for import in ["wasi:http/types@0.2.0", "wasi:io/streams@0.3.0", "wasi:io/streams", "other:io/streams@0.2.0"] {
-            assert!(!is_linked_wasi(import), "{import}");
-        }
-    }
 }

@@ -36,6 +36,7 @@ mod pool;
 mod rules;
 mod set;
 mod settings;
+mod shape;
 mod status;
 mod stream;
 mod swap;

@@ -37,11 +37,11 @@ async fn what_is_not_granted_refuses_the_load() {
         let error = plan.try_start().await.map(drop).expect_err("refused").to_string();
 
         let line = match grant {
-            Grant::KeyValue => "grants = [\"key-value\"]",
-            Grant::Metrics => "grants = [\"metrics\"]",
-            Grant::Outbound => "outbound = [\"https://HOST\"]",
+            // The other one is granted already.
+            Grant::KeyValue | Grant::Metrics => "grants = [\"key-value\", \"metrics\"]",
+            Grant::Outbound => "outbound = [\"https://HOST\"] (the origins it may go to)",
         };
-        let sentence = format!("it imports {}, which is not granted: add {line} under [plugins.x] in flowgate.toml", grant.as_str());
+        let sentence = format!("it imports {}, which is not granted: write {line} under [plugins.x] in flowgate.toml", grant.as_str());
         assert_eq!(error, format!("plugin x is needed and cannot be loaded: {sentence}"));
     }
 }

@@ -13,6 +13,7 @@ fn compiled_by(script: &str) -> Plan {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("set");
     plan.settings.cache = plan.root.path().join("cache");
     plan.settings.compiler = Compiler::Program(program);
+    plan.set("x", json!({}));
     plan
 }
 
@@ -43,6 +44,18 @@ async fn a_compiler_that_never_ends_is_broken_off() {
 
     let said = bench.refused("x").await;
     assert!(said.contains("took longer than 200ms"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_granted_is_refused_before_it_is_compiled() {
+    let plan = compiled_by("exec sleep 1000").change("x", |own| own.grants = [Grant::Metrics].into());
+    let mut bench = plan.start().await;
+
+    bench.swap("x", CHAMELEON);
+
+    let said = bench.refused("x").await;
+    let lines = "grants = [\"key-value\", \"metrics\"] and outbound = [\"https://HOST\"]";
+    assert!(said.contains("it imports key-value, outbound, which are not granted") && said.contains(lines), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
