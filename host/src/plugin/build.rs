@@ -219,6 +219,7 @@ impl Build {
         self.report_for(hook, lock(flow).id.0, failure);
     }
 
+    /// `flow` 0: there is none (yet).
     fn report_for(&self, hook: Hook, flow: u64, failure: &Failure) {
         if matches!(failure, Failure::Suspended(_)) {
             // That was said once, when it began.
@@ -226,6 +227,7 @@ impl Build {
         }
         let Some(suppressed) = self.tally.reports.admit(Instant::now()) else { return };
         let Label { plugin, version, hash } = &*self.label;
+        let flow = (flow != 0).then_some(flow);
         tracing::warn!(plugin, version, hash, hook = hook.name(), flow, error = %failure, suppressed, "plugin failed");
     }
 

@@ -17,7 +17,7 @@ use super::{
         context::{Call, Effect, Handle},
         log::Lines,
         outbound::WayOut,
-        output::Output,
+        output::{LastWords, Output},
     },
     instance::Budgets,
     metrics::Meters,
@@ -64,6 +64,7 @@ pub(super) struct Guest {
     /// The flow the call is about, for lines it writes.
     flow: Arc<AtomicU64>,
     outputs: [Output; 2],
+    last: Arc<LastWords>,
 }
 
 /// The guest used the handle of a flow whose hook has returned.
@@ -75,13 +76,14 @@ impl Guest {
     /// A fresh one, within those bounds.
     pub(super) fn new(about: Arc<About>, budgets: &Budgets) -> Self {
         let flow = Arc::<AtomicU64>::default();
-        let outputs = [Level::Info, Level::Warn].map(|level| Output::new(about.clone(), level, flow.clone()));
+        let last = Arc::<LastWords>::default();
+        let outputs = [Level::Info, Level::Warn].map(|level| Output::new(about.clone(), level, flow.clone(), last.clone()));
         let [stdout, stderr] = outputs.clone();
         let wasi = WasiCtx::builder().stdout(stdout).stderr(stderr).build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let (memory, dealings) = (Memory::new(budgets.memory), Dealings::new(budgets.host_calls, budgets.output));
-        Self { wasi, table, memory, meter: Arc::default(), dealings, about, call: None, calls: 0, flow, outputs }
+        Self { wasi, table, memory, meter: Arc::default(), dealings, about, call: None, calls: 0, flow, outputs, last }
     }
 
     /// Every function of the contract that a guest calls goes through here first.
@@ -121,10 +123,17 @@ impl Guest {
         self.calls += 1;
     }
 
+    /// What the guest wrote last to standard output and error in the call that has just ended.
+    pub(super) fn last_words(&self) -> Option<String> {
+        self.outputs.iter().for_each(Output::end_line);
+        self.last.take()
+    }
+
     /// The call is over.
     pub(super) fn end(&mut self) -> Option<Call> {
         // What a guest wrote without ending the line is not for the next call.
         self.outputs.iter().for_each(Output::end_line);
+        self.last.forget();
         self.flow.store(0, Ordering::Relaxed);
         self.call.take()
     }
@@ -213,6 +222,24 @@ mod tests {
         };
         let flow: SharedFlow = Arc::new(Mutex::new(Flow::new(Arc::new(scope), origin, request)));
         Call::new(flow, Phase::End, Shown::default())
+    }
+
+    #[test]
+    fn lines_name_the_flow_only_where_there_is_one() {
+        use crate::plugin::bindings::flowgate::plugin::log::Host;
+        let written = tempfile::NamedTempFile::new().expect("a file");
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(written.reopen().expect("open"))).finish();
+
+        tracing::subscriber::with_default(subscriber, || {
+            let (mut outside, mut inside) = (guest(), guest());
+            outside.write(Level::Info, "outside".into()).expect("written");
+            inside.begin(call());
+            inside.write(Level::Info, "inside".into()).expect("written");
+        });
+
+        let text = std::fs::read_to_string(written.path()).expect("text");
+        let flow = |line: &str| text.lines().find(|all| all.contains(line)).expect("a line").contains(" flow=");
+        assert_eq!([flow("outside"), flow("inside")], [false, true], "{text}");
     }
 
     #[test]

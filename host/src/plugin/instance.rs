@@ -380,10 +380,15 @@ impl Kit {
         }
         let cause = error.root_cause().to_string();
         let cause = cause.strip_prefix("wasm trap: ").unwrap_or(&cause);
-        match error.downcast_ref::<WasmBacktrace>().map(frames) {
-            Some(frames) if !frames.is_empty() => Failure::Trap(sanitised(&format!("{cause} in {}", frames.join(" < ")))),
-            _ => Failure::Trap(sanitised(cause)),
+        let mut text = match error.downcast_ref::<WasmBacktrace>().map(frames) {
+            Some(frames) if !frames.is_empty() => format!("{cause} in {}", frames.join(" < ")),
+            _ => cause.to_owned(),
+        };
+        // A panic's message, a traceback: in most languages the reason comes out there and nowhere else.
+        if let Some(words) = guest.last_words() {
+            text = format!("{text}; it last wrote: {words}");
         }
+        Failure::Trap(sanitised(&text))
     }
 }
 

@@ -45,6 +45,7 @@ impl About {
             tracing::warn!(plugin, version, hash, suppressed, "lines of the plugin were left out: it writes too many");
         }
         let text = sanitised(text);
+        let flow = (flow != 0).then_some(flow);
         match level {
             log::Level::Trace => tracing::trace!(plugin, version, hash, flow, "{text}"),
             log::Level::Debug => tracing::debug!(plugin, version, hash, flow, "{text}"),

@@ -1,12 +1,14 @@
 //! Standard output and error of guests: panics, tracebacks and debugging aids come out there, and only there.
 //!
-//! Place: given to WASI for every instance; whole lines go where those of `log` go, as `info` and `warn`.
+//! Place: given to WASI for every instance; whole lines go where those of `log` go, as `info` and `warn`. The last of a call are remembered:
+//! where it traps, they say why.
 
 use std::{
+    collections::VecDeque,
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -25,6 +27,12 @@ use crate::plugin::{bindings::flowgate::plugin::log::Level, guest::About};
 const MAX_PARTIAL: usize = 4096;
 /// Most octets a guest may write at once.
 const MAX_WRITE: usize = 64 * 1024;
+/// Lines remembered of a call: a Python traceback of two frames has that many.
+const LAST_LINES: usize = 8;
+/// Octets of each of them.
+const LAST_LINE: usize = 256;
+/// What Rust says of how to learn more, which a guest's user cannot do.
+const HINT: &str = "note: run with `RUST_BACKTRACE";
 
 /// One of the two streams; handles to it share what is not yet a whole line.
 #[derive(Clone)]
@@ -35,12 +43,46 @@ struct Shared {
     level: Level,
     flow: Arc<AtomicU64>,
     partial: Mutex<Vec<u8>>,
+    last: Arc<LastWords>,
+}
+
+/// The last lines of one call, on both streams.
+#[derive(Default)]
+pub(in crate::plugin) struct LastWords(Mutex<VecDeque<String>>);
+
+impl LastWords {
+    /// Those of a call that has ended; none are left.
+    pub(in crate::plugin) fn take(&self) -> Option<String> {
+        let lines = std::mem::take(&mut *self.lines());
+        (!lines.is_empty()).then(|| Vec::from(lines).join(" | "))
+    }
+
+    /// Another call begins.
+    pub(in crate::plugin) fn forget(&self) {
+        self.lines().clear();
+    }
+
+    fn remember(&self, line: &str) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(HINT) {
+            return;
+        }
+        let mut lines = self.lines();
+        if lines.len() == LAST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line[..line.floor_char_boundary(LAST_LINE)].to_owned());
+    }
+
+    fn lines(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Output {
-    /// `flow`: the one the instance is about at the time, 0 for none.
-    pub(in crate::plugin) fn new(about: Arc<About>, level: Level, flow: Arc<AtomicU64>) -> Self {
-        Self(Arc::new(Shared { about, level, flow, partial: Mutex::default() }))
+    /// `flow`: the one the instance is about at the time, 0 for none. `last`: where lines are remembered.
+    pub(in crate::plugin) fn new(about: Arc<About>, level: Level, flow: Arc<AtomicU64>, last: Arc<LastWords>) -> Self {
+        Self(Arc::new(Shared { about, level, flow, partial: Mutex::default(), last }))
     }
 
     /// What is there counts as a line.
@@ -71,7 +113,9 @@ impl Output {
 impl Shared {
     fn say(&self, line: &[u8]) {
         if !line.is_empty() {
-            self.about.say(self.level, self.flow.load(Ordering::Relaxed), &String::from_utf8_lossy(line));
+            let line = String::from_utf8_lossy(line);
+            self.last.remember(&line);
+            self.about.say(self.level, self.flow.load(Ordering::Relaxed), &line);
         }
     }
 }
@@ -130,5 +174,21 @@ impl AsyncWrite for Output {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_bounded() {
+        let last = LastWords::default();
+        (0..100).for_each(|line| last.remember(&format!("{line} {}", "ü".repeat(10_000))));
+        last.remember("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace");
+
+        let words = last.take().expect("some");
+        assert!(words.starts_with("92 ü") && words.len() < LAST_LINES * (LAST_LINE + 3), "{} octets", words.len());
+        assert_eq!(last.take(), None);
     }
 }

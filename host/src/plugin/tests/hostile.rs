@@ -75,6 +75,23 @@ async fn a_failing_observer_harms_no_flow_and_no_other_observer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failure_says_what_the_guest_last_wrote() {
+    let plan = Plan::new().with("bad", json!({ "on_request": ["print", "trap"] }));
+    let mut bench = plan.change("bad", |own| own.on_failure = OnFailure::Refuse).start().await;
+
+    let text = source(&bench.request("/").await.expect_err("refused"));
+    assert!(text.contains("it last wrote: printed to standard output | printed to standard error | "), "{text}");
+    assert!(text.ends_with("told to trap"), "{text}");
+
+    let mut settings = bench.settings.clone();
+    settings.plugins.get_mut("bad").expect("there").config = json!({ "name": "bad", "configure": "trap" }).to_string();
+    let error = format!("{:#}", bench.platform.reconfigure(settings).await.expect_err("it cannot be configured"));
+    assert!(error.contains("configuring it failed: ") && error.contains("told to trap"), "{error}");
+    bench.swap("bad", &variant(1));
+    bench.live("bad").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_filter_that_always_fails_is_suspended() {
     let plan = Plan::new().with("bad", json!({ "on_request": "trap" })).with("good", recording());
     let mut plan = plan.change("bad", |own| own.on_failure = OnFailure::Refuse);
