@@ -26,7 +26,10 @@ const FIELDS: usize = 20;
 /// Octets of an event of a model's answer, about.
 const CHUNK: usize = 150;
 
-/// A platform with one plugin.
+/// Plugins that all want other hosts than the flow's.
+const OTHERS: usize = 64;
+
+/// A platform with plugins.
 struct Bench {
     _root: TempDir,
     runtime: Runtime,
@@ -35,15 +38,23 @@ struct Bench {
 
 impl Bench {
     fn start(config: Value) -> Self {
+        Self::start_all(&[config])
+    }
+
+    fn start_all(configs: &[Value]) -> Self {
         let root = TempDir::new().expect("a folder");
         let runtime = Runtime::new().expect("a runtime");
         let at = |name: &str| root.path().join(name);
         let mut settings = Settings::new(at("plugins"), at("cache"), at("logs"));
         settings.plugins.insert("logger".into(), PluginSettings { enabled: false, ..PluginSettings::default() });
-        let own = PluginSettings { config: config.to_string(), grants: Grant::ALL.into(), required: true, ..PluginSettings::default() };
-        settings.plugins.insert("chameleon".into(), own);
         std::fs::create_dir_all(&settings.folder).expect("made");
-        std::fs::write(settings.folder.join("chameleon.wasm"), CHAMELEON).expect("written");
+        for (at, config) in configs.iter().enumerate() {
+            let (name, mut config) = (format!("chameleon-{at}"), config.clone());
+            config["name"] = name.as_str().into();
+            std::fs::write(settings.folder.join(format!("{name}.wasm")), CHAMELEON).expect("written");
+            let own = PluginSettings { config: config.to_string(), grants: Grant::ALL.into(), required: true, ..PluginSettings::default() };
+            settings.plugins.insert(name, own);
+        }
         let platform = runtime.block_on(async {
             let writer = Writer::start(record::Limits::default()).expect("a writer");
             Platform::start(settings, writer, Arc::new(())).await.expect("a platform")
@@ -86,6 +97,17 @@ fn matcher(criterion: &mut Criterion) {
     let bench = Bench::start(json!({ "hosts": ["*.example.test"], "paths": ["/v1/*", "/chat/*"] }));
     criterion.bench_function("a flow nobody wants", |bencher| {
         bencher.iter(|| bench.platform.open(black_box(&Probe { host: "a.test", method: &Method::POST, path: b"/v1/other" })).is_none());
+    });
+}
+
+fn many(criterion: &mut Criterion) {
+    let others = (0..OTHERS).map(|at| json!({ "hosts": [format!("*.host-{at}.test"), format!("api-{at}.example.test")] }));
+    let bench = Bench::start_all(&others.collect::<Vec<_>>());
+    criterion.bench_function("a flow that none of 64 plugins wants", |bencher| {
+        bencher.iter(|| bench.platform.open(black_box(&Probe { host: "api.a.test", method: &Method::POST, path: b"/v1" })).is_none());
+    });
+    criterion.bench_function("a host that one of 64 plugins wants", |bencher| {
+        bencher.iter(|| bench.platform.wants_host(black_box("api-7.example.test")));
     });
 }
 
@@ -144,5 +166,5 @@ fn chunk(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, matcher, filter, observer, chunk);
+criterion_group!(benches, matcher, many, filter, observer, chunk);
 criterion_main!(benches);

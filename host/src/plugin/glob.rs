@@ -21,6 +21,15 @@ impl Glob {
         Self { text: pattern.as_bytes().into(), case }
     }
 
+    /// What goes before the first star, and what follows the last; without a star it is all the latter.
+    pub(super) fn literal_ends(&self) -> (&[u8], &[u8]) {
+        let is_star = |octet: &u8| *octet == b'*';
+        match (self.text.iter().position(is_star), self.text.iter().rposition(is_star)) {
+            (Some(first), Some(last)) => (&self.text[..first], &self.text[last + 1..]),
+            _ => (&[], &self.text),
+        }
+    }
+
     /// Whether all of `subject` is covered.
     pub(super) fn matches(&self, subject: &[u8]) -> bool {
         let pattern = &*self.text;

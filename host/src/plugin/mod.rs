@@ -26,6 +26,7 @@ mod hook;
 mod instance;
 mod journal;
 mod load;
+mod matcher;
 mod means;
 mod messages;
 mod metrics;

@@ -231,7 +231,9 @@ impl Hooks for Platform {
 
     fn connect<'a>(&'a self, scope: &'a Scope, authority: &'a Authority) -> Option<BoxFuture<'a, Result<Passage, Refusal>>> {
         let set = self.set.load();
-        set.connecting(authority.host()).next()?;
+        if !set.wants_tunnel(authority.host()) {
+            return None;
+        }
         Some(Box::pin(connect::ask(Guard::into_inner(set), scope, authority)))
     }
 

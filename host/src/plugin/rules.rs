@@ -1,6 +1,6 @@
 //! What a plugin subscribed to, compiled.
 //!
-//! Place: made of a registration by `load`; asked by `set` for every request without allocating.
+//! Place: made of a registration by `load`; asked by `matcher` about requests that may match, without allocating.
 
 use super::{
     bindings::exports::flowgate::plugin::lifecycle::{self, BodyMode, Framing},
@@ -75,7 +75,22 @@ impl Rules {
 
     /// Whether a flow to that host may match.
     pub(super) fn want_host(&self, host: &str) -> bool {
-        self.0.iter().any(|rule| any(&rule.hosts, plain(host)))
+        (0..self.0.len()).any(|at| self.holds_for_host(at, host))
+    }
+
+    /// Whether that rule may match flows to that host.
+    pub(super) fn holds_for_host(&self, at: usize, host: &str) -> bool {
+        any(&self.0[at].hosts, plain(host))
+    }
+
+    /// Whether that rule matches as far as can be told from the request.
+    pub(super) fn holds(&self, at: usize, request: &Probe<'_>) -> bool {
+        self.0[at].matches(request)
+    }
+
+    /// The patterns of hosts of each rule, in their order.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = (usize, &[Glob])> {
+        self.0.iter().map(|rule| &*rule.hosts).enumerate()
     }
 
     /// Whether any rule asks for chunks.
@@ -83,7 +98,8 @@ impl Rules {
         self.0.iter().any(|rule| [rule.request, rule.response].contains(&Body::Chunks))
     }
 
-    /// The rules that match as far as can be told from the request.
+    /// All that do: what `matcher` finds by another way.
+    #[cfg(test)]
     pub(super) fn matching(&self, request: &Probe<'_>) -> Matched {
         let mut matched = 0;
         for (at, rule) in self.0.iter().enumerate() {
@@ -109,7 +125,18 @@ impl Rules {
 }
 
 impl Matched {
+    /// One rule does.
+    pub(super) fn only(rule: usize) -> Self {
+        Self(1 << rule)
+    }
+
+    /// So does that rule.
+    pub(super) fn add(&mut self, rule: usize) {
+        self.0 |= 1 << rule;
+    }
+
     /// No rule does.
+    #[cfg(test)]
     pub(super) fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -168,7 +195,7 @@ fn any(patterns: &[Glob], subject: &[u8]) -> bool {
 }
 
 /// Without the dot that marks a name as complete: it names the same host, and must not be a way around a rule.
-fn plain(host: &str) -> &[u8] {
+pub(super) fn plain(host: &str) -> &[u8] {
     host.strip_suffix('.').unwrap_or(host).as_bytes()
 }
 

@@ -9,6 +9,8 @@ use super::{
     build::{Build, Serving},
     course::{Wanted, Way},
     journal::Journal,
+    matcher::Matcher,
+    rules::Rules,
 };
 use crate::{
     hooks::{Course, Probe},
@@ -19,6 +21,10 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Set {
     pub(super) plugins: Vec<Arc<Serving>>,
+    /// Who is called about flows.
+    flows: Matcher,
+    /// Who is called about tunnels.
+    tunnels: Matcher,
 }
 
 impl Set {
@@ -28,15 +34,29 @@ impl Set {
             let key = |serving: &Serving| (serving.build.order, serving.build.info.name.clone());
             key(one).cmp(&key(other))
         });
-        Self { plugins }
+        let of = |is_one: fn(&Build) -> bool| {
+            let ones = plugins.iter().enumerate().filter(|(_, serving)| is_one(&serving.build));
+            Matcher::new(ones.map(|(at, serving)| (at, &serving.build.rules)))
+        };
+        let (flows, tunnels) = (of(Build::is_called), of(|build| build.filters_connects));
+        Self { plugins, flows, tunnels }
+    }
+
+    fn rules(&self, at: usize) -> &Rules {
+        &self.plugins[at].build.rules
     }
 
     /// Whether any rule may match flows to that host.
     pub(super) fn wants_host(&self, host: &str) -> bool {
-        self.plugins.iter().any(|serving| serving.build.is_called() && serving.build.rules.want_host(host))
+        self.flows.want_host(host, |at| self.rules(at))
     }
 
-    /// Those who have a say about tunnels to that host, in order. Allocates nothing.
+    /// Whether anybody has a say about tunnels to that host. Allocates nothing.
+    pub(super) fn wants_tunnel(&self, host: &str) -> bool {
+        self.tunnels.want_host(host, |at| self.rules(at))
+    }
+
+    /// Those who have, in order.
     pub(super) fn connecting(&self, host: &str) -> impl Iterator<Item = &Build> {
         let builds = self.plugins.iter().map(|serving| &*serving.build);
         builds.filter(move |build| build.filters_connects && build.rules.want_host(host))
@@ -44,15 +64,13 @@ impl Set {
 
     /// Those who want the flow; allocates only if there are any.
     pub(super) fn wanting(&self, request: &Probe<'_>) -> Vec<Wanted> {
-        let mut wanting = Vec::new();
-        for (at, serving) in self.plugins.iter().enumerate() {
-            let matched = serving.build.rules.matching(request);
-            if serving.build.is_called() && !matched.is_none() {
-                let observers = serving.observers.as_ref().filter(|_| serving.build.observes);
-                wanting.push(Wanted::new(at, matched, observers));
-            }
-        }
-        wanting
+        let matching = self.flows.matching(request, |at| self.rules(at)).into_iter();
+        let wanting = matching.map(|(at, matched)| {
+            let serving = &self.plugins[at];
+            let observers = serving.observers.as_ref().filter(|_| serving.build.observes);
+            Wanted::new(at, matched, observers)
+        });
+        wanting.collect()
     }
 
     /// Pins this set for one flow.
