@@ -299,6 +299,7 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
             event_bytes: limits::EVENT_BYTES,
             stream_patience: limits::STREAM_PATIENCE,
             compile: limits::PLUGIN_COMPILE,
+            compilers: limits::PLUGIN_COMPILERS,
             compile_memory: limits::PLUGIN_COMPILE_MEMORY_BYTES,
             builds: limits::PLUGIN_BUILDS,
             failures: limits::PLUGIN_FAILURES,

@@ -132,6 +132,8 @@ pub const MAX_PLUGIN_LOG_LINES: u32 = 100_000;
 pub const PLUGIN_REPORTS: u32 = 100;
 /// How long the compiler may take for one component: Python's take 20 s of a busy machine, whose traffic goes first.
 pub const PLUGIN_COMPILE: Duration = Duration::from_secs(300);
+/// Components compiled at a time: parts of compiling keep one processor busy only, which a second fills; each takes 400 MB.
+pub const PLUGIN_COMPILERS: usize = 2;
 /// Address space of the compiler, in octets: Python's components use 400 MB of it, and reserve several times that.
 pub const PLUGIN_COMPILE_MEMORY_BYTES: u64 = 8192 * MIB as u64;
 /// Good builds kept per plugin, with the one in service: what a rollback goes back to, and what one more does.

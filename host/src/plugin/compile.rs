@@ -1,15 +1,19 @@
 //! Machine code of components: from the cache, or from a compiler beside the proxy.
 //!
 //! Place: asked by `load`. Compiling takes seconds of all processors and hundreds of megabytes that a process does not give back, so it is
-//! done by a child: niced while there is traffic, bounded in memory and time, and gone when the proxy is gone. One at a time; dropping the future that waits for one
-//! ends it. What the child makes reaches this process through the cache alone, which verifies it.
+//! done by a child: niced while there is traffic, bounded in memory and time, and gone when the proxy is gone. A few at a time, and no component twice; dropping the
+//! future that waits for one ends it. What the child makes reaches this process through the cache alone, which verifies it.
 
 use std::{
+    collections::HashMap,
     io::{Read, Write},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -49,8 +53,9 @@ pub(super) struct Compiling {
     memory: u64,
     /// There is traffic that is not to feel it.
     stands_back: AtomicBool,
-    /// One at a time: two would take twice the memory and end no sooner.
-    turn: Semaphore,
+    turns: Semaphore,
+    /// Held by whoever compiles that component.
+    under_way: Mutex<HashMap<Hash, Weak<tokio::sync::Mutex<()>>>>,
     tasks: Tasks,
 }
 
@@ -63,7 +68,8 @@ impl Compiling {
             deadline: settings.limits.compile,
             memory: settings.limits.compile_memory,
             stands_back: AtomicBool::new(false),
-            turn: Semaphore::new(1),
+            turns: Semaphore::new(settings.limits.compilers.max(1)),
+            under_way: Mutex::default(),
             tasks,
         }
     }
@@ -81,12 +87,14 @@ impl Compiling {
         if let Some(component) = self.find(hash).await? {
             return Ok(component);
         }
-        // Never closed.
-        let _turn = self.turn.acquire().await?;
-        // Whoever had the turn before may have compiled the same.
+        let same = self.under_way(hash);
+        let _same = same.lock().await;
+        // Whoever had that before has compiled it.
         if let Some(component) = self.find(hash).await? {
             return Ok(component);
         }
+        // Never closed.
+        let _turn = self.turns.acquire().await?;
         match &self.compiler {
             Compiler::InProcess => self.compile_here(octets, hash).await,
             Compiler::Program(program) => {
@@ -96,6 +104,17 @@ impl Compiling {
                 taken.map_err(|error| anyhow!("it was compiled, and what came of it cannot be used: {error:#}"))
             }
         }
+    }
+
+    fn under_way(&self, hash: Hash) -> Arc<tokio::sync::Mutex<()>> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|_, same| same.strong_count() > 0);
+        if let Some(same) = under_way.get(&hash).and_then(Weak::upgrade) {
+            return same;
+        }
+        let same = Arc::default();
+        under_way.insert(hash, Arc::downgrade(&same));
+        same
     }
 
     async fn find(&self, hash: Hash) -> anyhow::Result<Option<Component>> {

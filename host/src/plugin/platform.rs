@@ -53,7 +53,7 @@ pub struct Platform {
     orders: mpsc::Sender<Order>,
     following: Tasks,
     observing: Tasks,
-    /// What blocks. Not waited for at the end: compiling cannot be broken off, and nobody needs what comes of it then.
+    /// Loading and what blocks. Broken off at the end and not waited for: nobody needs what comes of it then.
     working: Tasks,
 }
 
@@ -200,6 +200,8 @@ impl Platform {
     /// `grace`. To be called when no flow is in progress any more, and before the record writer is closed.
     pub async fn close(&self, grace: Duration) {
         self.following.stop();
+        // Nobody waits for what is being compiled.
+        self.working.stop();
         self.following.ended(grace).await;
         let before = self.set.swap(Arc::default());
         let names: Vec<String> = before.plugins.iter().map(|serving| serving.build.info.name.clone()).collect();
@@ -221,6 +223,7 @@ impl Platform {
 impl Drop for Platform {
     fn drop(&mut self) {
         self.following.stop();
+        self.working.stop();
     }
 }
 

@@ -190,6 +190,8 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// How long the compiler may take for one component: Python's take 20 s on a busy machine.
     pub compile: Duration,
+    /// Components compiled at a time.
+    pub compilers: usize,
     /// Address space of the compiler, in octets: Python's components take 400 MB and a gigabyte of reservations.
     pub compile_memory: u64,
     /// Good builds kept per plugin, with the one in service.
@@ -249,6 +251,7 @@ impl Default for Limits {
             components: 256,
             cache_bytes: 512 << 20,
             compile: Duration::from_secs(300),
+            compilers: 2,
             compile_memory: 8 << 30,
             builds: 3,
             places: 1024,

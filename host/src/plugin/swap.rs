@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Notify, broadcast, mpsc};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::{
     LOGGER, LOGGER_WASM,
@@ -381,7 +381,7 @@ impl Swap {
     pub(super) fn load(&mut self, name: &str, wanted: Wanted, back: Option<Undone>) {
         let Wanted { asked, hash, octets, file, is_file } = wanted;
         self.tickets += 1;
-        let (ticket, stop) = (self.tickets, CancellationToken::new());
+        let (ticket, stop) = (self.tickets, self.kit.working.stopping().child_token());
         let source = Source { name: name.to_owned(), code: Code::Octets(octets.clone()), hash, file: file.clone() };
         let (loader, settings, ready) = (self.loader.clone(), self.settings.clone(), self.ready.0.clone());
         let (name, stopping) = (name.to_owned(), stop.clone());

@@ -47,6 +47,51 @@ async fn a_compiler_that_never_ends_is_broken_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_does_not_outlive_the_platform() {
+    let bench = compiled_by("cd $(dirname $0); echo $$ > writing; mv writing number; exec sleep 1000").start().await;
+    bench.swap("x", CHAMELEON);
+    let number = async {
+        loop {
+            match fs::read_to_string(bench.root.path().join("number")) {
+                Ok(number) => break number.trim().parse().expect("a number"),
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let number = timeout(PATIENCE, number).await.expect("it compiles");
+    let compiler = rustix::process::Pid::from_raw(number).expect("a process");
+
+    bench.platform.close(PATIENCE).await;
+
+    let gone = async {
+        while rustix::process::test_kill_process(compiler).is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("it was ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_are_compiled_at_a_time_and_no_more() {
+    // Each ends when it has met another; three at once leave a mark.
+    let script = "cd $(dirname $0); touch running-$$; [ $(ls running-* | wc -l) -gt 2 ] && touch crowd
+        while [ ! -e met ] && [ $(ls running-* | wc -l) -lt 2 ]; do sleep 0.01; done
+        touch met; rm running-$$; echo 'flowgate: met' >&2; exit 1";
+    let mut plan = compiled_by(script);
+    for (number, name) in ["x", "y", "z"].into_iter().enumerate() {
+        plan.set(name, json!({}));
+        plan.put(name, &variant(100 + number as u8));
+    }
+
+    let bench = plan.start().await;
+
+    for status in bench.platform.status().iter().filter(|status| status.name != "logger") {
+        assert!(status.refused.as_ref().is_some_and(|why| why.contains("met")), "{status:?}");
+    }
+    assert!(!bench.root.path().join("crowd").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_granted_is_refused_before_it_is_compiled() {
     let plan = compiled_by("exec sleep 1000").change("x", |own| own.grants = [Grant::Metrics].into());
     let mut bench = plan.start().await;
