@@ -90,7 +90,7 @@ fn flow() -> Flow {
 fn response() -> ResponseHead {
     let mut fields = Fields::default();
     fields.push("Content-Type", "text/event-stream");
-    ResponseHead { status: StatusCode::OK, reason: Bytes::new(), version: Version::HTTP_11, fields }
+    ResponseHead { status: StatusCode::OK, reason: None, version: Version::HTTP_11, fields }
 }
 
 fn matcher(criterion: &mut Criterion) {

@@ -115,7 +115,7 @@ async fn hold_request(
     let expects = request.head.fields.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
     if let Some(responder) = responder.as_mut().filter(|_| expects) {
         // The origin is not asked yet; without this the client would wait for it.
-        let reason = Bytes::from_static(b"Continue");
+        let reason = Some(Bytes::from_static(b"Continue"));
         let head = ResponseHead { status: StatusCode::CONTINUE, reason, version: Version::HTTP_11, fields: Fields::default() };
         responder.interim(&head).await.map_err(|_| Fault::Client)?;
     }

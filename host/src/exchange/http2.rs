@@ -80,7 +80,7 @@ pub(super) fn request(head: &RequestHead) -> Result<Request<()>, Refusal> {
 
 /// A response as it came from an origin.
 pub(super) fn response_head<B>(response: &Response<B>) -> ResponseHead {
-    ResponseHead { status: response.status(), reason: Bytes::new(), version: Version::HTTP_2, fields: fields(response.headers()) }
+    ResponseHead { status: response.status(), reason: None, version: Version::HTTP_2, fields: fields(response.headers()) }
 }
 
 /// A response to a client.

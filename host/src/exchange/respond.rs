@@ -71,7 +71,7 @@ pub fn head(response: &LocalResponse, closes: bool) -> ResponseHead {
         fields.push("Connection", "close");
     }
     let reason = response.status.canonical_reason().unwrap_or_default();
-    ResponseHead { status: response.status, reason: Bytes::from_static(reason.as_bytes()), version: Version::HTTP_11, fields }
+    ResponseHead { status: response.status, reason: Some(Bytes::from_static(reason.as_bytes())), version: Version::HTTP_11, fields }
 }
 
 #[cfg(test)]

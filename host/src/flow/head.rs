@@ -39,8 +39,8 @@ pub struct RequestHead {
 pub struct ResponseHead {
     /// Three digits.
     pub status: StatusCode,
-    /// Reason phrase as sent (HTTP/1.1 only, often empty).
-    pub reason: Bytes,
+    /// Reason phrase as sent, often empty (HTTP/1 only); `None`: not even the space in front of it, which some servers leave out.
+    pub reason: Option<Bytes>,
     /// As the origin spoke.
     pub version: Version,
     /// As sent.

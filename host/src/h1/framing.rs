@@ -114,7 +114,7 @@ mod tests {
     fn responses_without_content_have_none_whatever_they_say() {
         let head = |status: u16, lines: &[(&str, &str)]| ResponseHead {
             status: StatusCode::from_u16(status).expect("a status"),
-            reason: bytes::Bytes::new(),
+            reason: None,
             version: Version::HTTP_11,
             fields: fields(lines),
         };

@@ -177,11 +177,13 @@ pub fn encode_request(buffer: &mut BytesMut, method: &Method, target: &[u8], ver
 
 /// Appends a response head in the version it has (anything above 1.0 is written as 1.1).
 pub fn encode_response(buffer: &mut BytesMut, head: &ResponseHead) {
-    buffer.reserve(head.reason.len() + 16 + encoded_len(&head.fields));
+    buffer.reserve(head.reason.as_ref().map_or(0, Bytes::len) + 16 + encoded_len(&head.fields));
     buffer.put_slice(if head.version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     buffer.put_slice(head.status.as_str().as_bytes());
-    buffer.put_u8(b' ');
-    buffer.put_slice(&head.reason);
+    if let Some(reason) = &head.reason {
+        buffer.put_u8(b' ');
+        buffer.put_slice(reason);
+    }
     buffer.put_slice(b"\r\n");
     put_fields(buffer, &head.fields);
 }

@@ -133,7 +133,9 @@ impl Upstream {
             200..=299 => Ok(Box::new(whole(reader, writer))),
             407 if self.credentials.is_some() => Err(io::Error::other("does not accept the credentials it was given (407)")),
             407 => Err(io::Error::other("asks for credentials (407): write them into its URL")),
-            status => Err(io::Error::other(format!("refused to connect: {status} {}", String::from_utf8_lossy(&head.reason)))),
+            status => {
+                Err(io::Error::other(format!("refused to connect: {status} {}", String::from_utf8_lossy(&head.reason.unwrap_or_default()))))
+            }
         }
     }
 

@@ -206,7 +206,7 @@ mod tests {
             fields: all.clone(),
         };
         let mut flow = Flow::new(Arc::new(scope), origin, request);
-        flow.response = Some(ResponseHead { status: StatusCode::OK, reason: Bytes::new(), version: Version::HTTP_11, fields: all.clone() });
+        flow.response = Some(ResponseHead { status: StatusCode::OK, reason: None, version: Version::HTTP_11, fields: all.clone() });
         flow.response_content = Content::whole(Bytes::copy_from_slice(content));
         flow.response_trailers = all;
         flow.tags.push(("a.note".into(), "saw k-1234".into()));

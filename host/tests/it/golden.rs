@@ -74,7 +74,7 @@ fn flow(name: &str) -> Flow {
     flow.response_content = Content::whole(text(&data["response"]["body"]).into());
     flow.response = Some(ResponseHead {
         status: StatusCode::from_u16(data["status"].as_u64().unwrap() as u16).unwrap(),
-        reason: Bytes::new(),
+        reason: None,
         version: Version::HTTP_2,
         fields: fields(&data["response"]["headers"]),
     });

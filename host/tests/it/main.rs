@@ -8,6 +8,7 @@ mod chunks;
 mod codings;
 mod connect;
 mod copilot;
+mod corpus;
 mod framing;
 mod golden;
 mod heads;

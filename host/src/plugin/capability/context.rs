@@ -439,7 +439,7 @@ impl HostFlow for Guest {
             if let Some(response) = &mut flow.response {
                 response.status = status;
                 // It was the phrase of another status.
-                response.reason = Bytes::new();
+                response.reason = Some(Bytes::new());
             }
             Ok(())
         })

@@ -221,7 +221,7 @@ fn answer(flow: &SharedFlow, text: &str) {
     let mut fields = Fields::default();
     fields.push("Content-Type", "text/plain; charset=utf-8");
     let mut flow = lock(flow);
-    flow.response = Some(ResponseHead { status: StatusCode::OK, reason: Bytes::new(), version: Version::HTTP_11, fields });
+    flow.response = Some(ResponseHead { status: StatusCode::OK, reason: None, version: Version::HTTP_11, fields });
     flow.response_content = Content::whole(Bytes::copy_from_slice(text.as_bytes()));
 }
 

@@ -87,6 +87,8 @@ pub async fn send(stream: &mut SendStream<Bytes>, mut content: Bytes, over: bool
 
 /// A response whose head has come.
 pub struct H2Answer {
+    /// Statuses and fields of interim responses that came before.
+    pub interim: Vec<(u16, HeaderMap)>,
     /// The status.
     pub status: u16,
     /// Without pseudo-fields.
@@ -101,10 +103,18 @@ impl H2Answer {
     ///
     /// # Errors
     /// The stream was reset or the connection is gone.
-    pub async fn of(response: ResponseFuture) -> Result<Self, Failure> {
+    pub async fn of(mut response: ResponseFuture) -> Result<Self, Failure> {
+        let mut interim = Vec::new();
+        while let Some(before) = timeout(PATIENCE, poll_fn(|context| response.poll_informational(context)))
+            .await
+            .map_err(|_elapsed| Failure::from(Trouble::Silent))?
+        {
+            let before = before?;
+            interim.push((before.status().as_u16(), before.headers().clone()));
+        }
         let response = timeout(PATIENCE, response).await.map_err(|_elapsed| Failure::from(Trouble::Silent))??;
         let (head, body) = response.into_parts();
-        Ok(Self { status: head.status.as_u16(), fields: head.headers, body, content: Vec::new(), pieces: Vec::new() })
+        Ok(Self { interim, status: head.status.as_u16(), fields: head.headers, body, content: Vec::new(), pieces: Vec::new() })
     }
 
     /// The next octets of content as soon as there are any; `None` at the end.
@@ -142,6 +152,7 @@ impl H2Answer {
         };
         let trailers = if trouble.is_none() { self.trailers().await } else { Ok(None) };
         H2Response {
+            interim: self.interim,
             status: self.status,
             fields: self.fields,
             content: self.content,
@@ -163,6 +174,8 @@ fn trouble(error: h2::Error) -> Trouble {
 /// A response as it came.
 #[derive(Debug)]
 pub struct H2Response {
+    /// Statuses and fields of interim responses that came before.
+    pub interim: Vec<(u16, HeaderMap)>,
     /// The status.
     pub status: u16,
     /// Without pseudo-fields.

@@ -141,6 +141,7 @@ fn seen(head: &Request<()>, connection: usize) -> Seen {
         http2: true,
         method: head.method().to_string(),
         target: head.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
+        authority: head.uri().authority().map(ToString::to_string).unwrap_or_default(),
         fields: fields(head.headers()),
         ..Seen::default()
     }

@@ -22,6 +22,8 @@ pub struct Seen {
     pub method: String,
     /// As sent; of HTTP/2 the path.
     pub target: String,
+    /// `:authority` of HTTP/2; else empty.
+    pub authority: String,
     /// Names as sent, values without surrounding white space, in order. Of HTTP/2 without pseudo-fields and grouped by name.
     pub fields: Vec<(String, Vec<u8>)>,
     /// Content so far, without chunk framing.

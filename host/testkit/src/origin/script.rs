@@ -155,8 +155,13 @@ impl Script {
     }
 
     /// An interim response before everything else.
-    pub fn interim(mut self, status: u16, fields: &[(&str, &str)]) -> Self {
-        self.acts.insert(0, Act::Interim(status, owned(fields)));
+    pub fn interim(self, status: u16, fields: &[(&str, &str)]) -> Self {
+        self.interim_with(status, owned(fields))
+    }
+
+    /// The same with values that are no text.
+    pub fn interim_with(mut self, status: u16, fields: Vec<(String, Vec<u8>)>) -> Self {
+        self.acts.insert(0, Act::Interim(status, fields));
         self
     }
 
