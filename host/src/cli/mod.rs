@@ -2,6 +2,7 @@
 //!
 //! Place: called by `main`; makes a `Config` and hands it to `app`. Prints for people on standard output; diagnostics are `trace`'s.
 
+mod authoring;
 mod ca;
 mod check;
 mod compile;
@@ -53,7 +54,7 @@ enum Command {
     /// The root certificate that clients must trust
     #[command(subcommand)]
     Ca(ca::Ca),
-    /// The plugins of a running proxy
+    /// The plugins of a running proxy, and making new ones
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// Let a running proxy read its configuration again

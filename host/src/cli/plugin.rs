@@ -1,16 +1,18 @@
-//! `flowgate plugin`: the plugins of a running proxy.
+//! `flowgate plugin`: the plugins of a running proxy; making them is in `authoring`.
 
 use clap::Subcommand;
 use http::Method;
 
 use super::{
-    Failure, print,
+    Failure, authoring, print,
     running::{Running, Table},
 };
 use crate::admin::{Done, Listed};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
+    #[command(flatten)]
+    Authoring(authoring::Authoring),
     /// Say which plugins are in service, how they do, and what they cost
     List {
         /// As JSON, with everything that is known
@@ -37,6 +39,7 @@ pub(super) enum Plugin {
 
 pub(super) fn run(command: Plugin) -> Result<(), Failure> {
     match command {
+        Plugin::Authoring(command) => return authoring::run(command),
         Plugin::List { json: true, running } => {
             let list: serde_json::Value = running.ask(Method::GET, "/v1/plugins")?;
             print(format_args!("{list:#}"));

@@ -205,7 +205,7 @@ fn check_beginning(octets: &[u8]) -> anyhow::Result<()> {
     let kind = octets.strip_prefix(MAGIC).context("the file is not WebAssembly")?;
     ensure!(
         !kind.starts_with(MODULE),
-        "the file is a core module, not a component: build it for wasm32-wasip2, or make a component of it with `wasm-tools component new`"
+        "the file is a core module, not a component: build it for wasm32-wasip2, or make a component of it with `flowgate plugin pack`"
     );
     Ok(())
 }

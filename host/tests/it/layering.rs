@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["tasks"]),
     ("plugin", &["hooks", "outbound", "record", "redaction", "stamp", "store", "tasks"]),
     ("config", &["auth"]),
+    ("authoring", &[]),
 ];
 
 /// Libraries that one part alone knows, or that one must not know.
@@ -44,6 +45,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("redaction", &["hyper", "h2", "rustls", "tokio", "wasmtime", "wasmtime_wasi"]),
     ("record", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls"]),
     ("store", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls"]),
+    ("authoring", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("plugin", &["hyper", "h2", "rustls", "tokio_rustls", "socket2", "tokio::net", "std::net::TcpStream", "std::net::TcpListener"]),
 ];
 

@@ -1,0 +1,14 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { replaced, settings } from '../src/rule.js';
+
+test('the word is replaced wherever it stands', () => {
+  const own = settings('{}');
+
+  assert.equal(replaced(own, 'a secret, a secret'), 'a public, a public');
+  assert.equal(replaced(own, 'nothing'), null);
+});
+
+test('a setting that is not known is named', () => {
+  assert.throws(() => settings('{"form": "x"}'), /`form`/);
+});
