@@ -1,15 +1,21 @@
 //! Compiled components, kept over restarts.
 //!
 //! Place: asked by `load`; blocks. A file in here is native code that will run in this process, so it is used only from a folder that
-//! nobody else can write in, and only if it is, octet for octet, what was written: its SHA-256 stands in front of it. It is read into memory
-//! first and checked there; a file that is mapped could change after the check.
+//! nobody else can write in, and only if it is, octet for octet, what was written: a checksum made of SHA-256 stands in front of it. It is
+//! copied into memory while it is checked; a file that is mapped could change after that. Where the system can seal such memory it is mapped
+//! from there, for the second load of a component shall take milliseconds, and they have tens of megabytes.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     hash::{DefaultHasher, Hash as _, Hasher},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::SystemTime,
 };
 
@@ -20,6 +26,21 @@ use wasmtime::{Engine, component::Component};
 use super::hash::Hash;
 
 const ENDING: &str = "cwasm";
+/// Octets of the checksum in front.
+const SUM: usize = 32;
+/// Each so many octets have a checksum of their own, so that several threads can check one file. The checksum of those is in front.
+const PIECE: usize = 4 << 20;
+/// Most threads that check one file.
+const CHECKERS: usize = 4;
+/// Octets copied at a time: few enough to stay in the processor's cache.
+const COPIED: usize = 256 * 1024;
+
+/// Machine code that was checked and cannot change any more.
+enum Code {
+    Octets(Vec<u8>),
+    #[cfg(target_os = "linux")]
+    Sealed(File),
+}
 
 /// The folder, and how much may be in it.
 #[derive(Clone)]
@@ -84,17 +105,20 @@ impl Cache {
         self.folder.join(format!("{hash}-{:016x}.{ENDING}", hasher.finish()))
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut file = OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
+    fn read(&self, path: &Path) -> io::Result<Code> {
+        let file = OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
         private(&fs::symlink_metadata(&self.folder)?)?;
         private(&file.metadata()?)?;
-        let mut sum = [0; 32];
-        file.read_exact(&mut sum)?;
-        let mut code = Vec::new();
-        file.read_to_end(&mut code)?;
-        if Sha256::digest(&code).as_slice() != sum {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum is wrong"));
-        }
+        let mut sum = [0; SUM];
+        file.read_exact_at(&mut sum, 0)?;
+        #[cfg(target_os = "linux")]
+        let code = match sealed(&file, sum) {
+            // Not every kernel, and not every cage around a process, has such memory.
+            Err(error) if error.kind() != io::ErrorKind::InvalidData => in_memory(&file, sum)?,
+            sealed => sealed?,
+        };
+        #[cfg(not(target_os = "linux"))]
+        let code = in_memory(&file, sum)?;
         // Used last; the time is only a hint for what to throw away.
         file.set_modified(SystemTime::now()).ok();
         Ok(code)
@@ -105,8 +129,7 @@ impl Cache {
         private(&fs::symlink_metadata(&self.folder)?)?;
         let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        let written =
-            file.write_all(&Sha256::digest(code)).and_then(|()| file.write_all(code)).and_then(|()| fs::rename(&unfinished, path));
+        let written = file.write_all(&checksum(code)).and_then(|()| file.write_all(code)).and_then(|()| fs::rename(&unfinished, path));
         if written.is_err() {
             fs::remove_file(&unfinished).ok();
         }
@@ -147,11 +170,87 @@ fn private(file: &fs::Metadata) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, "others could have written it"))
 }
 
+fn checksum(code: &[u8]) -> [u8; SUM] {
+    let mut all = Sha256::new();
+    code.chunks(PIECE).for_each(|piece| all.update(Sha256::digest(piece)));
+    all.finalize().into()
+}
+
+fn in_memory(mut file: &File, sum: [u8; SUM]) -> io::Result<Code> {
+    let mut code = Vec::new();
+    file.seek(SeekFrom::Start(SUM as u64))?;
+    file.read_to_end(&mut code)?;
+    if checksum(&code) == sum { Ok(Code::Octets(code)) } else { Err(wrong()) }
+}
+
+/// Copies the file into memory that nobody can write to afterwards, and checks what is copied.
+#[cfg(target_os = "linux")]
+fn sealed(file: &File, sum: [u8; SUM]) -> io::Result<Code> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX).saturating_sub(SUM);
+    let memory = File::from(memfd_create("flowgate-code", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    memory.set_len(len as u64)?;
+    let pieces: Vec<OnceLock<io::Result<[u8; SUM]>>> = (0..len.div_ceil(PIECE)).map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let check = || {
+        let mut buffer = vec![0; COPIED];
+        while let at = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(piece) = pieces.get(at)
+        {
+            // Each is taken once.
+            piece.set(copied(file, &memory, at * PIECE, len.min((at + 1) * PIECE), &mut buffer)).ok();
+        }
+    };
+    thread::scope(|scope| {
+        let helpers = thread::available_parallelism().map_or(1, usize::from).min(CHECKERS).min(pieces.len()).saturating_sub(1);
+        for _ in 0..helpers {
+            scope.spawn(check);
+        }
+        check();
+    });
+    let mut all = Sha256::new();
+    for piece in pieces {
+        all.update(piece.into_inner().ok_or_else(wrong)??);
+    }
+    if all.finalize().as_slice() != sum {
+        return Err(wrong());
+    }
+    fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(Code::Sealed(memory))
+}
+
+/// Of the octets from `from` up to `to`, their checksum.
+#[cfg(target_os = "linux")]
+fn copied(file: &File, memory: &File, from: usize, to: usize, buffer: &mut [u8]) -> io::Result<[u8; SUM]> {
+    let (mut sum, mut at) = (Sha256::new(), from);
+    while at < to {
+        let octets = &mut buffer[..COPIED.min(to - at)];
+        file.read_exact_at(octets, (SUM + at) as u64)?;
+        sum.update(&*octets);
+        memory.write_all_at(octets, at as u64)?;
+        at += octets.len();
+    }
+    Ok(sum.finalize().into())
+}
+
+fn wrong() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "its checksum is wrong")
+}
+
 #[allow(unsafe_code)]
-fn component(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+fn component(engine: &Engine, code: &Code) -> wasmtime::Result<Component> {
     // SAFETY: `code` was made by `Component::serialize` of this very program, or of one whose engine says that it is compatible: it was
-    // read from a folder and a file that only our own user can write to, and its checksum fits.
-    unsafe { Component::deserialize(engine, code) }
+    // read from a folder and a file that only our own user can write to, and its checksum fits. It is our own memory, or sealed.
+    match code {
+        Code::Octets(octets) => unsafe { Component::deserialize(engine, octets) },
+        #[cfg(target_os = "linux")]
+        Code::Sealed(memory) => {
+            use std::os::fd::AsRawFd;
+            let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+            // SAFETY: as above.
+            unsafe { Component::deserialize_file(engine, path) }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +285,28 @@ mod tests {
         let mut other = wasmtime::Config::new();
         other.epoch_interruption(true);
         assert!(cache.find(&Engine::new(&other).expect("an engine"), &hash).is_none());
+    }
+
+    #[test]
+    fn either_way_of_reading_checks_all_pieces() {
+        let (mut code, root) = (vec![7; 2 * PIECE + 5], TempDir::new().expect("a folder"));
+        let path = root.path().join("code");
+        let ways: [fn(&File, [u8; SUM]) -> io::Result<Code>; 2] = [in_memory, sealed];
+        let sum = checksum(&code);
+
+        for wrong_at in [None, Some(0), Some(PIECE), Some(2 * PIECE + 4)] {
+            if let Some(at) = wrong_at {
+                code[at] ^= 1;
+            }
+            fs::write(&path, [&sum[..], &code].concat()).expect("written");
+            for way in ways {
+                let is_good = way(&File::open(&path).expect("there"), sum).is_ok();
+                assert_eq!(is_good, wrong_at.is_none(), "{wrong_at:?}");
+            }
+            if let Some(at) = wrong_at {
+                code[at] ^= 1;
+            }
+        }
     }
 
     #[test]

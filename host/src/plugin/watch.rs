@@ -5,14 +5,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
     time::{Duration, SystemTime},
 };
 
+use anyhow::Context;
 use bytes::Bytes;
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher,
@@ -24,13 +26,21 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{hash::Hash, settings::Limits};
+use super::{
+    hash::{Hash, Hashing},
+    settings::Limits,
+};
 use crate::stamp::Stamp;
 
 /// Most octets of a plugin's name.
 const MAX_NAME: usize = 64;
 /// Files change their time stamps only this finely: what changed so short a time before it was read may have changed again since.
 const GRANULARITY: Duration = Duration::from_millis(100);
+
+/// Octets of a file that are read and then hashed while the next are read.
+const PIECE: usize = 1 << 20;
+/// How many of them may wait for that.
+const AHEAD: usize = 8;
 
 /// Says when to look at the folder.
 pub(super) struct Watch {
@@ -184,12 +194,48 @@ pub(super) fn read(path: &Path, max: usize) -> anyhow::Result<Contents> {
         "it has {} octets, and a component may have {max}: strip it (`wasm-tools strip`), or split it",
         before.len()
     );
-    let mut octets = Vec::with_capacity(before.len() as usize);
-    file.by_ref().take(max as u64).read_to_end(&mut octets)?;
+    let (octets, hash) = octets(&mut file, before.len() as usize, max).context("it cannot be read")?;
     let after = Stamp::of(&file.metadata()?);
     let is_fresh = before.modified().is_ok_and(|then| SystemTime::now().duration_since(then).is_ok_and(|age| age < GRANULARITY));
     let is_settled = Stamp::of(&before) == after && !is_fresh;
-    Ok(Contents { hash: Hash::of(&octets), octets: octets.into(), stamp: is_settled.then_some(after) })
+    Ok(Contents { hash, octets: octets.into(), stamp: is_settled.then_some(after) })
+}
+
+/// All of the file, `max` octets at most. Large ones are hashed while they are read: both take milliseconds.
+fn octets(file: &mut File, expected: usize, max: usize) -> io::Result<(Vec<u8>, Hash)> {
+    let mut octets = vec![0; expected];
+    let (hashed, hash) = thread::scope(|scope| {
+        let (read, to_hash) = mpsc::sync_channel::<&[u8]>(AHEAD);
+        let hashing = scope.spawn(move || {
+            let mut hash = Hashing::default();
+            to_hash.iter().for_each(|piece| hash.add(piece));
+            hash
+        });
+        let mut hashed = 0;
+        for piece in octets.chunks_mut(PIECE) {
+            // It has become shorter: found out below.
+            if file.read_exact(piece).is_err() {
+                break;
+            }
+            hashed += piece.len();
+            read.send(piece).ok();
+        }
+        drop(read);
+        (hashed, hashing.join())
+    });
+    let mut rest = Vec::new();
+    file.take((max - hashed) as u64).read_to_end(&mut rest)?;
+    if hashed == expected
+        && rest.is_empty()
+        && let Ok(hash) = hash
+    {
+        return Ok((octets, hash.done()));
+    }
+    // It was changed meanwhile. Whatever it is, it will be read again.
+    octets.truncate(hashed);
+    octets.append(&mut rest);
+    let hash = Hash::of(&octets);
+    Ok((octets, hash))
 }
 
 #[cfg(test)]
