@@ -15,7 +15,7 @@ use super::{
     instance::Failure,
     journal::{Journal, Page},
     messages::Conversation,
-    observe::{Ended, Observers, Place},
+    observe::{Ended, Observers, Place, Shared},
     rules::{Body, Matched, Rule},
     set::Set,
     settings::OnFailure,
@@ -364,10 +364,11 @@ impl Way {
     fn hand_over(self, flow: &SharedFlow, page: &Arc<Page>) {
         let Self { set, wanted, media_type, .. } = self;
         let media_type = media_type.or_else(|| lock(flow).response.as_ref().map(ResponseHead::media_type));
+        let shared = Shared::new(flow.clone());
         for Wanted { at, matched, place, .. } in wanted {
             let Some(place) = place else { continue };
             if let Some(rule) = set.plugins[at].build.rules.deciding(matched, media_type.as_deref()) {
-                place.send(Ended { flow: flow.clone(), shown: shown(rule), page: page.clone() });
+                place.send(Ended { shared: shared.clone(), shown: shown(rule), page: page.clone() });
             }
         }
     }

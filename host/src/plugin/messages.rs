@@ -31,7 +31,7 @@ use super::{
     hook::Hook,
     instance::Failure,
     journal::Page,
-    observe::View,
+    observe::{Shared, View},
     set::Set,
     settings::{Limits, OnFailure},
 };
@@ -99,7 +99,7 @@ struct Queued {
 
 /// What is needed to tell an observer of one flow.
 struct Telling {
-    flow: SharedFlow,
+    shared: Arc<Shared>,
     shown: Shown,
     page: Arc<Page>,
     /// `None`: it never asks for them.
@@ -119,6 +119,7 @@ impl Conversation {
         media_type: Option<&str>,
     ) -> Option<Self> {
         let (mut filters, mut listeners, mut needs) = (Vec::new(), Vec::new(), MessageNeeds::default());
+        let shared = Shared::new(flow.clone());
         for wanted in wanted {
             let serving = &set.plugins[wanted.at];
             let build = &serving.build;
@@ -136,7 +137,7 @@ impl Conversation {
                 && (ends || !build.observes)
             {
                 let held = build.keeps_messages.then(|| Arc::new(Held::new(rule.limit)));
-                let telling = Telling { flow: flow.clone(), shown: super::course::shown(rule), page: page.clone(), held, ends };
+                let telling = Telling { shared: shared.clone(), shown: super::course::shown(rule), page: page.clone(), held, ends };
                 listeners.push(observers.crowd().listen(rule.limit, telling));
                 if build.observes_messages {
                     needs.observe = needs.observe.max(Some(rule.limit));
@@ -276,19 +277,19 @@ impl Listener {
 }
 
 /// Tells of one flow's messages in their order, and of its end when the connection has gone.
-async fn tell(crowd: Arc<Crowd>, mut queued: Receiver<Queued>, mut telling: Telling) {
+async fn tell(crowd: Arc<Crowd>, mut queued: Receiver<Queued>, telling: Telling) {
     let Crowd { build, view, tasks, turns, .. } = &*crowd;
     // Nothing of it changes any more but its tags.
-    telling.flow = view.of(telling.flow, tasks).await;
+    let flow = view.of(&telling.shared, tasks).await;
     while let Some(Queued { mut told, _octets }) = queued.recv().await {
         told.content = view.of_message(told.content, tasks).await;
         // Never closed.
         let _turn = turns.acquire().await;
-        build.tell_message(told, &telling).await;
+        build.tell_message(told, &flow, &telling).await;
     }
     if telling.ends {
         let _turn = turns.acquire().await;
-        build.tell_end(&telling.flow, telling.shown, telling.held.as_ref(), &telling.page).await;
+        build.tell_end(&flow, telling.shown, telling.held.as_ref(), &telling.page).await;
     }
 }
 
@@ -300,18 +301,18 @@ impl Build {
     }
 
     /// Once: what an observer fails to hear of a message is lost, and counted.
-    async fn tell_message(&self, told: Told, telling: &Telling) {
+    async fn tell_message(&self, told: Told, flow: &SharedFlow, telling: &Telling) {
         if let Some(held) = &telling.held {
             held.push(told.clone());
         }
         let call = async {
             let mut instance = self.pool.for_observer().await?;
-            instance.on_message_passed(&telling.flow, told, telling.shown, telling.held.as_ref()).await?;
+            instance.on_message_passed(flow, told, telling.shown, telling.held.as_ref()).await?;
             instance.give_back();
             Ok(((), Vec::new()))
         };
         if let Err(failure) = self.asked(Hook::MessagePassed, &telling.page, call, |()| "observed".into()).await {
-            self.report(Hook::MessagePassed, &telling.flow, &failure);
+            self.report(Hook::MessagePassed, flow, &failure);
             self.tally.missed.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     sync::{
-        Semaphore,
+        OnceCell, Semaphore,
         mpsc::{self, OwnedPermit, Receiver, Sender},
     },
     time::timeout,
@@ -34,7 +34,7 @@ const REDACT_HERE: usize = 64 * 1024;
 
 /// A flow that has ended, for one observer.
 pub(super) struct Ended {
-    pub(super) flow: SharedFlow,
+    pub(super) shared: Arc<Shared>,
     pub(super) shown: Shown,
     pub(super) page: Arc<Page>,
 }
@@ -88,6 +88,18 @@ impl Observers {
     }
 }
 
+/// One flow for all its observers: what they are not to see is taken out once.
+pub(super) struct Shared {
+    flow: SharedFlow,
+    shown: OnceCell<SharedFlow>,
+}
+
+impl Shared {
+    pub(super) fn new(flow: SharedFlow) -> Arc<Self> {
+        Arc::new(Self { flow, shown: OnceCell::new() })
+    }
+}
+
 /// What observers see of a flow.
 #[derive(Clone)]
 pub(super) struct View {
@@ -97,8 +109,12 @@ pub(super) struct View {
 }
 
 impl View {
-    /// The flow without what they are not to see.
-    pub(super) async fn of(&self, flow: SharedFlow, tasks: &Tasks) -> SharedFlow {
+    /// The flow without what they are not to see, by the rules that held when the first of them asked.
+    pub(super) async fn of(&self, shared: &Shared, tasks: &Tasks) -> SharedFlow {
+        shared.shown.get_or_init(|| self.redacted(shared.flow.clone(), tasks)).await.clone()
+    }
+
+    async fn redacted(&self, flow: SharedFlow, tasks: &Tasks) -> SharedFlow {
         let redaction = self.redaction.load_full();
         if redaction.is_empty() {
             return flow;
@@ -143,13 +159,43 @@ impl View {
 }
 
 async fn tell(build: Arc<Build>, turns: Arc<Semaphore>, mut ended: Receiver<Ended>, view: View, tasks: Tasks) {
-    while let Some(Ended { flow, shown, page }) = ended.recv().await {
+    while let Some(Ended { shared, shown, page }) = ended.recv().await {
         let turn = turns.clone().acquire_owned().await;
         let (build, view, blocking) = (build.clone(), view.clone(), tasks.clone());
         tasks.spawn(async move {
-            let flow = view.of(flow, &blocking).await;
+            let flow = view.of(&shared, &blocking).await;
             build.tell_end(&flow, shown, None, &page).await;
             drop(turn);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::tests::flow;
+
+    fn view(fields: &[String]) -> View {
+        let redaction = Redaction::new(fields, &[], &[]).expect("good rules");
+        View { redaction: Arc::new(ArcSwap::from_pointee(redaction)), max_decoded: 1000 }
+    }
+
+    #[tokio::test]
+    async fn a_flow_is_redacted_once_for_all_its_observers() {
+        let (view, tasks) = (view(&["host".to_owned()]), Tasks::new());
+        let shared = Shared::new(Arc::new(flow("/").into()));
+
+        let (first, second) = (view.of(&shared, &tasks).await, view.of(&shared, &tasks).await);
+
+        assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &shared.flow));
+        let value = |flow: &SharedFlow| lock(flow).request.fields.iter().next().map(|field| field.value().to_vec());
+        assert_eq!((value(&first), value(&shared.flow)), (Some(b"[redacted]".to_vec()), Some(b"a.test".to_vec())));
+    }
+
+    #[tokio::test]
+    async fn where_nothing_is_redacted_nothing_is_copied() {
+        let shared = Shared::new(Arc::new(flow("/").into()));
+
+        assert!(Arc::ptr_eq(&view(&[]).of(&shared, &Tasks::new()).await, &shared.flow));
     }
 }

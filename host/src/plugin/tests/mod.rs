@@ -200,7 +200,7 @@ fn variant(number: u8) -> Vec<u8> {
     octets
 }
 
-fn flow(path: &str) -> Flow {
+pub(super) fn flow(path: &str) -> Flow {
     let scope = Scope { connection: 1, client: ClientAddr((Ipv4Addr::LOCALHOST, 1234).into()), principal: Principal::named("ana") };
     let origin = Origin { scheme: Scheme::Https, authority: Authority::new("a.test", 443) };
     let mut fields = Fields::default();
