@@ -11,7 +11,7 @@ use crate::{
     origin::{Dialler, Pool, Upstream},
     outbound::Outbound,
     tasks::Tasks,
-    tls::Trust,
+    tls::{HostTls, Trust},
 };
 
 /// See the module.
@@ -24,7 +24,7 @@ impl Origins {
     /// `own`: where this proxy listens, which nobody is let dial through it.
     pub(super) fn new(config: &Config, own: Vec<SocketAddr>) -> anyhow::Result<Self> {
         let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
-        let dialler = Dialler::new(Trust::load(&config.upstream_ca)?, DIAL, fixed, upstream(config)?);
+        let dialler = Dialler::new(trust(config)?, DIAL, fixed, upstream(config)?);
         dialler.set_own(own);
         let tasks = Tasks::new();
         Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), POOL, tasks.clone())), tasks })
@@ -39,6 +39,20 @@ impl Origins {
     pub(super) fn stop(&self) {
         self.tasks.stop();
     }
+}
+
+/// Whom to trust, with a warning for each host that is trusted for other reasons than the rest.
+pub(super) fn trust(config: &Config) -> anyhow::Result<Trust> {
+    let hosts = config.origins.iter().map(|(hosts, origin)| HostTls {
+        hosts: hosts.clone(),
+        ca: origin.ca.clone(),
+        accept_any: origin.accept_any_certificate,
+        identity: origin.client.clone(),
+    });
+    let hosts: Vec<HostTls> = hosts.collect();
+    let trust = Trust::load(&config.upstream_ca, &hosts)?;
+    hosts.iter().filter_map(HostTls::warning).for_each(|warning| tracing::warn!("{warning}"));
+    Ok(trust)
 }
 
 fn upstream(config: &Config) -> anyhow::Result<Option<Upstream>> {

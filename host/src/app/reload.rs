@@ -6,9 +6,9 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, ensure};
 
-use super::{Network, plugins, policy, redaction};
+use super::{Network, origins, plugins, policy, redaction};
 use crate::{
-    config::{Config, limits},
+    config::{Config, OriginConfig, limits},
     net::Policy,
     plugin::Platform,
     stamp::Stamp,
@@ -92,7 +92,8 @@ type Stamps = Vec<(PathBuf, Option<Stamp>)>;
 
 /// What a configuration was read from, but for the users, who are followed elsewhere.
 fn files(config: &Config) -> Vec<PathBuf> {
-    config.file.iter().chain(&config.upstream_ca).cloned().collect()
+    let of_origins = config.origins.values().flat_map(OriginConfig::files);
+    config.file.iter().chain(&config.upstream_ca).chain(of_origins).cloned().collect()
 }
 
 fn stamps(files: Vec<PathBuf>) -> Stamps {
@@ -108,7 +109,7 @@ pub(super) struct Prepared {
 impl Network {
     /// Makes all that can go wrong, and takes over nothing.
     fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
-        Ok(Prepared { policy: policy(config, &self.connections)?, trust: Trust::load(&config.upstream_ca)? })
+        Ok(Prepared { policy: policy(config, &self.connections)?, trust: origins::trust(config)? })
     }
 
     fn adopt(&self, prepared: Prepared) {
@@ -144,6 +145,7 @@ fn changed(current: &Config, next: &Config) -> Vec<&'static str> {
         ("auth", current.auth == next.auth),
         ("users", current.users == next.users),
         ("upstream-ca", current.upstream_ca == next.upstream_ca),
+        ("origins", current.origins == next.origins),
         ("intercept", current.intercept == next.intercept),
         ("tunnel", current.tunnel == next.tunnel),
         ("auto-splice", current.auto_splice == next.auto_splice),

@@ -3,6 +3,7 @@
 //! Place: made by `cli` (or by whoever embeds the library) and consumed by `app`; no other part knows it.
 
 pub mod limits;
+mod origin;
 mod plugin;
 mod raw;
 mod show;
@@ -21,6 +22,7 @@ use anyhow::{Context, bail, ensure};
 use globset::Glob;
 
 use crate::auth::Mode;
+pub use origin::OriginConfig;
 use plugin::LOGGER;
 pub use plugin::{Grant, OnFailure, PluginConfig};
 use raw::File;
@@ -65,6 +67,8 @@ pub struct Config {
     pub open: bool,
     /// How long a stop waits for what is in flight.
     pub grace: Duration,
+    /// What holds for single origins, by pattern of their hosts, in lower case.
+    pub origins: BTreeMap<String, OriginConfig>,
     /// Octets of each content kept for plugins; 0: none.
     pub capture_bytes: usize,
     /// What observers do not get to see.
@@ -106,6 +110,7 @@ impl Config {
             resolve: BTreeMap::new(),
             open: false,
             grace: limits::GRACE,
+            origins: BTreeMap::new(),
             capture_bytes: limits::CAPTURE_BYTES,
             redaction: RedactionConfig::default(),
             plugins: BTreeMap::from([(LOGGER.to_owned(), PluginConfig::of(LOGGER))]),
@@ -141,6 +146,11 @@ impl Config {
             let plugin = PluginConfig::resolve(&name, plugin).with_context(|| format!("in plugins.{name}")).map_err(in_file)?;
             plugins.insert(name, plugin);
         }
+        let mut origins = BTreeMap::new();
+        for (hosts, origin) in written.origins {
+            let (hosts, origin) = OriginConfig::resolve(&hosts, origin, &beside).map_err(in_file)?;
+            origins.insert(hosts, origin);
+        }
         let config = Self {
             listen: either(flags.listen, either(written.listen, vec![(Ipv4Addr::LOCALHOST, 8080).into()])),
             listen_tls: either(flags.listen_tls, written.listen_tls),
@@ -168,6 +178,7 @@ impl Config {
             open: flags.open.or(written.open).unwrap_or(false),
             grace: flags.grace.or(written.grace).unwrap_or(limits::GRACE),
             capture_bytes: flags.capture.or(written.capture).unwrap_or(limits::CAPTURE_BYTES),
+            origins,
             redaction: RedactionConfig {
                 fields: written.redaction.fields,
                 json: written.redaction.json,
@@ -345,6 +356,10 @@ mod tests {
             ("intercept = 'https://a.test'", "is no pattern of a host"),
             ("intercept = ''", "is no pattern of a host"),
             ("[plugins.a]\nmemory = '1KiB'", "in configuration /srv/etc/flowgate.toml: in plugins.a: memory is 1KiB"),
+            ("[origins.'a.test']", "origins.a.test says nothing"),
+            ("[origins.'https://a.test']\nca = 'x'", "is no pattern of a host"),
+            ("[origins.'a.test']\nca = 'x'\naccept-any-certificate = true", "ca means nothing where any certificate is accepted"),
+            ("[origins.'a.test']\nclient-key = 'x'", "client-key without client-certificate"),
             ("[plugins.a]\ncall = '0ms'", "call is 0ms"),
             ("[plugins.a]\ncall = '2s'\nwall = '1s'", "wall is 1s, but must be between 2s"),
             ("[plugins.a]\ninstances = 0", "instances is 0"),
@@ -384,8 +399,13 @@ mod tests {
     fn the_example_in_the_documentation_is_true() {
         let text = include_str!("../../../docs/flowgate.toml");
         let names = |key: &str| text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
-        let tables = ["plugins", "redaction"];
-        let keys = raw::KEYS.iter().filter(|key| !tables.contains(key)).chain(&raw::REDACTION_KEYS).chain(&raw::PLUGIN_KEYS);
+        let tables = ["origins", "plugins", "redaction"];
+        let keys = raw::KEYS
+            .iter()
+            .filter(|key| !tables.contains(key))
+            .chain(&raw::ORIGIN_KEYS)
+            .chain(&raw::REDACTION_KEYS)
+            .chain(&raw::PLUGIN_KEYS);
         for key in keys {
             assert!(names(key), "{key} is not in the example");
         }
@@ -398,8 +418,14 @@ mod tests {
 
         // Each line that is switched off is good, too.
         for line in text.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| !line.is_empty() && !line.starts_with(' ')) {
-            let more = if line.starts_with("auth") { "users = 'u'" } else { "" };
-            resolve(Flags::default(), &format!("{line}\n{more}")).unwrap_or_else(|error| panic!("{line}: {error:#}"));
+            let table = if raw::ORIGIN_KEYS.iter().any(|key| line.starts_with(key)) { "[origins.'a.test']\n" } else { "" };
+            let more = match line {
+                line if line.starts_with("auth") => "users = 'u'",
+                line if line.starts_with("client-key") => "client-certificate = 'c'",
+                line if line.starts_with("[origins") => "ca = 'c'",
+                _ => "",
+            };
+            resolve(Flags::default(), &format!("{table}{line}\n{more}")).unwrap_or_else(|error| panic!("{line}: {error:#}"));
         }
     }
 
@@ -413,7 +439,9 @@ mod tests {
             let (long, variable) = (flag.get_long().unwrap(), flag.get_env().unwrap().to_str().unwrap());
             assert!(text.contains(&format!("`--{long}")) && text.contains(&format!("`{variable}`")), "{long} is not in operation.md");
         }
-        for key in raw::KEYS.iter().filter(|key| **key != "plugins").chain(&raw::REDACTION_KEYS).chain(&raw::PLUGIN_KEYS) {
+        for key in
+            raw::KEYS.iter().filter(|key| **key != "plugins").chain(&raw::ORIGIN_KEYS).chain(&raw::REDACTION_KEYS).chain(&raw::PLUGIN_KEYS)
+        {
             assert!(text.contains(&format!("`{key}`")), "{key} is not in operation.md");
         }
     }

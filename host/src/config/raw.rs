@@ -153,8 +153,20 @@ pub(super) struct File {
     pub(super) capture: Option<usize>,
     #[serde(deserialize_with = "timed")]
     pub(super) grace: Option<Duration>,
+    pub(super) origins: BTreeMap<String, Origin>,
     pub(super) redaction: Redaction,
     pub(super) plugins: BTreeMap<String, Plugin>,
+}
+
+/// `[origins."PATTERN"]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Origin {
+    pub(super) accept_any_certificate: bool,
+    #[serde(deserialize_with = "texts")]
+    pub(super) ca: Vec<String>,
+    pub(super) client_certificate: Option<PathBuf>,
+    pub(super) client_key: Option<PathBuf>,
 }
 
 /// `[redaction]`.
@@ -199,7 +211,7 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 20] = [
     "auth",
     "auto-splice",
     "capture",
@@ -210,6 +222,7 @@ pub(super) const KEYS: [&str; 19] = [
     "logs",
     "no-proxy",
     "open",
+    "origins",
     "plugins",
     "plugins-dir",
     "redaction",
@@ -220,6 +233,8 @@ pub(super) const KEYS: [&str; 19] = [
     "upstream-proxy",
     "users",
 ];
+/// Keys of an origin's table, as `Origin` has them.
+pub(super) const ORIGIN_KEYS: [&str; 4] = ["accept-any-certificate", "ca", "client-certificate", "client-key"];
 /// Keys of that table, as `Redaction` has them.
 pub(super) const REDACTION_KEYS: [&str; 3] = ["fields", "json", "patterns"];
 /// Keys of a plugin's table, as `Plugin` has them.
@@ -266,6 +281,21 @@ impl File {
         match table.get("redaction") {
             Some(toml::Value::Table(redaction)) => check(redaction, &REDACTION_KEYS, "redaction.")?,
             Some(_) => bail!("redaction is to be a table, as in [redaction]"),
+            None => {}
+        }
+        match table.get("origins") {
+            Some(toml::Value::Table(origins)) => {
+                for (hosts, origin) in origins {
+                    let toml::Value::Table(origin) = origin else {
+                        bail!("origins.{hosts} is to be a table, as in [origins.\"*.example.com\"]: a name with dots needs quotes");
+                    };
+                    if origin.values().any(toml::Value::is_table) {
+                        bail!("origins.{hosts} holds a table: a name with dots needs quotes, as in [origins.\"*.example.com\"]");
+                    }
+                    check(origin, &ORIGIN_KEYS, &format!("origins.{hosts:?}."))?;
+                }
+            }
+            Some(_) => bail!("origins is to hold tables, as in [origins.\"*.example.com\"]"),
             None => {}
         }
         match table.get("plugins") {
@@ -368,6 +398,7 @@ mod tests {
         let value = |key: &str| {
             match key {
                 "plugins" => return "[plugins.logger]\n".to_owned(),
+                "origins" => return "[origins.'*.a.test']\naccept-any-certificate = true\n".to_owned(),
                 "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),
                 "listen" | "listen-tls" => "'127.0.0.1:1'",
                 "open" | "enabled" | "required" => "true",
@@ -383,7 +414,7 @@ mod tests {
             .to_owned()
         };
         let line = |key: &&str| match *key {
-            "plugins" | "redaction" => value(key),
+            "origins" | "plugins" | "redaction" => value(key),
             key => format!("{key} = {}\n", value(key)),
         };
         for key in &KEYS {
@@ -404,6 +435,9 @@ mod tests {
             ("plugins = 'wasm'", "the folder's key is plugins-dir"),
             ("[redaction]\nfield = 'a'", "there is no key redaction.field; did you mean redaction.fields?"),
             ("redaction = 'a'", "as in [redaction]"),
+            ("origins = 'a'", "as in [origins."),
+            ("[origins.'a.test']\ncertificate = 'a'", "there is no key origins.\"a.test\".certificate"),
+            ("[origins.a.test]\nca = 'a'", "a name with dots needs quotes"),
             ("[plugins]\nfolder = 'wasm'", "the folder's key is plugins-dir"),
             ("listen = 8080", "a text or a list of texts"),
             ("listen = 'localhost'", "an IP address and a port are expected"),

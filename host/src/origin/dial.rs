@@ -132,7 +132,7 @@ impl Dialler {
         }
         let failed = |reason: String| Refusal::TlsError { authority: authority.clone(), reason };
         let name = ServerName::try_from(destination.server_name().to_owned()).map_err(|error| failed(error.to_string()))?;
-        let connector = TlsConnector::from(self.trust.load().config(protocol));
+        let connector = TlsConnector::from(self.trust.load().config(authority.host(), protocol));
         match timeout(self.limits.handshake, connector.connect(name, io)).await {
             Ok(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

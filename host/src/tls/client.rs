@@ -1,11 +1,13 @@
 //! The proxy as the client of origins: whom it trusts.
 //!
-//! Place: `origin` asks for a configuration per connection; they are built once. There is no switch that turns verification off.
+//! Place: `origin` asks for a configuration per connection; they are built once. There is no switch that turns verification off, but for
+//! single hosts; see `exception`.
 //! Source: RFC 9110 §4.3.4, RFC 5280 §6.
 
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, ensure};
+use globset::GlobMatcher;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
     client::{
@@ -14,10 +16,14 @@ use rustls::{
     },
 };
 use rustls_native_certs::load_native_certs;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::{Protocol, provider};
+use super::{
+    Protocol,
+    exception::{Exception, HostTls},
+    provider,
+};
 
 /// Servers whose sessions are remembered, a few KiB each at most.
 const SESSIONS: usize = 1024;
@@ -29,17 +35,25 @@ const MAX_NAME: usize = 100;
 pub struct Trust {
     system: usize,
     extra: usize,
+    offers: Offers,
+    /// Hosts with settings of their own, the longest pattern first.
+    exceptions: Vec<(GlobMatcher, Offers)>,
+}
+
+/// One way to verify, for each way to use ALPN. Sessions are resumed across all three, and never between two of these.
+#[derive(Debug)]
+struct Offers {
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
     unsaid: Arc<ClientConfig>,
 }
 
 impl Trust {
-    /// The system's roots and those in the given PEM files.
+    /// The system's roots and those in the given PEM files; for some hosts with settings of their own.
     ///
     /// # Errors
     /// Where a file cannot be read or holds no certificate, or there is no root at all.
-    pub fn load(upstream_ca: &[PathBuf]) -> anyhow::Result<Self> {
+    pub fn load(upstream_ca: &[PathBuf], hosts: &[HostTls]) -> anyhow::Result<Self> {
         let found = load_native_certs();
         let mut roots = RootCertStore::empty();
         // One odd certificate in the system's store does not make the others worse.
@@ -54,16 +68,26 @@ impl Trust {
             "there is no root certificate to verify origins against{}; install the system's certificates (ca-certificates) or name a PEM file with --upstream-ca",
             reasons.concat()
         );
-        Self::with_roots(roots, system, extra)
+        let mut trust = Self::with_roots(roots.clone(), system, extra)?;
+        for host in hosts {
+            let exception = || trust.exception(&roots, host);
+            let exception = exception().with_context(|| format!("reading what holds for {}", host.hosts))?;
+            trust.exceptions.push(exception);
+        }
+        trust.exceptions.sort_by_key(|(hosts, _)| std::cmp::Reverse(hosts.glob().glob().len()));
+        Ok(trust)
     }
 
-    /// What to connect to an origin with: `Http1` offers `http/1.1`, `Http2` offers `h2` and `http/1.1`, `Unsaid` offers nothing. Sessions are
-    /// resumed across all three.
-    pub fn config(&self, protocol: Protocol) -> Arc<ClientConfig> {
+    /// What to connect to an origin with: `Http1` offers `http/1.1`, `Http2` offers `h2` and `http/1.1`, `Unsaid` offers nothing. `host`: where
+    /// the connection goes, which need not be the name asked for: a client could ask for one that is verified less.
+    pub fn config(&self, host: &str, protocol: Protocol) -> Arc<ClientConfig> {
+        let host = host.to_ascii_lowercase();
+        let own = self.exceptions.iter().find(|(hosts, _)| hosts.is_match(&host));
+        let offers = own.map_or(&self.offers, |(_, offers)| offers);
         match protocol {
-            Protocol::Http1 => self.http1.clone(),
-            Protocol::Http2 => self.http2.clone(),
-            Protocol::Unsaid => self.unsaid.clone(),
+            Protocol::Http1 => offers.http1.clone(),
+            Protocol::Http2 => offers.http2.clone(),
+            Protocol::Unsaid => offers.unsaid.clone(),
         }
     }
 
@@ -78,21 +102,47 @@ impl Trust {
     }
 
     fn with_roots(roots: RootCertStore, system: usize, extra: usize) -> anyhow::Result<Self> {
-        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().context("building the verifier")?;
-        let mut unsaid = ClientConfig::builder_with_provider(provider())
+        let offers = Offers::new(Arc::new(Wordy::trusting(roots)?), None)?;
+        Ok(Self { system, extra, offers, exceptions: Vec::new() })
+    }
+
+    fn exception(&self, roots: &RootCertStore, host: &HostTls) -> anyhow::Result<(GlobMatcher, Offers)> {
+        let mut roots = roots.clone();
+        for path in &host.ca {
+            add_file(&mut roots, path).with_context(|| format!("reading trusted certificates {}", path.display()))?;
+        }
+        let usual = Wordy::trusting(roots)?;
+        let verifier: Arc<dyn ServerCertVerifier> = match host.is_trusted_more() {
+            true => Arc::new(Exception::new((!host.accept_any).then_some(usual), &host.hosts)),
+            false => Arc::new(usual),
+        };
+        Ok((host.matcher()?, Offers::new(verifier, host.identity()?)?))
+    }
+}
+
+impl Offers {
+    /// Verifies by `verifier`, and shows that certificate where one is asked for.
+    fn new(
+        verifier: Arc<dyn ServerCertVerifier>,
+        identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    ) -> anyhow::Result<Self> {
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .context("choosing TLS versions")?
             .dangerous()
-            // Decides exactly as webpki does, and only says more about it.
-            .with_custom_certificate_verifier(Arc::new(Wordy(webpki)))
-            .with_no_client_auth();
+            // Decides as webpki does, and only says more about it; but for hosts with exceptions.
+            .with_custom_certificate_verifier(verifier);
+        let mut unsaid = match identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).context("the client's certificate and key cannot be used")?,
+        };
         unsaid.resumption = Resumption::in_memory_sessions(SESSIONS);
         let with = |names: &[&[u8]]| {
             let mut config = unsaid.clone();
             config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
             Arc::new(config)
         };
-        Ok(Self { system, extra, http1: with(&[b"http/1.1"]), http2: with(&[b"h2", b"http/1.1"]), unsaid: Arc::new(unsaid) })
+        Ok(Self { http1: with(&[b"http/1.1"]), http2: with(&[b"h2", b"http/1.1"]), unsaid: Arc::new(unsaid) })
     }
 }
 
@@ -121,9 +171,14 @@ pub(super) enum Distrust {
 
 /// webpki's verdict in more words.
 #[derive(Debug)]
-struct Wordy(Arc<WebPkiServerVerifier>);
+pub(super) struct Wordy(Arc<WebPkiServerVerifier>);
 
 impl Wordy {
+    fn trusting(roots: RootCertStore) -> anyhow::Result<Self> {
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
+        Ok(Self(webpki.build().context("building the verifier")?))
+    }
+
     fn reword(certificate: &CertificateDer<'_>, error: Error) -> Error {
         use CertificateError::{BadSignature, Other, UnknownIssuer, UnsupportedSignatureAlgorithmForPublicKeyContext};
         let Error::InvalidCertificate(trouble) = &error else { return error };
@@ -199,7 +254,6 @@ mod tests {
         date_time_ymd,
     };
     use rustls::{HandshakeKind, ServerConfig, sign::CertifiedKey};
-    use rustls_pki_types::PrivateKeyDer;
 
     use super::*;
     use crate::tls::{
@@ -270,7 +324,7 @@ mod tests {
 
         let offers = [(Protocol::Http2, Some(&b"h2"[..])), (Protocol::Http1, Some(b"http/1.1")), (Protocol::Unsaid, None)];
         let kinds = offers.map(|(protocol, expected)| {
-            let seen = testing::handshake(trust.config(protocol), "a.test", server.clone()).unwrap();
+            let seen = testing::handshake(trust.config("a.test", protocol), "a.test", server.clone()).unwrap();
             assert_eq!(seen.client.alpn_protocol(), expected);
             seen.client.handshake_kind()
         });
@@ -330,7 +384,7 @@ mod tests {
     }
 
     fn refused(trust: &Trust, server: Arc<ServerConfig>, expected: &str) {
-        let error = testing::handshake(trust.config(Protocol::Http2), "a.test", server).expect_err(expected);
+        let error = testing::handshake(trust.config("a.test", Protocol::Http2), "a.test", server).expect_err(expected);
         match explain_error(&error) {
             CertificateTrouble::Untrusted(reason) => assert!(reason.contains(expected), "{expected} is not in {reason}"),
             other => panic!("{other:?} instead of {expected}"),
@@ -347,7 +401,7 @@ mod tests {
         };
         let authorities = format!("{}\n{}", Authority::new().pem, Authority::new().pem);
 
-        assert_eq!(Trust::load(&[file("good.pem", &authorities)]).unwrap().extra_roots(), 2);
+        assert_eq!(Trust::load(&[file("good.pem", &authorities)], &[]).unwrap().extra_roots(), 2);
         let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
         let cases = [
             (file("empty.pem", ""), "there is no certificate in it"),
@@ -357,7 +411,7 @@ mod tests {
             (folder.path().to_owned(), "reading trusted certificates"),
         ];
         for (path, expected) in cases {
-            let error = format!("{:#}", Trust::load(std::slice::from_ref(&path)).unwrap_err());
+            let error = format!("{:#}", Trust::load(std::slice::from_ref(&path), &[]).unwrap_err());
             assert!(error.contains(expected) && error.contains(path.to_str().unwrap()), "{error}");
         }
     }

@@ -6,6 +6,7 @@
 
 mod cache;
 mod client;
+mod exception;
 mod explain;
 mod leaf;
 mod root;
@@ -20,6 +21,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use cache::Leaves;
 pub use client::Trust;
+pub use exception::HostTls;
 pub use explain::{CertificateTrouble, explain};
 pub use root::Root;
 pub use server::Interceptor;

@@ -82,6 +82,20 @@ impl Authority {
         &self.pem
     }
 
+    /// The root of certificates with [`Fault::UnknownIssuer`].
+    pub fn stranger_pem() -> &'static str {
+        &Self::stranger().pem
+    }
+
+    /// A certificate for a client called that, and its key, in one PEM text.
+    pub fn client_pem(&self, name: &str) -> String {
+        let key = KeyPair::generate().expect("a P-256 key can be made");
+        let mut params = params(name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are well-formed");
+        certificate.pem() + &key.serialize_pem()
+    }
+
     /// For a client's trust.
     pub fn der(&self) -> &CertificateDer<'static> {
         &self.der

@@ -10,6 +10,7 @@ mod codings;
 mod connect;
 mod copilot;
 mod corpus;
+mod exceptions;
 mod framing;
 mod golden;
 mod heads;

@@ -17,7 +17,11 @@ use std::{
 };
 
 use flowgate::tasks::Tasks;
-use rustls::{ServerConfig, crypto::aws_lc_rs, server::ResolvesServerCert};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::aws_lc_rs,
+    server::{ResolvesServerCert, WebPkiClientVerifier},
+};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
@@ -26,7 +30,7 @@ pub use self::{
     script::{Act, Script},
 };
 use crate::{
-    certificates::{Fault, ForAnyName},
+    certificates::{Authority, Fault, ForAnyName},
     message::Trouble,
     wire::{Stream, Wire},
 };
@@ -37,12 +41,13 @@ pub struct Setup {
     tls: bool,
     alpn: Vec<Vec<u8>>,
     fault: Fault,
+    asks_for_client: bool,
 }
 
 impl Setup {
     /// Over TLS, HTTP/2 and HTTP/1.1 by ALPN.
     pub fn tls() -> Self {
-        Self { tls: true, alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()], fault: Fault::None }
+        Self { tls: true, alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()], fault: Fault::None, asks_for_client: false }
     }
 
     /// Over TLS, HTTP/1.1 only.
@@ -57,7 +62,7 @@ impl Setup {
 
     /// Without TLS.
     pub fn clear() -> Self {
-        Self { tls: false, alpn: Vec::new(), fault: Fault::None }
+        Self { tls: false, alpn: Vec::new(), fault: Fault::None, asks_for_client: false }
     }
 
     /// Selects by ALPN among these; empty: says nothing.
@@ -72,13 +77,28 @@ impl Setup {
         self
     }
 
+    /// Lets nobody in who shows no certificate of the kit's authority.
+    pub fn asking_for_client(mut self) -> Self {
+        self.asks_for_client = true;
+        self
+    }
+
     fn config(&self) -> Option<Arc<ServerConfig>> {
         let certificates: Arc<dyn ResolvesServerCert> = Arc::new(ForAnyName::new(self.fault));
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .expect("the provider has suites for TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_cert_resolver(certificates);
+            .expect("the provider has suites for TLS 1.2 and 1.3");
+        let builder = match self.asks_for_client {
+            false => builder.with_no_client_auth(),
+            true => {
+                let mut roots = RootCertStore::empty();
+                roots.add(Authority::shared().der().clone()).expect("the kit's root is one");
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.expect("there is a root"))
+            }
+        };
+        let mut config = builder.with_cert_resolver(certificates);
         config.alpn_protocols.clone_from(&self.alpn);
         self.tls.then(|| Arc::new(config))
     }
