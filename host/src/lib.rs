@@ -19,6 +19,7 @@ pub mod origin;
 pub mod outbound;
 pub mod plugin;
 pub mod record;
+pub mod recording;
 pub mod redaction;
 pub mod stamp;
 pub mod store;

@@ -6,6 +6,7 @@ mod authoring;
 mod ca;
 mod check;
 mod compile;
+mod flows;
 mod plugin;
 mod reload;
 mod run;
@@ -62,6 +63,9 @@ enum Command {
     /// All that has changed is taken over at once, or nothing if anything is wrong with it. SIGHUP does the same, and so does changing the
     /// file.
     Reload(running::Running),
+    /// Recorded flows: what `run --record` wrote, HAR files, and records of the logger
+    #[command(subcommand)]
+    Flows(flows::Flows),
     /// Say what plugins did to a flow, and why
     Why(why::Why),
     /// What the proxy runs to compile a component
@@ -116,6 +120,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(flags) => check::run(&configured(flags)?),
         Command::Ca(command) => ca::run(command),
         Command::Compile(command) => compile::run(command),
+        Command::Flows(command) => flows::run(command),
         Command::Plugin(command) => plugin::run(command),
         Command::Reload(running) => reload::run(running),
         Command::User(command) => user::run(command),

@@ -54,7 +54,7 @@ fn list(flows: Vec<Explanation>) {
 }
 
 /// As diagnostics have it.
-fn time(micros: u64) -> String {
+pub(super) fn time(micros: u64) -> String {
     const FORMAT: &[time::format_description::BorrowedFormatItem<'_>] =
         time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]Z");
     let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000);

@@ -4,6 +4,7 @@
 //! single reads and writes only and never across an `.await`.
 
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -248,6 +249,19 @@ pub enum Outcome {
     OriginFailed(String),
     /// Answered by the named plugin, or by the proxy itself (`host`) before an origin saw the request.
     AnsweredBy(String),
+}
+
+/// For people.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InProgress => f.write_str("in progress"),
+            Self::Completed => f.write_str("completed"),
+            Self::ClientAborted => f.write_str("the client went away"),
+            Self::OriginFailed(why) => write!(f, "the origin failed: {why}"),
+            Self::AnsweredBy(whom) => write!(f, "answered by {whom}"),
+        }
+    }
 }
 
 /// When things happened, anchored once to the wall clock: a clock that jumps bends no duration.

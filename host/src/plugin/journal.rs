@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::hook::Hook;
-use crate::flow::{Flow, FlowId, Outcome, SharedFlow, lock};
+use crate::flow::{Flow, FlowId, SharedFlow, lock};
 
 /// Flows remembered, at about half a KiB each.
 const PAGES: usize = 4096;
@@ -179,13 +179,7 @@ fn told(flow: &SharedFlow) -> Explanation {
         method: flow.request.method.to_string(),
         url: format!("{}{}", flow.origin, String::from_utf8_lossy(path)),
         status: flow.response.as_ref().map(|response| response.status.as_u16()),
-        outcome: match &flow.outcome {
-            Outcome::InProgress => "in progress".into(),
-            Outcome::Completed => "completed".into(),
-            Outcome::ClientAborted => "the client went away".into(),
-            Outcome::OriginFailed(why) => format!("the origin failed: {why}"),
-            Outcome::AnsweredBy(whom) => format!("answered by {whom}"),
-        },
+        outcome: flow.outcome.to_string(),
         steps: Vec::new(),
         tags: flow.tags.clone(),
     }

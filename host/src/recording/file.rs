@@ -1,0 +1,292 @@
+//! The flow file: recorded flows one behind the other, each whole or absent.
+//!
+//! Place: written by `keep` on its own thread, read by whoever plays flows or shows them. `docs/flows.md` describes it octet by octet. What a
+//! crash left unfinished at the end is left out when it is read, and taken off when it is written on.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use flate2::Crc;
+use rustix::fs::{FlockOperation, flock};
+
+use super::{RecordedFlow, layout};
+
+/// What such a file begins with; the number is the format's version.
+pub(super) const MAGIC: &[u8] = b"flowgate flows 1\n";
+/// The same without the version.
+const KIND: &[u8] = b"flowgate flows ";
+/// What stands before each flow: its length as it is, its length when inflated, and a checksum.
+const ENTRY: usize = 12;
+/// Most octets of one flow, inflated: what no recording makes is not read either.
+const MAX_FLOW: u32 = 1 << 30;
+/// Flows are text mostly, and are written while traffic passes: quick goes before small.
+const LEVEL: i32 = 1;
+
+/// A flow file that is written on. Nobody else can write to it meanwhile.
+pub struct FlowFile {
+    path: PathBuf,
+    file: File,
+    /// Octets that are whole flows.
+    length: u64,
+    /// Flows in it.
+    flows: u64,
+}
+
+impl FlowFile {
+    /// Makes the file (mode 0600), or goes on after the last flow in it.
+    ///
+    /// # Errors
+    /// It cannot be written to, another process writes to it, or it holds something else.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let opening = || format!("opening the flow file {}", path.display());
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).with_context(opening)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .with_context(|| format!("{} is being written by another process: name another file", path.display()))?;
+        let mut octets = Vec::new();
+        file.read_to_end(&mut octets).with_context(opening)?;
+        let (mut length, mut flows) = (0, 0);
+        // What was interrupted while it was made holds nothing yet.
+        if !MAGIC.starts_with(&octets) {
+            let mut entries = Entries::of(Bytes::from(octets)).with_context(|| named(path))?;
+            while entries.next().with_context(|| named(path))?.is_some() {
+                flows += 1;
+            }
+            length = entries.at as u64;
+        }
+        file.set_len(length).with_context(opening)?;
+        file.seek(SeekFrom::End(0)).with_context(opening)?;
+        let mut this = Self { path: path.to_owned(), file, length, flows };
+        if length == 0 {
+            this.append(MAGIC).with_context(opening)?;
+        }
+        Ok(this)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many flows are in it.
+    pub fn flows(&self) -> u64 {
+        self.flows
+    }
+
+    /// Appends a flow, which gets the next number.
+    ///
+    /// # Errors
+    /// The system does not take it. The file is then as before.
+    pub fn write(&mut self, flow: &mut RecordedFlow) -> io::Result<()> {
+        flow.id = self.flows + 1;
+        let entry = entry(&layout::encode(flow))?;
+        self.append(&entry)?;
+        self.flows += 1;
+        Ok(())
+    }
+
+    /// What was written reaches the disk.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(octets) {
+            // Half of it may be there.
+            self.file.set_len(self.length)?;
+            self.file.seek(SeekFrom::End(0))?;
+            return Err(error);
+        }
+        self.length += octets.len() as u64;
+        Ok(())
+    }
+}
+
+/// All flows as a file, in memory.
+///
+/// # Errors
+/// One is larger than a file takes.
+pub fn to_octets<'a>(flows: impl IntoIterator<Item = &'a RecordedFlow>) -> io::Result<Vec<u8>> {
+    let mut octets = MAGIC.to_vec();
+    for flow in flows {
+        octets.extend(entry(&layout::encode(flow))?);
+    }
+    Ok(octets)
+}
+
+/// Whether those are the first octets of a flow file, of any version.
+pub(super) fn is_flow_file(octets: &[u8]) -> bool {
+    octets.starts_with(KIND)
+}
+
+/// The flows in a file.
+///
+/// # Errors
+/// It is another version's, or damaged; says where.
+pub(super) fn parse(octets: Bytes) -> anyhow::Result<Vec<RecordedFlow>> {
+    let mut entries = Entries::of(octets)?;
+    let mut flows = Vec::new();
+    while let Some(flow) = entries.next()? {
+        let at = flows.len() + 1;
+        flows.push(layout::decode(flow).with_context(|| format!("flow {at} in it cannot be read"))?);
+    }
+    Ok(flows)
+}
+
+fn named(path: &Path) -> String {
+    format!("{} is not to be written on: name another file", path.display())
+}
+
+fn entry(flow: &[u8]) -> io::Result<Vec<u8>> {
+    let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "the flow is too large for a flow file");
+    let inflated = u32::try_from(flow.len()).ok().filter(|length| *length <= MAX_FLOW).ok_or_else(too_large)?;
+    let packed = zstd::encode_all(flow, LEVEL)?;
+    let length = u32::try_from(packed.len()).map_err(|_| too_large())?;
+    let mut entry = Vec::with_capacity(ENTRY + packed.len());
+    entry.extend(length.to_le_bytes());
+    entry.extend(inflated.to_le_bytes());
+    entry.extend(checksum(&packed).to_le_bytes());
+    entry.extend(packed);
+    Ok(entry)
+}
+
+/// CRC-32 as in gzip (RFC 1952 §8).
+fn checksum(octets: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(octets);
+    crc.sum()
+}
+
+/// Whole flows, from the first on.
+struct Entries {
+    octets: Bytes,
+    at: usize,
+}
+
+impl Entries {
+    fn of(octets: Bytes) -> anyhow::Result<Self> {
+        ensure!(is_flow_file(&octets), "it is no flow file");
+        if !octets.starts_with(MAGIC) {
+            let version = octets[KIND.len()..].split(|octet| *octet == b'\n').next().unwrap_or_default();
+            let version = String::from_utf8_lossy(&version[..version.len().min(9)]).into_owned();
+            bail!(
+                "it is a flow file of version {version:?}, and this build reads version 1: use the flowgate that wrote it, or a newer one"
+            );
+        }
+        Ok(Self { octets, at: MAGIC.len() })
+    }
+
+    /// The next flow's octets; `None`: there is no other whole one.
+    fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
+        let rest = &self.octets[self.at..];
+        let Some((head, rest)) = rest.split_first_chunk::<ENTRY>() else { return Ok(None) };
+        let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let (length, inflated, sum) = (number(0), number(4), number(8));
+        let Some(packed) = rest.get(..length as usize) else { return Ok(None) };
+        let damaged = || format!("it is damaged at octet {}: what comes before can be had from a copy cut off there", self.at);
+        ensure!(checksum(packed) == sum && inflated <= MAX_FLOW, damaged());
+        let mut flow = Vec::new();
+        let decoder = zstd::stream::read::Decoder::with_buffer(packed).with_context(damaged)?;
+        decoder.take(u64::from(inflated) + 1).read_to_end(&mut flow).with_context(damaged)?;
+        ensure!(flow.len() == inflated as usize, damaged());
+        self.at += ENTRY + length as usize;
+        Ok(Some(flow.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+    use crate::recording::testing::{conversation, flow};
+
+    fn written(path: &Path, mut flows: Vec<RecordedFlow>) -> FlowFile {
+        let mut file = FlowFile::open(path).expect("opened");
+        flows.iter_mut().for_each(|flow| file.write(flow).expect("written"));
+        file
+    }
+
+    fn read(path: &Path) -> anyhow::Result<Vec<RecordedFlow>> {
+        parse(fs::read(path).expect("read").into())
+    }
+
+    #[test]
+    fn flows_are_read_as_they_were_written_and_numbered_through() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("flows");
+
+        drop(written(&path, vec![flow(9), conversation(9)]));
+        drop(written(&path, vec![flow(9)]));
+
+        assert_eq!(read(&path).expect("flows"), [flow(1), conversation(2), flow(3)]);
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_a_crash_left_is_left_out_and_written_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("flows");
+        let ends: Vec<u64> = (0..3)
+            .map(|count| {
+                let _ = fs::remove_file(&path);
+                drop(written(&path, (0..count).map(flow).collect()));
+                fs::metadata(&path).expect("there").len()
+            })
+            .collect();
+        let whole = {
+            let _ = fs::remove_file(&path);
+            drop(written(&path, vec![flow(0), flow(0)]));
+            fs::read(&path).expect("read")
+        };
+        for length in (0..whole.len() as u64).step_by(7) {
+            fs::write(&path, &whole[..length as usize]).expect("written");
+            let before = ends.iter().rposition(|end| *end <= length).unwrap_or(0) as u64;
+
+            let file = written(&path, vec![flow(0)]);
+
+            assert_eq!(file.flows(), before + 1, "{length}");
+            assert_eq!(read(&path).expect("flows").len() as u64, before + 1, "{length}");
+        }
+    }
+
+    #[test]
+    fn damage_is_said_with_its_place() {
+        let octets = to_octets([&flow(1), &flow(2)]).expect("octets");
+        let mut damaged = octets.clone();
+        damaged[MAGIC.len() + ENTRY + 9] ^= 1;
+
+        let error = format!("{:#}", parse(damaged.into()).expect_err("damaged"));
+
+        assert!(error.contains(&format!("damaged at octet {}", MAGIC.len())), "{error}");
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let error = format!("{:#}", parse(Bytes::from_static(b"flowgate flows 2\nxyz")).expect_err("another version"));
+
+        assert!(error.contains("version \"2\"") && error.contains("newer"), "{error}");
+    }
+
+    #[test]
+    fn nobody_writes_over_another_file_or_beside_another_writer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (flows, other) = (folder.path().join("flows"), folder.path().join("other"));
+        fs::write(&other, "something else").expect("written");
+        let _writing = written(&flows, Vec::new());
+
+        let error = |path| format!("{:#}", FlowFile::open(path).err().expect("refused"));
+
+        assert!(error(&other).contains("no flow file") && error(&flows).contains("another process"));
+        assert_eq!(fs::read_to_string(&other).expect("read"), "something else");
+    }
+}

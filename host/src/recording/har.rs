@@ -1,0 +1,371 @@
+//! HTTP Archive (HAR 1.2), which browsers write: to flows, and flows to it.
+//!
+//! Place: read where flows are asked for, written by `flowgate flows export`. HAR has texts where there were octets, and content with its codings
+//! undone: what does not fit is kept in members beginning with `_`, as the format provides for.
+//! Source: the HAR 1.2 specification; WebSocket messages as Chromium writes them.
+
+use anyhow::{Context, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{Method, StatusCode, Version};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    RecordedBody, RecordedFlow, RecordedFrame, RecordedMessage,
+    read::{address, content_fields, fields_of, target},
+    text,
+};
+use crate::flow::{Content, Direction, Fields, MessageKind, Outcome, RequestHead, ResponseHead};
+
+/// Most octets that exported content may have once its codings are undone.
+const MAX_DECODED: usize = 256 << 20;
+
+#[derive(Deserialize)]
+struct Har {
+    log: Log,
+}
+
+#[derive(Deserialize)]
+struct Log {
+    entries: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    started_date_time: String,
+    #[serde(default)]
+    time: f64,
+    request: Request,
+    response: Response,
+    #[serde(default)]
+    timings: Timings,
+    #[serde(rename = "_webSocketMessages", default)]
+    messages: Vec<Message>,
+    #[serde(rename = "_flowgate", default)]
+    own: Own,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    method: String,
+    url: String,
+    #[serde(default)]
+    http_version: String,
+    #[serde(default)]
+    headers: Vec<Pair>,
+    #[serde(default)]
+    post_data: Option<Content12>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Response {
+    #[serde(default)]
+    status: i64,
+    #[serde(default)]
+    status_text: String,
+    #[serde(default)]
+    http_version: String,
+    #[serde(default)]
+    headers: Vec<Pair>,
+    #[serde(default)]
+    content: Content12,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    name: String,
+    #[serde(default)]
+    value: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Content12 {
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default)]
+    encoding: Option<String>,
+    /// Forms are in here alone in some archives.
+    #[serde(default)]
+    params: Vec<Pair>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Timings {
+    blocked: f64,
+    dns: f64,
+    connect: f64,
+    send: f64,
+    wait: f64,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "type")]
+    sent: String,
+    /// Seconds since the Unix epoch.
+    #[serde(default)]
+    time: f64,
+    #[serde(default)]
+    opcode: f64,
+    #[serde(default)]
+    data: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Own {
+    user: Option<String>,
+    client: Option<std::net::IpAddr>,
+    outcome: Option<String>,
+    cause: String,
+}
+
+/// The flows of an archive. Entries that were never sent (status 0 without a word of what failed) have no response.
+///
+/// # Errors
+/// It is no archive; names the entry.
+pub(super) fn parse(har: Value) -> anyhow::Result<Vec<RecordedFlow>> {
+    let har: Har = serde_json::from_value(har).context("it is no HAR: log.entries is expected")?;
+    let numbered = har.log.entries.into_iter().zip(1..);
+    numbered.map(|(entry, id)| flow(entry, id).with_context(|| format!("entry {id} of the HAR"))).collect()
+}
+
+fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
+    let entry: Entry = serde_json::from_value(entry)?;
+    let began =
+        text::micros(&entry.started_date_time).with_context(|| format!("startedDateTime {:?} is no time", entry.started_date_time))?;
+    let (origin, path) = target(&entry.request.url)?;
+    let method = Method::from_bytes(entry.request.method.as_bytes()).with_context(|| format!("{:?} is no method", entry.request.method))?;
+    let fields = fields_of(entry.request.headers.iter().map(Pair::both))?;
+    let content = entry.request.post_data.map(octets).transpose()?.unwrap_or_default();
+    let version = version(&entry.request.http_version);
+    let sent = micros(entry.timings.send);
+    let authority = fields.get("host").map_or_else(|| Bytes::from(said_authority(&entry.request.url)), Bytes::copy_from_slice);
+    let head = RequestHead { method, scheme: origin.scheme, authority, path, version, fields: content_fields(fields, content.len()) };
+    let request = RecordedMessage { head, at: 0, body: RecordedBody::whole(content, sent) };
+    let Timings { blocked, dns, connect, send, wait } = entry.timings;
+    let head_at = [blocked, dns, connect, send, wait].into_iter().map(micros).sum::<u64>();
+    let ended = micros(entry.time).max(head_at);
+    let response = match u16::try_from(entry.response.status).ok().filter(|status| *status >= 100) {
+        None => None,
+        Some(status) => {
+            let status = StatusCode::from_u16(status).with_context(|| format!("{status} is no status"))?;
+            let fields = fields_of(entry.response.headers.iter().map(Pair::both))?;
+            let content = octets(entry.response.content)?;
+            let version = self::version(&entry.response.http_version);
+            let head = ResponseHead {
+                status,
+                reason: Some(reason(entry.response.status_text)),
+                version,
+                fields: content_fields(fields, content.len()),
+            };
+            Some(RecordedMessage { head, at: head_at, body: RecordedBody::whole(content, ended) })
+        }
+    };
+    let outcome = match entry.own.outcome.as_deref() {
+        Some("client-aborted") => Outcome::ClientAborted,
+        Some("origin-failed") => Outcome::OriginFailed(entry.own.cause),
+        Some("answered-by") => Outcome::AnsweredBy(entry.own.cause),
+        _ if response.is_some() => Outcome::Completed,
+        _ => Outcome::OriginFailed("there is no response in the archive".into()),
+    };
+    let frames = entry.messages.into_iter().filter_map(|message| frame(message, began).transpose()).collect::<anyhow::Result<_>>()?;
+    Ok(RecordedFlow {
+        id,
+        began,
+        client: address(entry.own.client),
+        connection: id,
+        user: entry.own.user,
+        origin,
+        request,
+        response,
+        frames,
+        outcome,
+    })
+}
+
+impl Pair {
+    fn both(&self) -> (&str, String) {
+        (self.name.as_str(), self.value.clone())
+    }
+}
+
+fn said_authority(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned()
+}
+
+/// Milliseconds; what does not apply is -1 in HAR.
+fn micros(millis: f64) -> u64 {
+    if millis.is_finite() && millis > 0.0 { (millis.min(1e12) * 1000.0).round() as u64 } else { 0 }
+}
+
+fn version(text: &str) -> Version {
+    match text.to_ascii_lowercase().as_str() {
+        "http/1.0" => Version::HTTP_10,
+        "h2" | "http/2" | "http/2.0" => Version::HTTP_2,
+        "h3" | "http/3" | "http/3.0" => Version::HTTP_3,
+        _ => Version::HTTP_11,
+    }
+}
+
+/// What no status line may hold is left out: it means nothing (RFC 9112 §4).
+fn reason(text: String) -> Bytes {
+    let text: String = text.chars().filter(|sign| !sign.is_control()).collect();
+    text.into()
+}
+
+fn octets(content: Content12) -> anyhow::Result<Bytes> {
+    let text = match content.text {
+        Some(text) if !text.is_empty() => text,
+        _ => {
+            let form = content.params.iter().map(|Pair { name, value }| format!("{name}={value}")).collect::<Vec<_>>();
+            return Ok(form.join("&").into());
+        }
+    };
+    match content.encoding.as_deref() {
+        None | Some("") => Ok(text.into()),
+        Some("base64") => Ok(BASE64_STANDARD.decode(text.trim()).context("its content is no base64")?.into()),
+        Some(other) => anyhow::bail!("its content is written in {other:?}, and base64 is all that is known"),
+    }
+}
+
+fn frame(message: Message, began: u64) -> anyhow::Result<Option<RecordedFrame>> {
+    let sent = match message.sent.as_str() {
+        "send" => Direction::Request,
+        "receive" => Direction::Response,
+        // Chromium notes errors in the same list.
+        _ => return Ok(None),
+    };
+    let (kind, content) = match message.opcode as i64 {
+        1 => (MessageKind::Text, Bytes::from(message.data)),
+        opcode @ (2 | 8) => {
+            let octets = BASE64_STANDARD.decode(message.data.trim()).context("a WebSocket message of it is no base64")?;
+            (if opcode == 8 { MessageKind::Closed } else { MessageKind::Binary }, octets.into())
+        }
+        _ => return Ok(None),
+    };
+    let at = micros(message.time * 1000.0).saturating_sub(began);
+    Ok(Some(RecordedFrame { sent, kind, at, length: content.len() as u64, content }))
+}
+
+/// The flows as an archive.
+///
+/// # Errors
+/// The content of a flow, its codings undone, is larger than an archive should hold.
+pub fn export(flows: &[RecordedFlow]) -> anyhow::Result<Value> {
+    let entries = flows.iter().map(|flow| entry(flow).with_context(|| format!("flow {}", flow.id))).collect::<anyhow::Result<Vec<_>>>()?;
+    let creator = json!({ "name": "flowgate", "version": env!("CARGO_PKG_VERSION") });
+    Ok(json!({ "log": { "version": "1.2", "creator": creator, "entries": entries } }))
+}
+
+fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
+    let millis = |micros: u64| micros as f64 / 1000.0;
+    let RecordedMessage { head, body, .. } = &flow.request;
+    let sent = body.ended.unwrap_or_default();
+    let head_at = flow.response.as_ref().map_or(sent, |response| response.at).max(sent);
+    let ended = flow.response.as_ref().and_then(|response| response.body.ended).unwrap_or(head_at).max(head_at);
+    let (outcome, cause) = match &flow.outcome {
+        Outcome::InProgress | Outcome::Completed => ("completed", ""),
+        Outcome::ClientAborted => ("client-aborted", ""),
+        Outcome::OriginFailed(why) => ("origin-failed", why.as_str()),
+        Outcome::AnsweredBy(whom) => ("answered-by", whom.as_str()),
+    };
+    let mut request = json!({
+        "method": head.method.as_str(),
+        "url": flow.url(),
+        "httpVersion": named(head.version),
+        "cookies": [],
+        "headers": pairs(&head.fields),
+        "queryString": query(&head.path),
+        "headersSize": -1,
+        "bodySize": body.length,
+    });
+    if !body.pieces.is_empty() {
+        request["postData"] = content(body, &head.fields)?;
+    }
+    let response = match &flow.response {
+        Some(RecordedMessage { head, body, .. }) => json!({
+            "status": head.status.as_u16(),
+            "statusText": head.reason.as_deref().map(text::of_octets).unwrap_or_default(),
+            "httpVersion": named(head.version),
+            "cookies": [],
+            "headers": pairs(&head.fields),
+            "content": content(body, &head.fields)?,
+            "redirectURL": head.fields.get("location").map(text::of_octets).unwrap_or_default(),
+            "headersSize": -1,
+            "bodySize": body.length,
+        }),
+        None => json!({
+            "status": 0, "statusText": "", "httpVersion": "", "cookies": [], "headers": [],
+            "content": { "size": 0, "mimeType": "" }, "redirectURL": "", "headersSize": -1, "bodySize": -1,
+        }),
+    };
+    let mut entry = json!({
+        "startedDateTime": text::of_micros(flow.began),
+        "time": millis(ended),
+        "request": request,
+        "response": response,
+        "cache": {},
+        "timings": { "send": millis(sent), "wait": millis(head_at - sent), "receive": millis(ended - head_at) },
+        "connection": flow.connection.to_string(),
+        "_flowgate": { "id": flow.id, "user": flow.user, "client": flow.client.ip(), "outcome": outcome, "cause": cause },
+    });
+    if !flow.frames.is_empty() {
+        entry["_resourceType"] = "websocket".into();
+        entry["_webSocketMessages"] = flow.frames.iter().map(|frame| message(frame, flow.began)).collect();
+    }
+    Ok(entry)
+}
+
+fn message(frame: &RecordedFrame, began: u64) -> Value {
+    let (opcode, data) = match (frame.kind, std::str::from_utf8(&frame.content)) {
+        (MessageKind::Text, Ok(text)) => (1, text.to_owned()),
+        (MessageKind::Text | MessageKind::Binary, _) => (2, BASE64_STANDARD.encode(&frame.content)),
+        (MessageKind::Closed, _) => (8, BASE64_STANDARD.encode(&frame.content)),
+    };
+    let sent = if frame.sent == Direction::Request { "send" } else { "receive" };
+    json!({ "type": sent, "time": (began + frame.at) as f64 / 1e6, "opcode": opcode, "data": data })
+}
+
+fn pairs(fields: &Fields) -> Value {
+    fields.iter().map(|field| json!({ "name": field.name_str(), "value": text::of_octets(field.value()) })).collect()
+}
+
+fn query(path: &[u8]) -> Value {
+    let path = String::from_utf8_lossy(path);
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| json!({ "name": name, "value": value })).collect()
+}
+
+fn content(body: &RecordedBody, fields: &Fields) -> anyhow::Result<Value> {
+    let mut kept = Content::keeping(body.kept());
+    body.pieces.iter().for_each(|piece| kept.pass(&piece.octets));
+    let decoded = kept.decoded(fields, MAX_DECODED);
+    ensure!(decoded.octets.len() < MAX_DECODED, "its content has more than {MAX_DECODED} octets");
+    let media_type = fields.get("content-type").map(text::of_octets).unwrap_or_default();
+    let mut content = json!({ "size": decoded.octets.len(), "mimeType": media_type });
+    match std::str::from_utf8(&decoded.octets) {
+        Ok(text) => content["text"] = text.into(),
+        Err(_) => {
+            content["text"] = BASE64_STANDARD.encode(&decoded.octets).into();
+            content["encoding"] = "base64".into();
+        }
+    }
+    Ok(content)
+}
+
+fn named(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
+    }
+}

@@ -1,0 +1,160 @@
+//! Recorded flows: what passed, piece by piece, as it can be looked at and played again.
+//!
+//! Place: `keep` fills them while flows run and `file` writes them; `har` and `records` make them of what others wrote. `rehearsal` plays them to
+//! plugins. Knows no sockets and no plugins.
+
+pub mod file;
+mod har;
+mod layout;
+mod read;
+mod records;
+mod text;
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+pub use har::export as export_har;
+pub use read::{Source, read};
+
+use crate::flow::{Direction, Fields, MessageKind, Origin, Outcome, RequestHead, ResponseHead};
+
+/// One flow as it passed: what the client sent and what the origin answered, before any plugin changed it.
+///
+/// Times are microseconds since [`RecordedFlow::began`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedFlow {
+    /// Unique in its file.
+    pub id: u64,
+    /// When the request's head had been read, in microseconds since the Unix epoch.
+    pub began: u64,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// Flows of one tunnel have one number.
+    pub connection: u64,
+    /// Who was admitted; never a password.
+    pub user: Option<String>,
+    /// Where the client wanted to go.
+    pub origin: Origin,
+    /// As the client sent it, but for hop-by-hop fields.
+    pub request: RecordedMessage<RequestHead>,
+    /// As the origin sent it; `None` where none came.
+    pub response: Option<RecordedMessage<ResponseHead>>,
+    /// WebSocket messages, in the order in which they passed.
+    pub frames: Vec<RecordedFrame>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// A request or a response.
+#[derive(Clone, Debug)]
+pub struct RecordedMessage<H> {
+    /// Field lines in their order and spelling.
+    pub head: H,
+    /// When the head had been read.
+    pub at: u64,
+    /// Its content.
+    pub body: RecordedBody,
+}
+
+/// The content of one message.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecordedBody {
+    /// As they arrived, content codings still on; never empty ones.
+    pub pieces: Vec<RecordedPiece>,
+    /// Octets that passed; more than are kept where recording was cut short.
+    pub length: u64,
+    /// When its last octet had been read; `None`: it broke off.
+    pub ended: Option<u64>,
+    /// Empty where there were none.
+    pub trailers: Fields,
+}
+
+/// What arrived at once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RecordedPiece {
+    /// When.
+    pub at: u64,
+    /// What.
+    pub octets: Bytes,
+}
+
+/// A WebSocket message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RecordedFrame {
+    /// From the client, or from the origin.
+    pub sent: Direction,
+    /// What it is.
+    pub kind: MessageKind,
+    /// When it had been read.
+    pub at: u64,
+    /// Octets it had, compression undone; more than are kept where recording was cut short.
+    pub length: u64,
+    /// Its content.
+    pub content: Bytes,
+}
+
+impl RecordedFlow {
+    /// Absolute URL as the client asked for it.
+    pub fn url(&self) -> String {
+        format!("{}{}", self.origin, String::from_utf8_lossy(&self.request.head.path))
+    }
+
+    /// Octets of content it holds, which is nearly all it occupies.
+    pub fn octets(&self) -> usize {
+        let response = self.response.as_ref().map_or(0, |response| response.body.kept());
+        self.request.body.kept() + response + self.frames.iter().map(|frame| frame.content.len()).sum::<usize>()
+    }
+}
+
+impl RecordedBody {
+    /// Content that arrived whole at one moment.
+    pub fn whole(octets: Bytes, at: u64) -> Self {
+        let length = octets.len() as u64;
+        let pieces = if octets.is_empty() { Vec::new() } else { vec![RecordedPiece { at, octets }] };
+        Self { pieces, length, ended: Some(at), trailers: Fields::default() }
+    }
+
+    /// Octets that are kept.
+    pub fn kept(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.octets.len()).sum()
+    }
+
+    /// All that is kept, as one piece.
+    pub fn octets(&self) -> Bytes {
+        match self.pieces.as_slice() {
+            [] => Bytes::new(),
+            [one] => one.octets.clone(),
+            many => many.iter().flat_map(|piece| piece.octets.iter().copied()).collect(),
+        }
+    }
+
+    /// Recording was cut short.
+    pub fn is_cut(&self) -> bool {
+        self.length > self.kept() as u64
+    }
+}
+
+impl PartialEq for RecordedMessage<RequestHead> {
+    fn eq(&self, other: &Self) -> bool {
+        let (one, two) = (&self.head, &other.head);
+        let heads = one.method == two.method
+            && one.scheme == two.scheme
+            && one.authority == two.authority
+            && one.path == two.path
+            && one.version == two.version
+            && one.fields == two.fields;
+        heads && self.at == other.at && self.body == other.body
+    }
+}
+
+impl PartialEq for RecordedMessage<ResponseHead> {
+    fn eq(&self, other: &Self) -> bool {
+        let (one, two) = (&self.head, &other.head);
+        let heads = one.status == two.status && one.reason == two.reason && one.version == two.version && one.fields == two.fields;
+        heads && self.at == other.at && self.body == other.body
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,298 @@
+//! Flows out of files, whatever wrote them: flow files, HAR, records of the logger, and folders of these.
+//!
+//! Place: asked by the commands that show flows and play them. What a file is, its content says.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{RecordedFlow, file, har, records};
+use crate::flow::{Authority, Fields, Origin, Scheme, is_field_value, is_token};
+
+/// Octets of the largest file that is read: it is held in memory, and its flows beside it.
+const MAX_FILE: u64 = 2 << 30;
+/// Files of one folder that are looked at.
+const MAX_FILES: usize = 100_000;
+
+/// What a file held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// A flow file.
+    Flows,
+    /// HAR 1.2.
+    Har,
+    /// A record of the logger.
+    Record,
+}
+
+/// All flows of these files and folders, in that order, a folder's files by name; numbered through where there is more than one file.
+///
+/// # Errors
+/// A file cannot be read, or holds no flows; names it and says what helps.
+pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<RecordedFlow>> {
+    let mut files = Vec::new();
+    for path in paths {
+        collect(path, &mut files)?;
+    }
+    let mut flows = Vec::new();
+    for path in &files {
+        flows.append(&mut read_file(path)?);
+    }
+    ensure!(
+        !flows.is_empty(),
+        "there is no flow in {}: record some with `flowgate run --record FILE`, or name a HAR file or records of the logger",
+        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    );
+    if files.len() > 1 {
+        for (flow, id) in flows.iter_mut().zip(1..) {
+            flow.id = id;
+        }
+    }
+    Ok(flows)
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Vec<RecordedFlow>> {
+    let reading = || format!("reading flows from {}", path.display());
+    let length = fs::metadata(path).with_context(reading)?.len();
+    ensure!(length <= MAX_FILE, "{} has {length} octets, and at most {MAX_FILE} are read: record into several files", path.display());
+    let octets = Bytes::from(fs::read(path).with_context(reading)?);
+    parse(octets).map(|(_, flows)| flows).with_context(reading)
+}
+
+/// The flows in the octets of one file.
+///
+/// # Errors
+/// They are none of the known formats, or not well formed.
+pub(crate) fn parse(octets: Bytes) -> anyhow::Result<(Source, Vec<RecordedFlow>)> {
+    if file::is_flow_file(&octets) {
+        return Ok((Source::Flows, file::parse(octets)?));
+    }
+    const KINDS: &str = "a flow file of `flowgate run --record`, a HAR file, or a record of the logger is expected";
+    // Browsers on Windows begin their exports with a byte order mark.
+    let text = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&octets);
+    ensure!(text.trim_ascii_start().starts_with(b"{"), "it is neither a flow file nor JSON: {KINDS}");
+    let value: Value = serde_json::from_slice(text).context("it is no whole JSON document, perhaps cut off: save it again")?;
+    if value.get("log").is_some() {
+        return Ok((Source::Har, har::parse(value)?));
+    }
+    if value.get("request").is_some() && value.get("response").is_some() {
+        return Ok((Source::Record, vec![records::parse(value, 1)?]));
+    }
+    bail!("it is JSON of another kind: {KINDS}")
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let listed = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let mut inside: Vec<PathBuf> =
+        listed.with_context(|| format!("reading the folder {}", path.display()))?.iter().map(fs::DirEntry::path).collect();
+    inside.sort();
+    for entry in inside {
+        let is_hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_flows = entry.extension().is_some_and(|extension| ["json", "har", "flows"].iter().any(|known| extension == *known));
+        if !is_hidden && (entry.is_dir() || is_flows) {
+            collect(&entry, files)?;
+        }
+    }
+    ensure!(files.len() <= MAX_FILES, "there are more than {MAX_FILES} files in {}: name some of them", path.display());
+    Ok(())
+}
+
+/// Origin and path of an absolute URL, the path octet for octet.
+pub(super) fn target(url: &str) -> anyhow::Result<(Origin, Bytes)> {
+    let wrong = || format!("{url:?} is no URL, as in https://api.example.com/chat");
+    let (scheme, rest) = url.split_once("://").with_context(wrong)?;
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "https" | "wss" => Scheme::Https,
+        "http" | "ws" => Scheme::Http,
+        _ => bail!(wrong()),
+    };
+    let rest = rest.split('#').next().unwrap_or_default();
+    let at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(at);
+    let authority = Authority::parse_or(authority.to_ascii_lowercase().as_bytes(), Some(scheme.default_port())).with_context(wrong)?;
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    ensure!(path.bytes().all(|octet| octet > b' ' && octet != 0x7f), wrong());
+    Ok((Origin { scheme, authority }, path.into()))
+}
+
+/// Field lines of pairs; pseudo-header fields of HTTP/2 are no fields.
+pub(super) fn fields_of<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> anyhow::Result<Fields> {
+    let mut fields = Fields::default();
+    for (name, value) in pairs.filter(|(name, _)| !name.starts_with(':')) {
+        // Texts of more than Latin-1 were UTF-8 on the wire.
+        let value = value.trim_matches([' ', '\t']);
+        ensure!(is_token(name.as_bytes()) && is_field_value(value.as_bytes()), "{name:?} with {value:?} is no field");
+        // Never kept: who was admitted is said otherwise.
+        if !name.eq_ignore_ascii_case("proxy-authorization") {
+            fields.push(name, value);
+        }
+    }
+    Ok(fields)
+}
+
+/// What describes content that is there with its codings undone.
+pub(super) fn content_fields(mut fields: Fields, length: usize) -> Fields {
+    fields.remove("content-encoding");
+    fields.remove("transfer-encoding");
+    if fields.contains("content-length") {
+        fields.set("content-length", length.to_string());
+    }
+    fields
+}
+
+/// Where nobody says who the client was, it was on this machine.
+pub(super) fn address(ip: Option<IpAddr>) -> SocketAddr {
+    (ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        flow::Outcome,
+        recording::testing::{conversation, flow},
+    };
+
+    /// What is wrong with a file of that content.
+    fn complaint(content: &[u8]) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("some.har");
+        fs::write(&path, content).expect("written");
+        format!("{:#}", read(&[path]).expect_err("no flows"))
+    }
+
+    #[test]
+    fn an_archive_holds_what_was_exported_into_it() {
+        let archive = har::export(&[flow(1), conversation(2)]).expect("an archive");
+
+        let (source, read) = parse(archive.to_string().into()).expect("flows");
+
+        assert_eq!(source, Source::Har);
+        let [chat, talk] = read.as_slice() else { panic!("{read:?}") };
+        assert_eq!((chat.user.as_deref(), chat.began, chat.url()), (Some("ana"), flow(1).began, flow(1).url()));
+        assert_eq!(chat.request.head.fields, flow(1).request.head.fields);
+        let response = chat.response.as_ref().expect("a response");
+        assert_eq!((response.at, response.body.octets()), (150, flow(1).response.expect("one").body.octets()));
+        let told: Vec<_> = talk.frames.iter().map(|frame| (frame.sent, frame.kind, frame.content.clone())).collect();
+        let sent: Vec<_> = conversation(2).frames.into_iter().map(|frame| (frame.sent, frame.kind, frame.content)).collect();
+        assert_eq!(told, sent);
+    }
+
+    #[test]
+    fn the_records_that_are_the_product_are_flows() {
+        for (name, path) in [("completions", "/v1/engines/copilot-codex/completions"), ("telemetry", "/telemetry")] {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/logger/tests/golden/{name}.record.json"));
+
+            let flows = read(&[file]).expect("a flow");
+
+            let [flow] = flows.as_slice() else { panic!("{flows:?}") };
+            assert_eq!((flow.user.as_deref(), &flow.outcome), (Some("satomic"), &Outcome::Completed));
+            assert_eq!(String::from_utf8_lossy(&flow.request.head.path), path);
+            assert!(!flow.request.body.pieces.is_empty() && flow.response.is_some());
+        }
+    }
+
+    #[test]
+    fn a_folder_is_read_file_by_file_and_numbered_through() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inner = folder.path().join("b");
+        fs::create_dir(&inner).expect("made");
+        fs::write(folder.path().join("a.flows"), file::to_octets([&flow(1), &flow(2)]).expect("octets")).expect("written");
+        fs::write(inner.join("c.har"), har::export(&[flow(1)]).expect("an archive").to_string()).expect("written");
+        fs::write(folder.path().join("README.md"), "not this").expect("written");
+
+        let flows = read(&[folder.path().to_owned()]).expect("flows");
+
+        assert_eq!(flows.iter().map(|flow| flow.id).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn bad_files_are_named_with_what_helps() {
+        let entry = |change: fn(&mut Value)| {
+            let mut archive = har::export(&[flow(1)]).expect("an archive");
+            change(&mut archive["log"]["entries"][0]);
+            archive.to_string().into_bytes()
+        };
+        let mut torn = file::to_octets([&flow(1)]).expect("octets");
+        torn.truncate(40);
+        let cases = [
+            (b"".to_vec(), "neither a flow file nor JSON"),
+            (b"\0\x01".to_vec(), "a flow file of `flowgate run --record`"),
+            (b"{\"log\": {\"entr".to_vec(), "cut off: save it again"),
+            (b"{\"a\": 1}".to_vec(), "JSON of another kind"),
+            (b"{\"log\": {}}".to_vec(), "log.entries"),
+            (torn, "there is no flow in"),
+            (entry(|entry| entry["request"]["url"] = "ftp://a".into()), "entry 1 of the HAR: \"ftp://a\" is no URL"),
+            (entry(|entry| entry["request"]["method"] = "G T".into()), "is no method"),
+            (entry(|entry| entry["startedDateTime"] = "now".into()), "is no time"),
+            (entry(|entry| entry["request"]["headers"] = json!([{ "name": "a b", "value": "" }])), "is no field"),
+            (json!({ "request": {}, "response": {} }).to_string().into_bytes(), "no record of the logger"),
+        ];
+        for (content, expected) in cases {
+            let said = complaint(&content);
+            assert!(said.contains(expected) && said.contains("some.har"), "{expected}: {said}");
+        }
+    }
+
+    #[test]
+    fn whose_password_it_was_is_not_read() {
+        let mut archive = har::export(&[flow(1)]).expect("an archive");
+        archive["log"]["entries"][0]["request"]["headers"] = json!([{ "name": "Proxy-Authorization", "value": "Basic YTpi" }]);
+
+        let (_, flows) = parse(archive.to_string().into()).expect("flows");
+
+        assert!(flows[0].request.head.fields.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_octets_make_the_reader_panic(octets in prop::collection::vec(any::<u8>(), 0..600), at in 0..6usize) {
+            let whole = file::to_octets([&flow(1)]).expect("octets");
+            let fronts: [&[u8]; 6] = [b"", file::MAGIC, &whole[..29], &whole, b"{\"log\":{\"entries\":[", b"{\"request\":{\"url\":\""];
+            let _ = parse([fronts[at], &octets].concat().into());
+        }
+
+        #[test]
+        fn no_damage_makes_the_reader_panic(at in 0..400usize, octet: u8) {
+            let mut file = file::to_octets([&conversation(1)]).expect("octets");
+            let at = at % file.len();
+            file[at] = octet;
+            let _ = parse(file.into());
+            let mut layout = crate::recording::layout::encode(&conversation(1)).to_vec();
+            let at = at % layout.len();
+            layout[at] = octet;
+            let _ = crate::recording::layout::decode(layout.into());
+        }
+
+        #[test]
+        fn no_member_of_an_archive_makes_the_reader_panic(text in ".*", number: f64, place in 0..9usize) {
+            let mut archive = har::export(&[conversation(1)]).expect("an archive");
+            let entry = &mut archive["log"]["entries"][0];
+            match place {
+                0 => entry["request"]["url"] = text.into(),
+                1 => entry["startedDateTime"] = text.into(),
+                2 => entry["time"] = number.into(),
+                3 => entry["response"]["status"] = (number as i64).into(),
+                4 => entry["response"]["content"] = json!({ "text": text, "encoding": "base64" }),
+                5 => entry["_webSocketMessages"][0]["time"] = number.into(),
+                6 => entry["_webSocketMessages"][1]["data"] = text.into(),
+                7 => entry["request"]["headers"] = json!([{ "name": text, "value": text }]),
+                _ => entry["timings"]["wait"] = number.into(),
+            }
+            let _ = parse(archive.to_string().into());
+        }
+    }
+}
