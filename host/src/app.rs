@@ -315,6 +315,14 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
     })
 }
 
+/// What the plugins of such a proxy are told.
+///
+/// # Errors
+/// What is to be redacted cannot be understood.
+pub fn plugin_settings(config: &Config) -> anyhow::Result<plugin::Settings> {
+    plugins(config)
+}
+
 fn redaction(config: &Config) -> anyhow::Result<Redaction> {
     let rules = &config.redaction;
     Ok(Redaction::new(&rules.fields, &rules.json, &rules.patterns)?)

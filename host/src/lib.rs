@@ -21,6 +21,7 @@ pub mod plugin;
 pub mod record;
 pub mod recording;
 pub mod redaction;
+pub mod rehearsal;
 pub mod stamp;
 pub mod store;
 pub mod tasks;

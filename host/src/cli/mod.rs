@@ -2,13 +2,17 @@
 //!
 //! Place: called by `main`; makes a `Config` and hands it to `app`. Prints for people on standard output; diagnostics are `trace`'s.
 
+mod answers;
 mod authoring;
 mod ca;
 mod check;
 mod compile;
+mod difference;
 mod flows;
 mod plugin;
+mod rehearse;
 mod reload;
+mod report;
 mod run;
 mod running;
 mod user;

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use http::Method;
 
 use super::{
-    Failure, authoring, print,
+    Failure, authoring, print, rehearse,
     running::{Running, Table},
 };
 use crate::admin::{Done, Listed};
@@ -13,6 +13,7 @@ use crate::admin::{Done, Listed};
 pub(super) enum Plugin {
     #[command(flatten)]
     Authoring(authoring::Authoring),
+    Test(rehearse::Test),
     /// Say which plugins are in service, how they do, and what they cost
     List {
         /// As JSON, with everything that is known
@@ -40,6 +41,7 @@ pub(super) enum Plugin {
 pub(super) fn run(command: Plugin) -> Result<(), Failure> {
     match command {
         Plugin::Authoring(command) => return authoring::run(command),
+        Plugin::Test(test) => return rehearse::run(&test),
         Plugin::List { json: true, running } => {
             let list: serde_json::Value = running.ask(Method::GET, "/v1/plugins")?;
             print(format_args!("{list:#}"));

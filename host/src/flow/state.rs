@@ -283,6 +283,17 @@ impl Timings {
         Self { began: SystemTime::now(), anchor: Instant::now(), request_end: None, response_start: None, response_end: None }
     }
 
+    /// That moment, which is taken to be now: for flows that are played again.
+    pub fn replayed(began: SystemTime) -> Self {
+        Self { began, ..Self::begin() }
+    }
+
+    /// The moment so long after the first.
+    pub fn after(&self, since: Duration) -> Instant {
+        // What is told of a moment out of all bounds does not matter, but it must be one.
+        self.anchor.checked_add(since).unwrap_or(self.anchor)
+    }
+
     /// A moment of the past that was so long after another: for flows that are made up of what was recorded of them.
     pub fn recorded(request_start: SystemTime, response_end: Duration) -> Self {
         let anchor = Instant::now();

@@ -21,6 +21,7 @@ use super::{
     },
     instance::Budgets,
     metrics::Meters,
+    scene::Scene,
 };
 use crate::{record::Folder, store::Namespace, tasks::Tasks};
 
@@ -49,6 +50,8 @@ pub(super) struct About {
     pub(super) tasks: Tasks,
     /// Most octets that come out of undoing content codings.
     pub(super) max_decoded: usize,
+    /// `None`: it serves.
+    pub(super) scene: Option<Arc<Scene>>,
 }
 
 /// Data of one instance's store.
@@ -79,7 +82,12 @@ impl Guest {
         let last = Arc::<LastWords>::default();
         let outputs = [Level::Info, Level::Warn].map(|level| Output::new(about.clone(), level, flow.clone(), last.clone()));
         let [stdout, stderr] = outputs.clone();
-        let wasi = WasiCtx::builder().stdout(stdout).stderr(stderr).build();
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(stdout).stderr(stderr);
+        if let Some(scene) = &about.scene {
+            scene.furnish(&mut wasi);
+        }
+        let wasi = wasi.build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let (memory, dealings) = (Memory::new(budgets.memory), Dealings::new(budgets.host_calls, budgets.output));
@@ -202,6 +210,7 @@ mod tests {
             way_out: None,
             tasks: Tasks::new(),
             max_decoded: 0,
+            scene: None,
         };
         let none = Span { computing: Duration::ZERO, wall: Duration::ZERO };
         let budgets =

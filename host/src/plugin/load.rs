@@ -30,6 +30,7 @@ use super::{
     means::Means,
     pool::{Pool, Streams},
     rules::Rules,
+    scene::Scene,
     settings::{PluginSettings, Settings},
     shape::{self, PACKAGE, Shape, VERSION},
     tally::Tally,
@@ -43,9 +44,11 @@ const MODULE: &[u8] = &[1, 0, 0, 0];
 /// Loads components.
 pub(super) struct Loader {
     engine: Arc<Engine>,
-    compiling: Compiling,
+    compiling: Arc<Compiling>,
     means: Arc<Means>,
     tasks: Tasks,
+    /// What surrounds builds that serve nobody.
+    scene: Option<Arc<Scene>>,
 }
 
 /// What is to be loaded.
@@ -70,8 +73,13 @@ pub(super) enum Code {
 impl Loader {
     pub(super) fn new(settings: &Settings, means: Arc<Means>, tasks: Tasks) -> anyhow::Result<Self> {
         let engine = Arc::new(Engine::start()?);
-        let compiling = Compiling::new(engine.wasm().clone(), settings, tasks.clone());
-        Ok(Self { engine, compiling, means, tasks })
+        let compiling = Arc::new(Compiling::new(engine.wasm().clone(), settings, tasks.clone()));
+        Ok(Self { engine, compiling, means, tasks, scene: None })
+    }
+
+    /// The same for builds that serve nobody, on that scene.
+    pub(super) fn staged(settings: &Settings, means: Arc<Means>, tasks: Tasks, scene: Arc<Scene>) -> anyhow::Result<Self> {
+        Ok(Self { scene: Some(scene), ..Self::new(settings, means, tasks)? })
     }
 
     /// There is traffic from here on, which compiling is not to disturb.
@@ -116,7 +124,7 @@ impl Loader {
             version: OnceLock::new(),
             hash: short(&hash).to_owned(),
             lines: Lines::new(own.log_lines),
-            records: imports("records").then(|| self.records(&source.name, settings)).transpose()?,
+            records: (imports("records") && self.scene.is_none()).then(|| self.records(&source.name, settings)).transpose()?,
             key_value: match imports("key-value") {
                 true => Some(self.means.namespace(&source.name, own, settings).await?),
                 false => None,
@@ -125,10 +133,12 @@ impl Loader {
                 origins: own.outbound.clone(),
                 limits: settings.limits.outbound,
                 carrier: self.means.carrier.clone(),
+                is_open: self.scene.is_some(),
             }),
             meters: imports("metrics").then(|| self.means.metrics.of(&source.name)),
             tasks: self.tasks.clone(),
             max_decoded: settings.capture_bytes,
+            scene: self.scene.clone(),
         });
         let kit = Arc::new(Kit {
             engine: self.engine.clone(),

@@ -240,6 +240,12 @@ impl Crowd {
         }
     }
 
+    /// Resolves when all messages have been told of that were sent on until now.
+    pub(super) async fn idle(&self) {
+        // Never closed. Each message holds its octets until it has been told of.
+        let _all = self.octets.acquire_many(self.most_octets).await;
+    }
+
     /// A queue for one flow, and a task that empties it and ends with it.
     fn listen(self: &Arc<Self>, limit: usize, telling: Telling) -> Listener {
         let (queue, queued) = mpsc::channel(self.places);

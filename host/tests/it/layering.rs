@@ -25,8 +25,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("record", &["tasks"]),
     ("recording", &["hooks", "tasks"]),
     ("redaction", &[]),
+    ("rehearsal", &["hooks", "recording"]),
     ("store", &["tasks"]),
-    ("plugin", &["hooks", "outbound", "record", "redaction", "stamp", "store", "tasks"]),
+    ("plugin", &["hooks", "outbound", "record", "recording", "redaction", "rehearsal", "stamp", "store", "tasks"]),
     ("config", &["auth"]),
     ("authoring", &[]),
 ];

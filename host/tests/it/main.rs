@@ -31,5 +31,6 @@ mod splice;
 mod storing;
 mod streaming;
 mod swap;
+mod trying;
 mod upgrade;
 mod upstream;

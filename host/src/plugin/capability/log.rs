@@ -20,6 +20,9 @@ const MAX_LINE: usize = 4096;
 impl log::Host for Guest {
     fn enabled(&mut self, level: log::Level) -> wasmtime::Result<bool> {
         self.admitted()?;
+        if self.about.scene.is_some() {
+            return Ok(true);
+        }
         Ok(match level {
             log::Level::Trace => tracing::enabled!(Level::TRACE),
             log::Level::Debug => tracing::enabled!(Level::DEBUG),
@@ -39,6 +42,16 @@ impl log::Host for Guest {
 impl About {
     /// One line of the plugin about `flow` (0: none).
     pub(in crate::plugin) fn say(&self, level: log::Level, flow: u64, text: &str) {
+        if let Some(scene) = &self.scene {
+            let level = match level {
+                log::Level::Trace => "trace",
+                log::Level::Debug => "debug",
+                log::Level::Info => "info",
+                log::Level::Warn => "warn",
+                log::Level::Error => "error",
+            };
+            return scene.line(format!("{level}: {}", sanitised(text)));
+        }
         let Some(suppressed) = self.lines.admit(Instant::now()) else { return };
         let (plugin, version, hash) = (self.name.as_str(), self.version.get().map_or("", String::as_str), self.hash.as_str());
         if suppressed > 0 {

@@ -15,9 +15,6 @@ impl Host for Guest {
     async fn keep(&mut self, path: String, data: Vec<u8>, mode: WriteMode) -> wasmtime::Result<Result<(), Error>> {
         self.admitted()?;
         self.hand_over(data.len())?;
-        let Some(folder) = self.about.records.clone() else {
-            return Ok(Err(Error::Denied("no folder is granted to this plugin".into())));
-        };
         let name = match RecordName::parse(&path) {
             Ok(name) => name,
             Err(error) => return Ok(Err(Error::Denied(error.to_string()))),
@@ -26,6 +23,14 @@ impl Host for Guest {
             WriteMode::CreateNew => record::WriteMode::CreateNew,
             WriteMode::Replace => record::WriteMode::Replace,
             WriteMode::Append => record::WriteMode::Append,
+        };
+        if let Some(scene) = &self.about.scene {
+            scene.keep(name.as_str(), data, mode);
+            self.act(Effect::Kept);
+            return Ok(Ok(()));
+        }
+        let Some(folder) = self.about.records.clone() else {
+            return Ok(Err(Error::Denied("no folder is granted to this plugin".into())));
         };
         Ok(match folder.keep(name, data, mode).await {
             Ok(()) => {

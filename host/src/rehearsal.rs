@@ -1,0 +1,430 @@
+//! Recorded flows, played to whatever decides about flows: the way of a flow without sockets.
+//!
+//! Place: in the place of `exchange`, on the same port and in the same order of calls. Bodies come chunk by chunk as they were recorded; what an
+//! origin would have answered to a changed request is not known, so it answers as it did.
+
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http::{StatusCode, Version};
+
+use crate::{
+    flow::{
+        ClientAddr, Content, Decoder, Direction, Fields, Flow, FlowId, LocalResponse, Message, MessageKind, OpenFlow, Outcome,
+        PassedMessage, Principal, Refusal, Scheme, Scope, SharedFlow, Timings, lock,
+    },
+    hooks::{BoxFuture, Chunks, Hooks, MessageVerdict, Next, Passage, Probe, Verdict},
+    recording::{RecordedBody, RecordedFlow, RecordedFrame, RecordedPiece},
+};
+
+/// Whom the flow is played to.
+pub trait Audience: Sync {
+    /// What decides about it.
+    fn hooks(&self) -> &dyn Hooks;
+
+    /// It is that moment, in microseconds since the Unix epoch.
+    fn now(&self, micros: u64);
+
+    /// Resolves when those who are told of what has passed know of it all.
+    fn told(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What became of a flow.
+#[derive(Clone, Debug, Default)]
+pub struct Rehearsed {
+    /// What was decided about its tunnel, if anybody was asked.
+    pub tunnel: Option<Tunnel>,
+    /// The flow as it stood at the end; `None`: nobody wanted it.
+    pub flow: Option<Flow>,
+    /// What answered in the origin's place.
+    pub answer: Option<LocalResponse>,
+    /// Content that went on to the origin.
+    pub sent: Bytes,
+    /// Content that went on to the client.
+    pub got: Bytes,
+    /// WebSocket messages that went on.
+    pub messages: Vec<(Direction, Message)>,
+    /// Why plugins or bounds ended it.
+    pub refused: Option<String>,
+    /// The status code with which a plugin closed the WebSocket.
+    pub closed: Option<u16>,
+}
+
+/// What was decided about a tunnel.
+#[derive(Clone, Debug)]
+pub enum Tunnel {
+    /// As configured.
+    Proceed,
+    /// Relayed unseen.
+    Splice,
+    /// Rejected with that.
+    Reject(LocalResponse),
+}
+
+/// Why a flow goes no further.
+enum Fault {
+    Refused(Refusal),
+    Answered(LocalResponse),
+    Disconnected,
+    Broken,
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Plays one flow, to its end.
+pub async fn rehearse(audience: &dyn Audience, recorded: &RecordedFlow) -> Rehearsed {
+    let mut rehearsed = Rehearsed::default();
+    let client = ClientAddr(recorded.client);
+    let principal = recorded.user.as_deref().map_or(Principal::UNKNOWN, Principal::named);
+    let scope = Arc::new(Scope { connection: recorded.connection, client, principal });
+    audience.now(recorded.began);
+    let hooks = audience.hooks();
+    if recorded.origin.scheme == Scheme::Https
+        && let Some(asking) = hooks.connect(&scope, &recorded.origin.authority)
+    {
+        match asking.await {
+            Ok(Passage::Proceed) => rehearsed.tunnel = Some(Tunnel::Proceed),
+            Ok(Passage::Splice) => rehearsed.tunnel = Some(Tunnel::Splice),
+            Ok(Passage::Reject { response, .. }) => rehearsed.tunnel = Some(Tunnel::Reject(response)),
+            Err(refusal) => rehearsed.refused = Some(sentence(&refusal)),
+        }
+        if !matches!(rehearsed.tunnel, Some(Tunnel::Proceed)) {
+            return rehearsed;
+        }
+    }
+    let head = &recorded.request.head;
+    let probe = Probe { host: recorded.origin.authority.host(), method: &head.method, path: &head.path };
+    let Some(mut course) = hooks.open(&probe) else { return rehearsed };
+    if let Some(reserving) = course.reserve() {
+        reserving.await;
+    }
+    let mut flow = Flow::new(scope, recorded.origin.clone(), head.clone());
+    flow.id = FlowId(recorded.id);
+    flow.timings = Timings::replayed(UNIX_EPOCH + Duration::from_micros(recorded.began));
+    flow.request_content = Content::keeping(course.request_needs().capture);
+    let open = OpenFlow::new(flow, course);
+    let flow = open.flow().clone();
+    let mut playing = Playing { audience, recorded, open, rehearsed };
+    let played = playing.exchange().await;
+    let Playing { open, mut rehearsed, .. } = playing;
+    match played {
+        Ok(()) => open.conclude(recorded.outcome.clone()),
+        Err(Fault::Broken) => open.conclude(match &recorded.outcome {
+            Outcome::InProgress | Outcome::Completed => Outcome::OriginFailed("the recorded flow breaks off".into()),
+            other => other.clone(),
+        }),
+        Err(Fault::Answered(response)) => rehearsed.answer = Some(response),
+        Err(Fault::Disconnected) => {
+            rehearsed.refused = Some("a plugin disconnects the client".into());
+            open.conclude(Outcome::AnsweredBy("host".into()));
+        }
+        Err(Fault::Refused(refusal)) => {
+            rehearsed.refused = Some(sentence(&refusal));
+            open.conclude(Outcome::AnsweredBy("host".into()));
+        }
+    }
+    converse(audience, recorded, open, &mut rehearsed).await;
+    audience.told().await;
+    rehearsed.flow = Some(lock(&flow).clone());
+    rehearsed
+}
+
+struct Playing<'a> {
+    audience: &'a dyn Audience,
+    recorded: &'a RecordedFlow,
+    open: OpenFlow,
+    rehearsed: Rehearsed,
+}
+
+impl Playing<'_> {
+    async fn exchange(&mut self) -> Result<(), Fault> {
+        self.request().await?;
+        let Some(response) = &self.recorded.response else { return Ok(()) };
+        let (at, head) = (response.at, response.head.clone());
+        self.now(at);
+        let (course, flow) = self.open.course();
+        let needs = course.response_needs(&head);
+        let moment = lock(flow).timings.after(Duration::from_micros(at));
+        let is_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        {
+            let mut flow = lock(flow);
+            flow.timings.response_start = Some(moment);
+            flow.response_content = Content::keeping(needs.capture);
+            flow.response = Some(head);
+            if is_switched {
+                flow.timings.response_end = Some(moment);
+            }
+        }
+        if is_switched {
+            self.open.conclude(Outcome::Completed);
+            return Ok(());
+        }
+        let recorded = &response.body;
+        let pieces = match needs.filter {
+            true => self.filter(Direction::Response, recorded, needs.whole).await?,
+            false => recorded.pieces.clone(),
+        };
+        self.pass(Direction::Response, pieces, recorded).await?;
+        let ended = recorded.ended.ok_or(Fault::Broken)?;
+        self.now(ended);
+        let mut flow = lock(self.open.flow());
+        flow.timings.response_end = Some(flow.timings.after(Duration::from_micros(ended)));
+        Ok(())
+    }
+
+    async fn request(&mut self) -> Result<(), Fault> {
+        let recorded = &self.recorded.request.body;
+        let needs = self.open.course().0.request_needs();
+        let pieces = match needs.filter {
+            true => self.filter(Direction::Request, recorded, needs.whole).await?,
+            false => recorded.pieces.clone(),
+        };
+        self.pass(Direction::Request, pieces, recorded).await?;
+        let ended = recorded.ended.ok_or(Fault::Broken)?;
+        self.now(ended);
+        let mut flow = lock(self.open.flow());
+        flow.timings.request_end = Some(flow.timings.after(Duration::from_micros(ended)));
+        Ok(())
+    }
+
+    /// Asks the filters of one message; what is left of its content to pass on.
+    async fn filter(&mut self, of: Direction, body: &RecordedBody, whole: Option<usize>) -> Result<Vec<RecordedPiece>, Fault> {
+        let mut is_held = false;
+        if let Some(limit) = whole {
+            is_held = self.hold(of, body, limit)?;
+        }
+        loop {
+            let (course, flow) = self.open.course();
+            let verdict = match of {
+                Direction::Request => course.request(flow, is_held).await?,
+                Direction::Response => course.response(flow, is_held).await?,
+            };
+            match verdict {
+                Verdict::Answer { by, response } => {
+                    self.open.conclude(Outcome::AnsweredBy(by));
+                    return Err(Fault::Answered(response));
+                }
+                Verdict::Disconnect => return Err(Fault::Disconnected),
+                Verdict::NeedBody { limit } if !is_held => is_held = self.hold(of, body, limit)?,
+                Verdict::Proceed | Verdict::NeedBody { .. } => return Ok(self.release(of, is_held, body)),
+            }
+        }
+    }
+
+    /// Holds the whole content, if it is no more than that.
+    fn hold(&mut self, of: Direction, body: &RecordedBody, limit: usize) -> Result<bool, Fault> {
+        if body.kept() > limit {
+            self.open.course().0.overflow(of)?;
+            return Ok(false);
+        }
+        let ended = body.ended.ok_or(Fault::Broken)?;
+        self.now(ended);
+        lock(self.open.flow()).hold(of, body.octets(), body.trailers.clone());
+        Ok(true)
+    }
+
+    fn release(&self, of: Direction, is_held: bool, body: &RecordedBody) -> Vec<RecordedPiece> {
+        if !is_held {
+            return body.pieces.clone();
+        }
+        let mut flow = lock(self.open.flow());
+        let replaced = flow.release(of);
+        let limit = flow.content(of).kept();
+        *flow.content_mut(of) = Content::keeping(limit);
+        match replaced {
+            Some(octets) if octets.is_empty() => Vec::new(),
+            Some(octets) => vec![RecordedPiece { at: body.ended.unwrap_or_default(), octets }],
+            None => body.pieces.clone(),
+        }
+    }
+
+    /// Moves content on, through those who want it piece by piece.
+    async fn pass(&mut self, of: Direction, pieces: Vec<RecordedPiece>, body: &RecordedBody) -> Result<(), Fault> {
+        let mut passed = Passed { flow: self.open.flow().clone(), of, octets: Vec::new() };
+        let outcome = self.pump(pieces, body, &mut passed).await;
+        match of {
+            Direction::Request => self.rehearsed.sent = passed.octets.into(),
+            Direction::Response => self.rehearsed.got = passed.octets.into(),
+        }
+        lock(self.open.flow()).set_trailers(of, body.trailers.clone());
+        outcome
+    }
+
+    async fn pump(&mut self, pieces: Vec<RecordedPiece>, body: &RecordedBody, passed: &mut Passed) -> Result<(), Fault> {
+        let of = passed.of;
+        let Some((mut decoder, mut chunks)) = self.chunks(of, pieces.is_empty()).await? else {
+            for piece in pieces {
+                self.now(piece.at);
+                passed.note(&piece.octets);
+            }
+            return Ok(());
+        };
+        for piece in pieces {
+            self.now(piece.at);
+            let Some(decoder) = &mut decoder else {
+                chunks.feed(piece.octets);
+                if drain(&mut *chunks, passed).await? {
+                    return Ok(());
+                }
+                continue;
+            };
+            decoder.feed(piece.octets);
+            while let Some(octets) = decoder.piece().map_err(|_| Fault::Broken)? {
+                chunks.feed(octets);
+                if drain(&mut *chunks, passed).await? {
+                    return Ok(());
+                }
+            }
+        }
+        // Dropped, the plugins are told that it broke off.
+        let ended = body.ended.ok_or(Fault::Broken)?;
+        self.now(ended);
+        if let Some(decoder) = &mut decoder {
+            decoder.finish().map_err(|_| Fault::Broken)?;
+        }
+        chunks.end();
+        drain(&mut *chunks, passed).await?;
+        Ok(())
+    }
+
+    /// Those who want the content piece by piece, with its head made to fit.
+    async fn chunks(&mut self, of: Direction, is_empty: bool) -> Result<Option<(Option<Decoder>, Box<dyn Chunks>)>, Fault> {
+        let (course, flow) = self.open.course();
+        if is_empty || !course.wants_chunks(of) {
+            return Ok(None);
+        }
+        let decoder = {
+            let flow = lock(flow);
+            let is_part = flow.response.as_ref().is_some_and(|response| response.status == StatusCode::PARTIAL_CONTENT);
+            match flow.fields(of) {
+                // As on the wire: see `exchange::stream`.
+                _ if of == Direction::Request && flow.request.version == Version::HTTP_10 => {
+                    Err("a request of HTTP/1.0 has a length".to_owned())
+                }
+                Some(fields) if of == Direction::Response && is_part && fields.contains("content-encoding") => {
+                    Err("it is a part of coded content".to_owned())
+                }
+                Some(fields) => Decoder::of(fields),
+                None => Ok(None),
+            }
+        };
+        let decoder = match decoder {
+            Ok(decoder) => decoder,
+            Err(why) => {
+                course.without_chunks(flow, of, &why)?;
+                return Ok(None);
+            }
+        };
+        let Some(chunks) = course.chunks(flow, of).await? else { return Ok(None) };
+        if let Some(fields) = lock(flow).fields_mut(of) {
+            reframe(fields, decoder.is_some());
+        }
+        Ok(Some((decoder, chunks)))
+    }
+
+    fn now(&self, micros: u64) {
+        self.audience.now(self.recorded.began + micros);
+    }
+}
+
+/// What is not true any more of content whose length nobody knows beforehand.
+fn reframe(fields: &mut Fields, is_decoded: bool) {
+    for name in ["content-length", "content-digest", "content-md5"] {
+        fields.remove(name);
+    }
+    if is_decoded {
+        fields.remove("content-encoding");
+    }
+}
+
+struct Passed {
+    flow: SharedFlow,
+    of: Direction,
+    octets: Vec<u8>,
+}
+
+impl Passed {
+    fn note(&mut self, octets: &Bytes) {
+        lock(&self.flow).content_mut(self.of).pass(octets);
+        self.octets.extend_from_slice(octets);
+    }
+}
+
+/// Whether the message is over.
+async fn drain(chunks: &mut dyn Chunks, passed: &mut Passed) -> Result<bool, Fault> {
+    loop {
+        match chunks.next().await? {
+            Next::Forward(octets) => passed.note(&octets),
+            Next::Hungry => return Ok(false),
+            Next::Over => return Ok(true),
+        }
+    }
+}
+
+/// The messages of a flow that has switched; its end is told first, as on the wire.
+async fn converse(audience: &dyn Audience, recorded: &RecordedFlow, mut open: OpenFlow, rehearsed: &mut Rehearsed) {
+    let flow = open.flow().clone();
+    let is_switched = lock(&flow).response.as_ref().is_some_and(|response| response.status == StatusCode::SWITCHING_PROTOCOLS);
+    let messages = match is_switched {
+        true => {
+            let (course, flow) = open.course();
+            course.messages(flow)
+        }
+        false => None,
+    };
+    drop(open);
+    let Some(messages) = messages else { return };
+    let needs = messages.needs();
+    for frame in &recorded.frames {
+        audience.now(recorded.began + frame.at);
+        let mut passing = frame.clone();
+        if let Some(limit) = needs.filter.filter(|_| frame.kind != MessageKind::Closed) {
+            let message = Message { is_text: frame.kind == MessageKind::Text, content: frame.content.clone() };
+            let verdict = match frame.content.len() > limit {
+                true => messages.overflow(frame.sent),
+                false => messages.filter(frame.sent, message).await,
+            };
+            match verdict {
+                MessageVerdict::Pass => {}
+                MessageVerdict::Replace(other) => passing = replaced(frame, other),
+                MessageVerdict::Discard => continue,
+                MessageVerdict::Close(code) => {
+                    rehearsed.closed = Some(code);
+                    return;
+                }
+            }
+        }
+        if passing.kind != MessageKind::Closed {
+            let message = Message { is_text: passing.kind == MessageKind::Text, content: passing.content.clone() };
+            rehearsed.messages.push((passing.sent, message));
+        }
+        if let Some(most) = needs.observe {
+            let at = lock(&flow).timings.after(Duration::from_micros(frame.at));
+            let content = passing.content.slice(..passing.content.len().min(most));
+            messages.passed(PassedMessage { sent: passing.sent, kind: passing.kind, at, length: passing.length, content }).await;
+            audience.told().await;
+        }
+    }
+}
+
+fn replaced(frame: &RecordedFrame, message: Message) -> RecordedFrame {
+    let kind = if message.is_text { MessageKind::Text } else { MessageKind::Binary };
+    RecordedFrame { sent: frame.sent, kind, at: frame.at, length: message.content.len() as u64, content: message.content }
+}
+
+fn sentence(refusal: &Refusal) -> String {
+    let mut text = refusal.to_string();
+    let mut source = std::error::Error::source(refusal);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,185 @@
+//! Trying plugins on recorded flows, as their authors do: the commands, what they print and how they end.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use flowgate::plugin::LOGGER_WASM;
+use flowgate_testkit::{guests::CHAMELEON, program};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_flowgate");
+
+/// A folder with plugins and flows in it.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("logger.wasm"), LOGGER_WASM).unwrap();
+        fs::write(folder.path().join("chameleon.wasm"), CHAMELEON).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn put(&self, name: &str, content: &str) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        self.run_in("UTC", arguments).await
+    }
+
+    async fn run_in(&self, zone: &str, arguments: &[&str]) -> Output {
+        program::output(program::command(BINARY, self.0.path()).env("TZ", zone).args(arguments)).await.unwrap()
+    }
+
+    /// What it says to bad input, and that it ends accordingly.
+    async fn complaint(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        said.lines().find(|line| line.starts_with("flowgate: ")).unwrap_or_else(|| panic!("{said}")).to_owned()
+    }
+}
+
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn golden_record(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/logger/tests/golden/{name}.record.json"));
+    fs::read_to_string(path).unwrap()
+}
+
+/// One exchange as a browser saves it.
+fn archive(change: impl FnOnce(&mut Value)) -> String {
+    let mut entry = json!({
+        "startedDateTime": "2024-12-08T13:18:22.949Z",
+        "time": 40,
+        "request": {
+            "method": "POST", "url": "https://a.test/chat", "httpVersion": "HTTP/1.1",
+            "headers": [{ "name": "Host", "value": "a.test" }],
+            "postData": { "mimeType": "text/plain", "text": "what is a proxy" },
+        },
+        "response": {
+            "status": 200, "statusText": "OK", "httpVersion": "HTTP/1.1",
+            "headers": [{ "name": "Content-Type", "value": "text/event-stream" }],
+            "content": { "text": "data: a proxy\n\ndata: is\n\n" },
+        },
+        "timings": { "send": 1, "wait": 9, "receive": 30 },
+    });
+    change(&mut entry);
+    json!({ "log": { "entries": [entry] } }).to_string()
+}
+
+#[tokio::test]
+async fn a_record_played_to_the_logger_becomes_that_record() {
+    let desk = Desk::new();
+    desk.put("record.json", &golden_record("completions"));
+
+    let updated = text(&desk.run(&["plugin", "test", "logger.wasm", "record.json", "--golden", "golden", "--update"]).await);
+
+    assert!(updated.contains("2 files written to golden"), "{updated}");
+    let file = "golden/records/completions/2024-12-08T13-18-23.331449_4ce93ec3b2_127.0.0.1_satomic_vscode-1.95.3.json";
+    assert_eq!(fs::read_to_string(desk.path(file)).unwrap(), golden_record("completions"));
+}
+
+#[tokio::test]
+async fn the_same_flows_give_the_same_octets_wherever_and_whenever() {
+    let desk = Desk::new();
+    // Without a response the logger asks what time it is.
+    desk.put(
+        "flows.har",
+        &archive(|entry| {
+            entry["request"]["url"] = "https://proxy.enterprise.githubcopilot.com/v1/engines/copilot-codex/completions".into();
+            entry["response"] = json!({ "status": 0 });
+        }),
+    );
+    let arguments = ["plugin", "test", "logger.wasm", "flows.har"];
+
+    let here = text(&desk.run(&arguments).await);
+    let there = text(&desk.run_in("Pacific/Kiritimati", &arguments).await);
+
+    assert_eq!(here, there);
+    assert!(here.contains("completions/2024-12-08T13-18-22.9"), "{here}");
+}
+
+#[tokio::test]
+async fn what_a_plugin_does_is_printed_and_compared() {
+    let desk = Desk::new();
+    desk.put("flows.har", &archive(|_| {}));
+    let config = |word: &str| {
+        json!({
+            "response_body": "chunks", "framing": "sse-events", "word": ["proxy", word], "on_request": ["set-header", "tag"],
+            "journal": "journal", "errands": [{ "fetch": { "url": "https://b.test/x" } }],
+        })
+    };
+    let mut plain = config("gate");
+    plain.as_object_mut().unwrap().remove("errands");
+    let test = async |config: &Value, more: &[&str]| {
+        let config = config.to_string();
+        desk.run(&[&["plugin", "test", "chameleon.wasm", "flows.har", "--config", &config][..], more].concat()).await
+    };
+
+    let printed = text(&test(&plain, &[]).await);
+
+    for part in [
+        "granted: ",
+        "flow 1: POST https://a.test/chat\n",
+        "  on-connect: proceed\n",
+        "  on-request: proceed (x-chameleon)\n",
+        "  on-chunk: replace\n  on-chunk: pass\n",
+        "  request + x-chameleon: 1\n",
+        "  response content:\n    | data: a gate\n",
+        "  tag chameleon.note: 1\n",
+        "==> records/journal\n",
+    ] {
+        assert!(printed.contains(part), "{part:?} is not in {printed}");
+    }
+    text(&test(&plain, &["--golden", "golden", "--update"]).await);
+    assert!(text(&test(&plain, &["--golden", "golden"]).await).contains("1 flows as before"));
+
+    let mut other = plain.clone();
+    other["word"][1] = "sluice".into();
+    let changed = test(&other, &["--golden", "golden"]).await;
+
+    assert_eq!(changed.status.code(), Some(1));
+    let difference = String::from_utf8(changed.stdout).unwrap();
+    assert!(difference.contains("-     | data: a gate\n+     | data: a sluice\n"), "{difference}");
+    assert!(
+        String::from_utf8(changed.stderr)
+            .unwrap()
+            .contains("1 files are not as in golden: if that is right, write them anew with --update")
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_tried_is_said_with_the_mend() {
+    let desk = Desk::new();
+    desk.put("flows.har", &archive(|_| {}));
+    desk.put("bad.har", "{\"log\": ");
+    desk.put("bad.wasm", "no component");
+    desk.put("other.txt", "x");
+    let table: [(&[&str], &[&str]); 7] = [
+        (&["plugin", "test", "logger.wasm", "none.har"], &["reading flows from none.har"]),
+        (&["plugin", "test", "logger.wasm", "bad.har"], &["bad.har", "cut off: save it again"]),
+        (&["plugin", "test", "bad.wasm", "flows.har"], &["loading bad.wasm", "the file is not WebAssembly"]),
+        (&["plugin", "test", "other.txt", "flows.har"], &["other.txt is not called NAME.wasm"]),
+        (&["plugin", "test", "chameleon.wasm", "flows.har", "--config", "{"], &["--config is no JSON: an object is expected"]),
+        (&["plugin", "test", "chameleon.wasm", "flows.har", "--config", "{\"colour\": 1}"], &["loading chameleon.wasm", "colour"]),
+        (&["plugin", "test", "chameleon.wasm", "flows.har", "--golden", "none"], &["no golden files in none: write them with --update"]),
+    ];
+    for (arguments, parts) in table {
+        let said = desk.complaint(arguments).await;
+        assert!(parts.iter().all(|part| said.contains(part)), "{arguments:?}: {said}");
+    }
+    assert!(!desk.path("none").exists());
+}
