@@ -151,7 +151,7 @@ impl App {
         self.network.stop_connections().await;
         self.platform.close(self.network.grace).await;
         // Observers may have fetched something until now.
-        self.network.origins.stop();
+        self.network.origins.stop().await;
         let losses = self.writer.close().await;
         if !losses.is_none() {
             tracing::error!("records were lost: {losses}");
@@ -211,7 +211,7 @@ impl Network {
     /// No new connections; what is in flight finishes within the grace period.
     pub async fn stop(&self) {
         self.stop_connections().await;
-        self.origins.stop();
+        self.origins.stop().await;
     }
 
     async fn stop_connections(&self) {
@@ -264,6 +264,9 @@ const EXCHANGE: exchange::Limits = exchange::Limits {
     idle: limits::CONTENT_IDLE,
     interim_responses: limits::INTERIM_RESPONSES,
     streams: limits::STREAMS,
+    inflated_message: limits::INFLATED_MESSAGE_BYTES,
+    farewell: limits::FAREWELL,
+    farewell_octets: limits::FAREWELL_BYTES,
 };
 const FRONT: net::Limits = net::Limits { handshake: limits::TLS_HANDSHAKE, sniff: limits::SNIFF };
 

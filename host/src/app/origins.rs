@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{DIAL, EXCHANGE, POOL};
 use crate::{
-    config::Config,
+    config::{Config, limits},
     exchange::Fetcher,
     origin::{Dialler, Pool, Upstream},
     outbound::Outbound,
@@ -17,7 +17,6 @@ use crate::{
 /// See the module.
 pub(super) struct Origins {
     pub(super) pool: Arc<Pool>,
-    tasks: Tasks,
 }
 
 impl Origins {
@@ -26,8 +25,7 @@ impl Origins {
         let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
         let dialler = Dialler::new(trust(config)?, DIAL, fixed, upstream(config)?);
         dialler.set_own(own);
-        let tasks = Tasks::new();
-        Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), POOL, tasks.clone())), tasks })
+        Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), POOL, Tasks::new())) })
     }
 
     /// What plugins fetch with.
@@ -36,8 +34,8 @@ impl Origins {
     }
 
     /// Lets connections go.
-    pub(super) fn stop(&self) {
-        self.tasks.stop();
+    pub(super) async fn stop(&self) {
+        self.pool.close(limits::SEVER).await;
     }
 }
 

@@ -25,6 +25,12 @@ pub const CONTENT_IDLE: Duration = Duration::from_secs(300);
 pub const INTERIM_RESPONSES: usize = 16;
 /// HTTP/2 streams of one client connection at once: what browsers and servers settle on.
 pub const STREAMS: u32 = 128;
+/// Octets a compressed WebSocket message may inflate to. Far more than a plugin may look at; what swells beyond is made to do harm.
+pub const INFLATED_MESSAGE_BYTES: u64 = 64 * MIB as u64;
+/// How long both ends of a WebSocket that is closed here may take to read why: a few round trips of the slowest lines.
+pub const FAREWELL: Duration = Duration::from_secs(2);
+/// Octets they may still send meanwhile: what was on its way.
+pub const FAREWELL_BYTES: u64 = MIB as u64;
 
 /// TLS handshakes, with clients and with origins: the slowest mobile lines need three seconds.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);

@@ -44,6 +44,12 @@ pub struct Limits {
     pub interim_responses: usize,
     /// Most HTTP/2 streams of one client connection at once.
     pub streams: u32,
+    /// Octets a compressed WebSocket message may inflate to.
+    pub inflated_message: u64,
+    /// How long both ends of a WebSocket that is closed here may take to read why.
+    pub farewell: Duration,
+    /// Octets they may still send meanwhile.
+    pub farewell_octets: u64,
 }
 
 /// What all exchanges share.

@@ -109,7 +109,10 @@ impl Exchange {
                 let Upgraded { connection, messages } = *upgraded;
                 let origin = (connection.reader, connection.writer);
                 match messages {
-                    Some((response, messages)) => websocket::converse((reader, writer), origin, &response, messages).await,
+                    Some((response, messages)) => {
+                        let stopping = self.tasks.stopping();
+                        websocket::converse((reader, writer), origin, &response, messages, &self.limits, stopping).await
+                    }
                     // How either side ends it is theirs to say.
                     None => drop(relay((reader, writer), origin).await),
                 }

@@ -175,10 +175,12 @@ impl Pool {
         })?;
         let stopping = self.tasks.stopping().clone();
         self.tasks.spawn(async move {
+            tokio::pin!(connection);
             tokio::select! {
                 // How it ended reaches every stream that is on it.
-                _ = connection => {}
-                () = stopping.cancelled() => {}
+                _ = &mut connection => {}
+                // Nobody has a handle any more, see `close`: it says GOAWAY and ends (RFC 9113 §5.4.1).
+                () = stopping.cancelled() => drop(connection.await),
             }
         });
         *known = Some(Known::Http2(send.clone()));
@@ -223,6 +225,13 @@ impl Pool {
         let shared = std::mem::take(&mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner));
         // Outside the locks: closing takes a while.
         drop((idle, shared));
+    }
+
+    /// Lets all connections go in good order. Those that do not end within `patience` are left to their fate.
+    pub async fn close(&self, patience: Duration) {
+        self.tasks.stop();
+        self.forget();
+        self.tasks.ended(patience).await;
     }
 
     /// The one that was used last, which is the least likely to have died.

@@ -1,10 +1,17 @@
 //! HTTP/2, spoken to the origin as the client speaks it, and translated only where the origin cannot.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use bytes::Bytes;
 use flowgate_testkit::{
     Gate, Origin, Script, Setup,
     client::{H2Answer, send_h2},
+    origin::Act,
     proxy::{Options, Proxy},
+    within,
 };
 use http::{HeaderMap, Request};
 
@@ -144,6 +151,49 @@ async fn streams_do_not_wait_for_each_other() {
     gate.open();
 
     assert_eq!(H2Answer::of(held).await.unwrap().finish().await.content, b"late");
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_stalls_its_own_stream_and_is_not_buffered_for() {
+    const STREAMS: usize = 60;
+    const PIECE: usize = 64 * 1024;
+    const PIECES: usize = 64;
+    // What the client's own window takes, the window towards the origin, and a piece in each hand on the way.
+    const AHEAD: usize = (1 << 20) + 256 * 1024 + 3 * PIECE;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let origin = Origin::start(Setup::http2(), {
+        let sent = sent.clone();
+        move |seen| match seen.target.as_str() {
+            "/stalled" => (0..PIECES).fold(Script::new(200), |script, _| script.data(vec![b's'; PIECE]).then(Act::Count(sent.clone()))),
+            _ => Script::ok(vec![b'o'; PIECE / 2]),
+        }
+    })
+    .await;
+    let proxy = Proxy::without_plugins(Options::new()).await;
+    let mut connection = proxy.client().h2(&origin.authority()).await.unwrap();
+    let get = |path: &str| Request::get(origin.url(path)).body(()).unwrap();
+    let (stalled, _) = connection.begin(get("/stalled"), true).await.unwrap();
+    let mut stalled = H2Answer::of(stalled).await.unwrap();
+    within("the windows' filling", async {
+        while sent.load(Ordering::SeqCst) * PIECE < 1 << 20 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    let mut others = Vec::new();
+    for at in 1..STREAMS {
+        others.push(connection.begin(get(&format!("/{at}")), true).await.unwrap().0);
+    }
+    for other in others {
+        let other = H2Answer::of(other).await.unwrap().finish().await;
+        assert_eq!((other.content.len(), other.trouble), (PIECE / 2, None));
+    }
+
+    let ahead = sent.load(Ordering::SeqCst) * PIECE;
+    assert!(ahead <= AHEAD, "{ahead} octets were taken for a reader that reads none");
+    while stalled.next().await.unwrap().is_some() {}
+    assert_eq!(stalled.finish().await.content.len(), PIECES * PIECE);
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod http2;
 mod inputs;
 mod interim;
 mod layering;
+mod leaving;
 mod lifecycle;
 mod messages;
 mod operating;

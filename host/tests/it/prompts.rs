@@ -80,6 +80,36 @@ async fn every_exchange_over_a_websocket_is_a_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_whose_connection_dies_is_recorded_whole() {
+    for dies in ["client", "origin"] {
+        let origin = Origin::speaking(Setup::http1(), move |wire| async move {
+            let mut socket = WebSocket::accept(wire, None).await.unwrap();
+            assert_eq!(socket.hear().await.unwrap(), "prompt");
+            socket.say("half of").await.unwrap();
+            // A message that never ends is none.
+            let frame = socket.message(flowgate_testkit::websocket::TEXT, b"the answer");
+            socket.wire().send(&frame[..6]).await.unwrap();
+            if dies == "origin" {
+                return;
+            }
+            socket.wire().rest().await;
+        })
+        .await;
+        let authority = "api.githubcopilot.com:443";
+        let proxy = Proxy::start(Options::new().resolving(authority, &origin)).await;
+        let mut socket = WebSocket::open(&proxy.client_as("ana", ""), authority, "/responses", None).await.unwrap();
+        socket.say("prompt").await.unwrap();
+        assert_eq!(socket.hear().await.unwrap(), "half of");
+
+        drop(socket);
+
+        let records = proxy.records().after(2).await;
+        let exchange = records.iter().find(|record| record.text_at("/request/content") == Some("prompt")).unwrap();
+        assert_eq!(exchange.text_at("/response/content"), Some("half of"), "{dies}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_blanked_in_messages_and_pass_on_the_wire() {
     let origin = answering().await;
     let authority = "api.githubcopilot.com:443";

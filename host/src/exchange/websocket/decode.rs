@@ -12,9 +12,6 @@ use super::{
     frame::{Head, NoFrame, Opcode, mask},
 };
 
-/// Octets a compressed message may inflate to. Far more than a plugin may look at; what swells beyond is made to do harm.
-const INFLATED_BYTES: u64 = 64 << 20;
-
 /// What came next.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Event {
@@ -36,13 +33,15 @@ pub(super) enum Unreadable {
     #[error(transparent)]
     Deflate(#[from] NotDeflated),
     /// It would never end.
-    #[error("a message that inflates to more than {INFLATED_BYTES} octets")]
-    Bomb,
+    #[error("a message that inflates to more than {0} octets")]
+    Bomb(u64),
 }
 
 /// Reads one direction.
 pub(super) struct Decoder {
     inflater: Option<Inflater>,
+    /// Most octets that a message may inflate to.
+    limit: u64,
     frame: Option<Frame>,
     message: Option<Message>,
     control: BytesMut,
@@ -65,10 +64,11 @@ struct Message {
 }
 
 impl Decoder {
-    /// `deflate`: how the sender compresses, if it may.
-    pub(super) fn new(deflate: Option<Side>) -> Self {
+    /// `deflate`: how the sender compresses, if it may; `limit`: octets that a message may inflate to.
+    pub(super) fn new(deflate: Option<Side>, limit: u64) -> Self {
         Self {
             inflater: deflate.map(Inflater::new),
+            limit,
             frame: None,
             message: None,
             control: BytesMut::new(),
@@ -85,6 +85,11 @@ impl Decoder {
     /// Whether its sender compressed it.
     pub(super) fn was_compressed(&self) -> bool {
         self.was_compressed
+    }
+
+    /// Whether what was taken ends with a frame, so that another one may follow.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.frame.is_none()
     }
 
     /// Takes the next event out of `input`; `None`: more octets are needed.
@@ -131,7 +136,7 @@ impl Decoder {
         let (Some(inflater), Some(message)) = (&mut self.inflater, &mut self.message) else { return Ok(None) };
         if let Some(octets) = inflater.pull()? {
             message.inflated += octets.len() as u64;
-            return if message.inflated > INFLATED_BYTES { Err(Unreadable::Bomb) } else { Ok(Some(Event::Data(octets))) };
+            return if message.inflated > self.limit { Err(Unreadable::Bomb(self.limit)) } else { Ok(Some(Event::Data(octets))) };
         }
         if !message.is_ending {
             return Ok(None);
@@ -190,6 +195,7 @@ mod tests {
     use super::*;
     use crate::exchange::websocket::deflate::Deflater;
 
+    const LIMIT: u64 = 1 << 20;
     const KEEPS: Side = Side { forgets: false, window_bits: 15 };
 
     fn frame(is_last: bool, is_compressed: bool, opcode: Opcode, key: Option<[u8; 4]>, content: &[u8]) -> Vec<u8> {
@@ -205,7 +211,7 @@ mod tests {
 
     /// Messages and control frames, data in one piece.
     fn events(deflate: Option<Side>, pieces: &[&[u8]]) -> Result<Vec<(Opcode, Vec<u8>)>, Unreadable> {
-        let (mut decoder, mut input) = (Decoder::new(deflate), BytesMut::new());
+        let (mut decoder, mut input) = (Decoder::new(deflate, LIMIT), BytesMut::new());
         let (mut events, mut data) = (Vec::new(), Vec::new());
         for piece in pieces {
             input.extend_from_slice(piece);
@@ -312,12 +318,12 @@ mod tests {
 
     #[test]
     fn a_message_that_swells_without_end_is_given_up() {
-        let zeros = vec![0; INFLATED_BYTES as usize + 1];
+        let zeros = vec![0; LIMIT as usize + 1];
         let bomb = Deflater::new(KEEPS).message(&zeros).expect("compressed");
-        assert!(bomb.len() < 1 << 20);
+        assert!(bomb.len() < 1 << 16);
 
         let octets = frame(true, true, Opcode::Binary, None, &bomb);
 
-        assert_eq!(events(Some(KEEPS), &[&octets]), Err(Unreadable::Bomb));
+        assert_eq!(events(Some(KEEPS), &[&octets]), Err(Unreadable::Bomb(LIMIT)));
     }
 }

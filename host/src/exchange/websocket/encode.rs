@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_whatever_stood_between() {
         for of in [Direction::Request, Direction::Response] {
-            let (mut encoder, mut decoder, mut out) = (Encoder::new(of, Some(SIDE)), Decoder::new(Some(SIDE)), BytesMut::new());
+            let (mut encoder, mut decoder, mut out) = (Encoder::new(of, Some(SIDE)), Decoder::new(Some(SIDE), 1 << 20), BytesMut::new());
             encoder.message(&mut out, true, true, b"one and one and one");
             encoder.control(&mut out, Opcode::Ping, b"p");
             encoder.message(&mut out, false, false, b"two");

@@ -14,29 +14,68 @@ mod gather;
 mod rewrite;
 mod watch;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use extensions::Extensions;
 
-use super::upgrade::{Ends, relay};
+use tokio::{io::AsyncReadExt, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Limits,
+    upgrade::{Ends, relay},
+};
 use crate::{
     flow::Fields,
     hooks::{MessageVerdict, Messages},
 };
 
+/// RFC 6455 §7.4.1: who says it goes away.
+const GOING_AWAY: u16 = 1001;
+
+/// How a conversation is bounded, and when it is to end.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    limits: &'a Limits,
+    /// The proxy stops: both ends are told so, each between two frames.
+    stopping: &'a CancellationToken,
+}
+
 /// Relays between two ends that have become a WebSocket, whose messages `messages` wants. `response`: the fields of the 101.
-pub(super) async fn converse(client: Ends, origin: Ends, response: &Fields, messages: Arc<dyn Messages>) {
+pub(super) async fn converse(
+    client: Ends,
+    origin: Ends,
+    response: &Fields,
+    messages: Arc<dyn Messages>,
+    limits: &Limits,
+    stopping: &CancellationToken,
+) {
+    let terms = Terms { limits, stopping };
     let is_filtered = messages.needs().filter.is_some();
     // How either side ends it is theirs to say.
     let _ = match (Extensions::of(response), is_filtered) {
-        (Extensions::Known(deflate), false) => watch::run(client, origin, deflate, &*messages).await,
-        (Extensions::Known(deflate), true) => rewrite::run(client, origin, deflate, &*messages).await,
+        (Extensions::Known(deflate), false) => watch::run(client, origin, deflate, &*messages, terms).await,
+        (Extensions::Known(deflate), true) => rewrite::run(client, origin, deflate, &*messages, terms).await,
         (Extensions::Unknown, _) => {
             tracing::info!("a WebSocket with unknown extensions: its messages cannot be read");
             match messages.unreadable() {
-                MessageVerdict::Close(code) if is_filtered => rewrite::refuse(client, origin, code).await,
+                MessageVerdict::Close(code) if is_filtered => rewrite::refuse(client, origin, code, terms).await,
                 _ => relay(client, origin).await.map(drop),
             }
         }
     };
+}
+
+/// Lets both ends read what was said to them: a reset caused by unread octets would take it away again.
+async fn part(client: Ends, origin: Ends, terms: Terms<'_>) -> io::Result<()> {
+    let Limits { farewell: patience, farewell_octets: most, .. } = *terms.limits;
+    let (client, origin) = tokio::join!(timeout(patience, farewell(client, most)), timeout(patience, farewell(origin, most)));
+    client.unwrap_or(Ok(())).and(origin.unwrap_or(Ok(())))
+}
+
+async fn farewell((reader, mut writer): Ends, most: u64) -> io::Result<()> {
+    writer.flush().await?;
+    writer.shutdown().await?;
+    let (rest, _) = reader.into_parts();
+    tokio::io::copy(&mut rest.take(most), &mut tokio::io::sink()).await.map(drop)
 }

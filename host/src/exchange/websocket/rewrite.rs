@@ -4,17 +4,16 @@
 //! frame, and compression is ours (see `encode`). Control frames pass when they come, in the middle of a message too; messages longer than
 //! any filter may hold pass in pieces.
 
-use std::{io, time::Duration};
-
-use bytes::Bytes;
-use tokio::{io::AsyncReadExt, time::timeout};
+use std::io;
 
 use super::{
+    GOING_AWAY, Terms,
     decode::{Decoder, Event},
     encode::Encoder,
     extensions::Deflate,
     frame::Opcode,
     gather::Gather,
+    part,
 };
 use crate::{
     exchange::upgrade::Ends,
@@ -22,11 +21,8 @@ use crate::{
     hooks::{MessageVerdict, Messages},
     io::{HalfReader, HalfWriter},
 };
+use bytes::Bytes;
 
-/// How long both ends may take to read why the connection is closed.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// Octets they may still send meanwhile.
-const FAREWELL_OCTETS: u64 = 1024 * 1024;
 /// RFC 6455 §7.4.1: what came breaks the protocol.
 const PROTOCOL_ERROR: u16 = 1002;
 
@@ -45,10 +41,10 @@ impl From<io::Error> for Fault {
 }
 
 /// Relays until both sides have ended, one is broken, or a filter closes.
-pub(super) async fn run(client: Ends, origin: Ends, deflate: Option<Deflate>, messages: &dyn Messages) -> io::Result<()> {
+pub(super) async fn run(client: Ends, origin: Ends, deflate: Option<Deflate>, messages: &dyn Messages, terms: Terms<'_>) -> io::Result<()> {
     let ((mut from_client, mut to_client), (mut from_origin, mut to_origin)) = (client, origin);
-    let mut up = Way::new(Direction::Request, deflate, messages);
-    let mut down = Way::new(Direction::Response, deflate, messages);
+    let mut up = Way::new(Direction::Request, deflate, messages, terms);
+    let mut down = Way::new(Direction::Response, deflate, messages, terms);
     let done = tokio::try_join!(up.pass(&mut from_client, &mut to_origin), down.pass(&mut from_origin, &mut to_client));
     let Err(Fault::Close(code)) = done else { return Ok(()) };
     // Whatever was being written when the other direction gave up is still in front in the writers' buffers: frames stay whole.
@@ -57,27 +53,14 @@ pub(super) async fn run(client: Ends, origin: Ends, deflate: Option<Deflate>, me
             way.encoder.control(to.buffer(), Opcode::Close, &code.to_be_bytes());
         }
     }
-    part((from_client, to_client), (from_origin, to_origin)).await
+    part((from_client, to_client), (from_origin, to_origin), terms).await
 }
 
 /// Closes a connection about whose messages no filter can be asked.
-pub(super) async fn refuse(mut client: Ends, mut origin: Ends, code: u16) -> io::Result<()> {
+pub(super) async fn refuse(mut client: Ends, mut origin: Ends, code: u16, terms: Terms<'_>) -> io::Result<()> {
     Encoder::new(Direction::Request, None).control(origin.1.buffer(), Opcode::Close, &code.to_be_bytes());
     Encoder::new(Direction::Response, None).control(client.1.buffer(), Opcode::Close, &code.to_be_bytes());
-    part(client, origin).await
-}
-
-/// Lets both ends read what was said to them: a reset caused by unread octets would take it away again.
-async fn part(client: Ends, origin: Ends) -> io::Result<()> {
-    let (client, origin) = tokio::join!(timeout(FAREWELL, farewell(client)), timeout(FAREWELL, farewell(origin)));
-    client.unwrap_or(Ok(())).and(origin.unwrap_or(Ok(())))
-}
-
-async fn farewell((reader, mut writer): Ends) -> io::Result<()> {
-    writer.flush().await?;
-    writer.shutdown().await?;
-    let (rest, _) = reader.into_parts();
-    tokio::io::copy(&mut rest.take(FAREWELL_OCTETS), &mut tokio::io::sink()).await.map(drop)
+    part(client, origin, terms).await
 }
 
 /// One direction.
@@ -94,16 +77,17 @@ struct Way<'a> {
     /// A close frame was sent on: nothing may follow it.
     is_closed: bool,
     messages: &'a dyn Messages,
+    terms: Terms<'a>,
 }
 
 impl<'a> Way<'a> {
-    fn new(of: Direction, deflate: Option<Deflate>, messages: &'a dyn Messages) -> Self {
+    fn new(of: Direction, deflate: Option<Deflate>, messages: &'a dyn Messages, terms: Terms<'a>) -> Self {
         let needs = messages.needs();
         let limit = needs.filter.unwrap_or_default();
         let side = deflate.map(|deflate| deflate.of(of));
         Self {
             of,
-            decoder: Decoder::new(side),
+            decoder: Decoder::new(side, terms.limits.inflated_message),
             encoder: Encoder::new(of, side),
             // All of what filters are asked about, and of longer ones what observers want.
             gather: Gather::new(limit.max(needs.observe.unwrap_or_default())),
@@ -112,6 +96,7 @@ impl<'a> Way<'a> {
             is_passing: false,
             is_closed: false,
             messages,
+            terms,
         }
     }
 
@@ -127,7 +112,13 @@ impl<'a> Way<'a> {
                 }
                 Ok(None) => {
                     to.flush().await?;
-                    if from.fill().await? == 0 {
+                    let filled = tokio::select! {
+                        biased;
+                        filled = from.fill() => filled?,
+                        // What is written here are whole frames, so that there is always room for one more.
+                        () = self.terms.stopping.cancelled() => return Err(Fault::Close(GOING_AWAY)),
+                    };
+                    if filled == 0 {
                         return to.shutdown().await.map_err(Fault::from);
                     }
                 }

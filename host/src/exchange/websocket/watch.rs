@@ -8,10 +8,13 @@ use std::{io, time::Instant};
 use bytes::BytesMut;
 
 use super::{
+    GOING_AWAY, Terms,
     decode::{Decoder, Event},
+    encode::Encoder,
     extensions::Deflate,
     frame::Opcode,
     gather::Gather,
+    part,
 };
 use crate::{
     exchange::upgrade::Ends,
@@ -20,19 +23,44 @@ use crate::{
     io::{HalfReader, HalfWriter},
 };
 
-/// Relays until both sides have ended, or one is broken.
-pub(super) async fn run(client: Ends, origin: Ends, deflate: Option<Deflate>, messages: &dyn Messages) -> io::Result<()> {
-    let watch = |of| Watch::new(of, deflate, messages);
-    let up = forward(client.0, origin.1, watch(Direction::Request));
-    let down = forward(origin.0, client.1, watch(Direction::Response));
-    tokio::try_join!(up, down).map(drop)
+/// Relays until both sides have ended, one is broken, or the proxy stops.
+pub(super) async fn run(client: Ends, origin: Ends, deflate: Option<Deflate>, messages: &dyn Messages, terms: Terms<'_>) -> io::Result<()> {
+    let ((mut from_client, mut to_client), (mut from_origin, mut to_origin)) = (client, origin);
+    let watch = |of| Watch::new(of, deflate, messages, terms.limits.inflated_message);
+    let up = forward(&mut from_client, &mut to_origin, watch(Direction::Request), terms);
+    let down = forward(&mut from_origin, &mut to_client, watch(Direction::Response), terms);
+    match tokio::try_join!(up, down)? {
+        (End::Closed, End::Closed) => Ok(()),
+        _ => part((from_client, to_client), (from_origin, to_origin), terms).await,
+    }
+}
+
+/// How a direction ends well.
+enum End {
+    /// As its sender said.
+    Closed,
+    /// Its receiver was told that we are going away.
+    Left,
 }
 
 /// One direction.
-async fn forward(mut from: HalfReader, mut to: HalfWriter, mut watch: Watch<'_>) -> io::Result<()> {
+async fn forward(from: &mut HalfReader, to: &mut HalfWriter, mut watch: Watch<'_>, terms: Terms<'_>) -> io::Result<End> {
     loop {
-        if from.buffer().is_empty() && from.fill().await? == 0 {
-            return to.shutdown().await;
+        if from.buffer().is_empty() {
+            let filled = tokio::select! {
+                biased;
+                // Only between two frames of its sender is there room for one of ours.
+                () = terms.stopping.cancelled(), if watch.is_between_frames() => {
+                    Encoder::new(watch.of, None).control(to.buffer(), Opcode::Close, &GOING_AWAY.to_be_bytes());
+                    to.flush().await?;
+                    return Ok(End::Left);
+                }
+                filled = from.fill() => filled?,
+            };
+            if filled == 0 {
+                to.shutdown().await?;
+                return Ok(End::Closed);
+            }
         }
         let octets = from.buffer().split();
         to.buffer().extend_from_slice(&octets);
@@ -53,14 +81,19 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(of: Direction, deflate: Option<Deflate>, messages: &'a dyn Messages) -> Self {
+    fn new(of: Direction, deflate: Option<Deflate>, messages: &'a dyn Messages, limit: u64) -> Self {
         Self {
             of,
-            decoder: Some(Decoder::new(deflate.map(|deflate| deflate.of(of)))),
+            decoder: Some(Decoder::new(deflate.map(|deflate| deflate.of(of)), limit)),
             input: BytesMut::new(),
             gather: Gather::new(messages.needs().observe.unwrap_or_default()),
             messages,
         }
+    }
+
+    /// Whether what was forwarded ends with a frame, and not the last one.
+    fn is_between_frames(&self) -> bool {
+        self.input.is_empty() && self.decoder.as_ref().is_some_and(Decoder::is_between_frames)
     }
 
     /// Octets that have been forwarded.

@@ -1,6 +1,6 @@
 //! Performs scripts over HTTP/1.1.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::atomic::Ordering};
 
 use super::{Act, Answer, Journal, Script, Seen};
 use crate::{
@@ -88,6 +88,7 @@ impl Exchange<'_> {
                     (length, self.framing) = (next.length(), next.framing);
                     acts = next.acts.into();
                 }
+                Act::Count(count) => drop(count.fetch_add(1, Ordering::SeqCst)),
                 Act::Echo => return Err(self.echo().await),
                 Act::Close => {
                     self.answered();

@@ -1,6 +1,10 @@
 //! Performs scripts over HTTP/2, on the `h2` crate.
 
-use std::{collections::VecDeque, future::poll_fn, sync::Arc};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use flowgate::tasks::Tasks;
@@ -79,6 +83,7 @@ impl Exchange {
                     }
                 }
                 Act::Then(make) => acts = make(&self.journal.look(self.at)).acts.into(),
+                Act::Count(count) => drop(count.fetch_add(1, Ordering::SeqCst)),
                 Act::Close => break,
                 Act::Reset => {
                     match &mut self.response {

@@ -2,7 +2,10 @@
 //!
 //! Place: made by a test, performed by `h1` or `h2`. Pauses are gates that the test opens, never a clock.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use bytes::Bytes;
 
@@ -34,6 +37,8 @@ pub enum Act {
     Hold(Gate),
     /// Go on with what this makes of the request.
     Then(Box<dyn FnOnce(&Seen) -> Script + Send>),
+    /// Count one more: how far the script has come.
+    Count(Arc<AtomicUsize>),
     /// Send back whatever comes, until the client ends; HTTP/1.1 only.
     Echo,
     /// Close in good order.
@@ -55,6 +60,7 @@ impl fmt::Debug for Act {
             Self::Trailers(_) => "Trailers",
             Self::Hold(_) => "Hold",
             Self::Then(_) => "Then",
+            Self::Count(_) => "Count",
             Self::Echo => "Echo",
             Self::Close => "Close",
             Self::Cut => "Cut",
