@@ -50,7 +50,7 @@ impl Reload {
         let (for_network, config) = (self.network.clone(), next.clone());
         let prepared = self.tasks.block(move || for_network.prepare(&config)).await.context("reading what the configuration names")??;
         let redaction = redaction(&next)?;
-        if current.plugins != next.plugins {
+        if current.plugins != next.plugins || current.capture_bytes != next.capture_bytes {
             // Last of all that can go wrong: what comes after it cannot.
             self.platform.reconfigure(plugins(&next)?).await?;
         }
@@ -133,7 +133,6 @@ fn can_change(current: &Config, next: &Config) -> anyhow::Result<()> {
         ("upstream-proxy", current.upstream_proxy == next.upstream_proxy),
         ("no-proxy", current.no_proxy == next.no_proxy),
         ("grace", current.grace == next.grace),
-        ("capture", current.capture_bytes == next.capture_bytes),
     ];
     let changed: Vec<&str> = fixed.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect();
     ensure!(changed.is_empty(), "a change of {} takes a restart: nothing was taken over", changed.join(", "));
@@ -150,6 +149,7 @@ fn changed(current: &Config, next: &Config) -> Vec<&'static str> {
         ("tunnel", current.tunnel == next.tunnel),
         ("auto-splice", current.auto_splice == next.auto_splice),
         ("open", current.open == next.open),
+        ("capture", current.capture_bytes == next.capture_bytes),
         ("redaction", current.redaction == next.redaction),
         ("plugins", current.plugins == next.plugins),
     ];

@@ -149,7 +149,7 @@ impl Loader {
             budgets: budgets(own, settings),
         });
         let (first, registration) = configure(&kit).await?;
-        check(&registration, &source.name)?;
+        check(&registration, &source.name, settings)?;
         let rules = Rules::compile(&registration.rules, settings.capture_bytes).map_err(|why| anyhow!(why))?;
         ensure!(
             filters_streams || !rules.ask_for_chunks(),
@@ -279,8 +279,10 @@ async fn configure(kit: &Arc<Kit>) -> anyhow::Result<(Instance, Registration)> {
     Ok((first, registration))
 }
 
-fn check(registration: &Registration, name: &str) -> anyhow::Result<()> {
+fn check(registration: &Registration, name: &str, settings: &Settings) -> anyhow::Result<()> {
     let own = sanitised(&registration.name);
+    let is_taken = own == LOGGER || settings.folder.join(format!("{own}.wasm")).exists();
+    ensure!(own == name || !is_taken, "the component calls itself {own}, which is another plugin's name: have it register as {name}");
     ensure!(own == name, "the component calls itself {own}: rename the file to {own}.wasm");
     Ok(())
 }

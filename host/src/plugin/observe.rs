@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -105,7 +105,7 @@ impl Shared {
 pub(super) struct View {
     pub(super) redaction: Arc<ArcSwap<Redaction>>,
     /// Most octets that come out of undoing content codings.
-    pub(super) max_decoded: usize,
+    pub(super) max_decoded: Arc<AtomicUsize>,
 }
 
 impl View {
@@ -119,7 +119,7 @@ impl View {
         if redaction.is_empty() {
             return flow;
         }
-        let (max, shared) = (self.max_decoded, flow.clone());
+        let (max, shared) = (self.max_decoded.load(Ordering::Relaxed), flow.clone());
         let redacted = move || {
             let whole = lock(&shared).clone();
             SharedFlow::new(redaction.apply(&whole, max).into())
@@ -177,7 +177,7 @@ mod tests {
 
     fn view(fields: &[String]) -> View {
         let redaction = Redaction::new(fields, &[], &[]).expect("good rules");
-        View { redaction: Arc::new(ArcSwap::from_pointee(redaction)), max_decoded: 1000 }
+        View { redaction: Arc::new(ArcSwap::from_pointee(redaction)), max_decoded: Arc::new(1000.into()) }
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -240,6 +240,7 @@ impl Swap {
         self.changing = None;
         let done = match changes {
             Ok(changes) => {
+                self.kit.view.max_decoded.store(next.capture_bytes, Ordering::Relaxed);
                 self.settings = Arc::new(next);
                 Ok(self.change(changes).await)
             }

@@ -81,7 +81,7 @@ impl Platform {
             observing: Tasks::new(),
             working: Tasks::new(),
         };
-        let max_decoded = settings.capture_bytes;
+        let max_decoded = Arc::new(settings.capture_bytes.into());
         let loader = Loader::new(&settings, means, platform.working.clone())?;
         let watch = Watch::new(settings.folder.clone(), settings.limits, platform.look.clone());
         let kit = Kit {

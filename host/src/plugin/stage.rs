@@ -74,7 +74,10 @@ impl Stage {
         let hash = Hash::of(&octets);
         let source = Source { name, code: Code::Octets(octets), hash, file: Some(file.to_owned()) };
         let build = loader.load(source, &settings).await.with_context(|| format!("loading {}", file.display()))?;
-        let view = View { redaction: Arc::new(arc_swap::ArcSwap::new(settings.redaction.clone())), max_decoded: settings.capture_bytes };
+        let view = View {
+            redaction: Arc::new(arc_swap::ArcSwap::new(settings.redaction.clone())),
+            max_decoded: Arc::new(settings.capture_bytes.into()),
+        };
         Ok(Self { build: Arc::new(build), scene, means, limits: settings.limits, view })
     }
 

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Notify, broadcast, mpsc};
@@ -225,14 +225,16 @@ impl Swap {
     pub(super) async fn scan(&mut self) {
         let Some(listing) = self.list().await else { return };
         self.say_ignored(listing.ignored);
-        let names: BTreeSet<String> = self.slots.keys().chain(listing.candidates.keys()).cloned().chain([LOGGER.to_owned()]).collect();
+        let found = listing.candidates.keys().chain(listing.unfit.keys());
+        let names: BTreeSet<String> = self.slots.keys().chain(found).cloned().chain([LOGGER.to_owned()]).collect();
         for name in names {
             if !self.settings.is_enabled(&name) || self.is_changing(&name) {
                 continue;
             }
-            match listing.candidates.get(&name) {
-                Some(candidate) => self.look_at(&name, candidate).await,
-                None => self.is_gone(&name).await,
+            match (listing.candidates.get(&name), listing.unfit.get(&name)) {
+                (Some(candidate), _) => self.look_at(&name, candidate).await,
+                (None, Some((path, why))) => self.is_unfit(&name, path, why),
+                (None, None) => self.is_gone(&name).await,
             }
             self.fall_back(&name).await;
         }
@@ -262,6 +264,8 @@ impl Swap {
         for (path, why) in ignored {
             if self.ignored.insert(path.clone()) {
                 tracing::warn!(file = %path.display(), why, "the file is not taken for a plugin");
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                self.tell(PluginEvent::Refused { name, reason: why.to_owned() });
             }
         }
     }
@@ -286,6 +290,15 @@ impl Swap {
                 slot.loading = None;
                 self.refuse(name, None, &error, Some(&candidate.path));
             }
+        }
+    }
+
+    /// There is something in the place of its file that is none: as with any file that is no good, what is in service stays.
+    fn is_unfit(&mut self, name: &str, path: &PathBuf, why: &'static str) {
+        let slot = self.slots.entry(name.to_owned()).or_default();
+        (slot.file, slot.seen, slot.loading) = (Some(path.clone()), None, None);
+        if slot.refused.as_ref().is_none_or(|(_, said)| said != why) {
+            self.refuse(name, None, &anyhow!(why), Some(path));
         }
     }
 

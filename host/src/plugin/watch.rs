@@ -125,7 +125,9 @@ pub(super) struct Candidate {
 pub(super) struct Listing {
     /// By plugin name.
     pub(super) candidates: BTreeMap<String, Candidate>,
-    /// What is called like a plugin and cannot be one, and why.
+    /// What is called like a plugin and holds none, and why: by plugin name.
+    pub(super) unfit: BTreeMap<String, (PathBuf, &'static str)>,
+    /// What can be no plugin's file, and why.
     pub(super) ignored: BTreeMap<PathBuf, &'static str>,
 }
 
@@ -141,8 +143,14 @@ pub(super) fn list(folder: &Path, most: usize) -> io::Result<Listing> {
             // Hidden files and those of editors come and go.
             (Err(None), _) => continue,
             (Err(Some(why)), _) => why,
-            (_, Err(_)) => "it is a symbolic link to nothing",
-            (_, Ok(file)) if !file.is_file() => "it is not a regular file",
+            (Ok(name), Err(_)) => {
+                listing.unfit.insert(name, (path, "it is a symbolic link to nothing: copy the component itself, or mend the link"));
+                continue;
+            }
+            (Ok(name), Ok(file)) if !file.is_file() => {
+                listing.unfit.insert(name, (path, "it is not a regular file: a plugin is one component, NAME.wasm"));
+                continue;
+            }
             _ if listing.candidates.len() == most => "there are too many files",
             (Ok(name), Ok(file)) => {
                 listing.candidates.insert(name, Candidate { stamp: Stamp::of(&file), path });
@@ -261,7 +269,8 @@ mod tests {
         let listing = list(folder.path(), 10).expect("listed");
 
         assert_eq!(listing.candidates.keys().collect::<Vec<_>>(), ["good", "linked", "x-1"]);
-        let ignored: Vec<PathBuf> = ["Upper.wasm", "dangling.wasm", "fifo.wasm", "folder.wasm", "host.wasm"].map(at).into();
+        assert_eq!(listing.unfit.keys().collect::<Vec<_>>(), ["dangling", "fifo", "folder"]);
+        let ignored: Vec<PathBuf> = ["Upper.wasm", "host.wasm"].map(at).into();
         assert_eq!(listing.ignored.into_keys().collect::<Vec<_>>(), ignored);
         assert_eq!(list(folder.path(), 2).expect("listed").candidates.len(), 2);
     }

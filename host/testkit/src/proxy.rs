@@ -243,6 +243,14 @@ impl Proxy {
         }
     }
 
+    /// How often calls of that plugin failed; `None`: it does not run.
+    pub fn failures(&self, name: &str) -> Option<u64> {
+        match &self.running {
+            Running::Whole(app) => app.platform().counts(name).map(|counts| counts.failures),
+            Running::Network(_) => None,
+        }
+    }
+
     /// Puts a component into the plugins' folder, whole at once, as `mv` does; does not wait for it to be taken.
     pub fn put_plugin(&self, name: &str, component: &[u8]) -> PathBuf {
         let path = self.plugins_dir().join(format!("{name}.wasm"));

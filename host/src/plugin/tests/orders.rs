@@ -107,6 +107,39 @@ async fn settings_are_taken_over_all_or_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn other_plugins_are_swapped_while_settings_are_prepared() {
+    let mut plan = Plan::new().with("y", recording());
+    plan.set("x", json!({ "configure": "sleep" }));
+    plan.put("x", CHAMELEON);
+    let mut plan = plan.change("x", |own| own.enabled = false);
+    plan.settings.limits.configure_wall = Duration::from_secs(3600);
+    let mut bench = plan.start().await;
+    let mut on = bench.settings.clone();
+    on.plugins.get_mut("x").expect("there").enabled = true;
+    let (platform, tasks) = (bench.platform.clone(), crate::tasks::Tasks::new());
+    let preparing = tasks.spawn(async move { platform.reconfigure(on).await });
+
+    bench.swap("y", &variant(1));
+    bench.live("y").await;
+
+    assert!(!preparing.is_finished());
+    bench.platform.close(PATIENCE).await;
+    preparing.await.expect("no panic").expect_err("it was broken off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_capture_is_taken_over() {
+    let bench = Plan::new().with("x", recording()).start().await;
+    let mut settings = bench.settings.clone();
+    settings.capture_bytes = 7;
+
+    bench.platform.reconfigure(settings).await.expect("good settings");
+
+    let mut open = bench.open("/").expect("wanted");
+    assert_eq!(open.course().0.request_needs().capture, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_can_be_switched_off_and_on() {
     let bench = Plan::new().with("x", recording()).start().await;
     let on = bench.settings.clone();

@@ -371,3 +371,25 @@ async fn calls_about_chunks_are_one_step_of_the_explanation() {
     ];
     assert_eq!(told, expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_spins_over_a_broken_body_ends_and_observers_still_hear_of_the_flow() {
+    for behaviour in ["spin", "trap"] {
+        let bad = chunks(json!({ "on_body_end": behaviour }));
+        let bench = Plan::new().with("bad", bad).with("good", recording()).start().await;
+        let mut open = answered(&bench, "text/plain").await;
+        if let Some(reserved) = open.course().0.reserve() {
+            reserved.await;
+        }
+        let mut stream = begin(&mut open).await.expect("passed").expect("wanted");
+        feed(&mut *stream, "one").await.expect("passed");
+
+        // The client has gone.
+        drop(stream);
+        drop(open);
+
+        let bad = bench.platform.set_in_service().plugins[0].build.clone();
+        assert_eq!(bench.records("good").await.len(), 1, "{behaviour}");
+        assert_eq!(bad.counts().failures, 1, "{behaviour}");
+    }
+}

@@ -84,6 +84,135 @@ async fn a_component_that_is_no_plugin_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_component_for_another_host_is_refused() {
+    let table = [
+        ("plugin/lifecycle@0.1.0", "plugin/lifecycle@0.2.0", "its exports do not fit version 0.1.0 of the contract"),
+        ("plugin/lifecycle@", "plugin/lifecycel@", "does not export `flowgate:plugin/lifecycle`"),
+        ("plugin/metrics@", "plugin/metrixs@", "the capability `metrixs`, which this build does not offer"),
+        ("wasi:cli/", "wasj:cli/", "which this host does not have"),
+    ];
+    let mut bench = Plan::new().with("x", recording()).start().await;
+    let good = bench.hash("x").expect("live");
+
+    for (ours, other, reason) in table {
+        bench.swap("x", &renamed(ours, other));
+        let said = bench.refused("x").await;
+        assert!(said.contains(reason), "{said}");
+        assert_eq!(bench.hash("x").as_ref(), Some(&good), "{reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_another_plugin_is_not_taken() {
+    let mut plan = Plan::new().with("good", recording());
+    plan.set("thief", recording());
+    let plan = plan.change("thief", |own| own.config = json!({ "name": "good", "on_request": "trap" }).to_string());
+    let mut bench = plan.start().await;
+    let good = bench.hash("good");
+
+    bench.swap("thief", CHAMELEON);
+    let said = bench.refused("thief").await;
+
+    assert!(said.contains("calls itself good, which is another plugin's name: have it register as thief"), "{said}");
+    assert_eq!((bench.hash("good"), bench.hash("thief")), (good, None));
+    bench.request("/").await.expect("passed");
+    assert_eq!(bench.platform.counts("good").map(|counts| counts.failures), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_read_is_refused() {
+    let mut bench = Plan::new().with("x", recording()).start().await;
+    let good = bench.hash("x");
+    let link = bench.root.path().join("link");
+    // A regular file that nobody can read from its beginning, not even root.
+    std::os::unix::fs::symlink("/proc/self/mem", &link).expect("linked");
+
+    fs::rename(link, bench.file("x")).expect("renamed");
+
+    let said = bench.refused("x").await;
+    assert!(said.contains("it cannot be read"), "{said}");
+    assert_eq!(bench.hash("x"), good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_is_refused_and_takes_nothing_out_of_service() {
+    let mut bench = Plan::new().with("x", recording()).start().await;
+    let good = bench.hash("x");
+    let link = bench.root.path().join("link");
+    std::os::unix::fs::symlink("nowhere", &link).expect("linked");
+
+    fs::rename(link, bench.file("x")).expect("renamed");
+    let dangling = bench.refused("x").await;
+    fs::create_dir(bench.file("folder")).expect("made");
+    let folder = bench.refused("folder").await;
+    fs::write(bench.settings.folder.join("Upper.wasm"), CHAMELEON).expect("written");
+    let upper = bench.refused("Upper").await;
+
+    assert!(dangling.contains("link to nothing") && folder.contains("not a regular file") && upper.contains("lower-case"));
+    assert_eq!(bench.hash("x"), good);
+    let status = bench.platform.status();
+    let refused = |name: &str| status.iter().find(|status| status.name == name).and_then(|status| status.refused.clone());
+    assert_eq!((refused("x"), refused("folder")), (Some(dangling), Some(folder)));
+
+    // The good one again: nothing to load, and nothing to complain of any more.
+    bench.swap("x", CHAMELEON);
+    bench.platform.reload().await.expect("looked");
+    let status = bench.platform.status();
+    assert!(status.iter().find(|status| status.name == "x").is_some_and(|status| status.refused.is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mounted_volumes_are_swapped_by_one_link() {
+    let mut plan = Plan::new();
+    // As Kubernetes mounts a config map: the file is a link through `..data`, which is replaced whole.
+    let folder = plan.settings.folder.clone();
+    let link = |to: &str, from: &str| std::os::unix::fs::symlink(to, folder.join(from)).expect("linked");
+    for (version, octets) in [("..1", CHAMELEON.to_vec()), ("..2", variant(41))] {
+        fs::create_dir_all(folder.join(version)).expect("made");
+        fs::write(folder.join(version).join("x.wasm"), octets).expect("written");
+    }
+    link("..1", "..data");
+    link("..data/x.wasm", "x.wasm");
+    plan.set("x", recording());
+    let mut bench = plan.start().await;
+    let first = bench.hash("x").expect("live");
+
+    link("..2", "..data_tmp");
+    fs::rename(folder.join("..data_tmp"), folder.join("..data")).expect("renamed");
+
+    let second = bench.live("x").await;
+    assert_ne!(first, second);
+    fs::remove_dir_all(folder.join("..1")).expect("removed");
+    bench.platform.reload().await.expect("looked");
+    assert_eq!(bench.hash("x"), Some(second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_touched_file_is_not_loaded_again() {
+    let bench = Plan::new().with("x", recording()).start().await;
+    let build = |bench: &Bench| bench.platform.set_in_service().plugins[0].build.clone();
+    let before = build(&bench);
+
+    fs::File::open(bench.file("x")).expect("there").set_modified(std::time::SystemTime::now()).expect("touched");
+    bench.swap("x", CHAMELEON);
+    let reloaded = bench.platform.reload().await.expect("looked");
+
+    assert_eq!(reloaded.iter().map(ToString::to_string).collect::<Vec<_>>(), ["x: unchanged"]);
+    assert!(Arc::ptr_eq(&before, &build(&bench)));
+}
+
+/// The chameleon, with one of the names in it written otherwise.
+fn renamed(ours: &str, other: &str) -> Vec<u8> {
+    assert_eq!(ours.len(), other.len());
+    let mut octets = CHAMELEON.to_vec();
+    for at in memchr::memmem::find_iter(CHAMELEON, ours) {
+        octets[at..at + ours.len()].copy_from_slice(other.as_bytes());
+    }
+    octets
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flow_keeps_the_build_it_began_with() {
     let mut bench = Plan::new().with("x", recording()).start().await;
     let mut open = bench.open("/").expect("wanted");
@@ -230,12 +359,7 @@ async fn a_plugin_that_is_disabled_is_left_alone() {
 async fn chunks_are_for_components_that_take_them() {
     let plan = Plan::new().with("x", json!({ "request_body": "chunks" })).change("x", |own| own.required = true);
     // The same component, its hook under a name that is none of the contract's.
-    let (hook, other) = (b"plugin/stream-filter@", b"plugin/stream-filtre@");
-    let mut octets = CHAMELEON.to_vec();
-    for at in memchr::memmem::find_iter(CHAMELEON, hook) {
-        octets[at..at + hook.len()].copy_from_slice(other);
-    }
-    plan.put("x", &octets);
+    plan.put("x", &renamed("plugin/stream-filter@", "plugin/stream-filtre@"));
 
     let error = plan.try_start().await.map(drop).expect_err("needed");
 

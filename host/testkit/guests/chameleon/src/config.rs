@@ -186,6 +186,8 @@ pub enum Start {
     Spin,
     /// Takes memory until there is none.
     Hog,
+    /// Waits for ever without computing.
+    Sleep,
     /// Registers differently each time.
     Lie,
 }

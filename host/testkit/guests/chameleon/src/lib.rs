@@ -47,6 +47,7 @@ impl Plugin for Chameleon {
             Start::Trap => misdeeds::trap(),
             Start::Spin => misdeeds::spin(),
             Start::Hog => misdeeds::hog(),
+            Start::Sleep => misdeeds::sleep(),
             Start::Lie => description = format!("Never twice the same: {:x}.", RandomState::new().hash_one(SystemTime::now())),
         }
         errands::run(&config.first_errands);
