@@ -6,6 +6,7 @@ mod access;
 mod authoring;
 mod certificates;
 mod chunks;
+mod clients;
 mod codings;
 mod connect;
 mod copilot;
