@@ -31,6 +31,7 @@ use crate::{
     origin::{DialLimits, PoolLimits},
     plugin::{self, Platform, PluginInfo, PluginSettings},
     record,
+    recording::{self, Recorded, Recorder},
     redaction::Redaction,
     store,
     tasks::Tasks,
@@ -45,6 +46,7 @@ pub struct App {
     logs: PathBuf,
     platform: Arc<Platform>,
     writer: record::Writer,
+    recorder: Option<Arc<Recorder>>,
     /// What operators ask and what follows files.
     local: Tasks,
     reload: Option<Arc<Reload>>,
@@ -73,7 +75,12 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
     let writer = writer(&config)?;
     let origins = Origins::new(&config, addresses(&listeners))?;
     let platform = Platform::start(plugins(&config)?, writer.clone(), origins.outbound()).await?;
-    let network = Arc::new(Network::run(&config, listeners, origins, platform.clone())?);
+    let recorder = config.record.as_deref().map(|file| recorder(file, &config)).transpose()?;
+    let hooks: Arc<dyn Hooks> = match &recorder {
+        Some(recorder) => Arc::new(Recorded::new(platform.clone(), recorder.clone())),
+        None => platform.clone(),
+    };
+    let network = Arc::new(Network::run(&config, listeners, origins, hooks)?);
     let local = Tasks::new();
     let logs = config.logs_dir.clone();
     let reload = reread.map(|reread| Reload::new(reread, config, network.clone(), platform.clone(), local.clone()));
@@ -84,7 +91,7 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
     if let Some(socket) = socket {
         socket.serve(Arc::new(Desk { platform: platform.clone(), reload: reload.clone() }), &local);
     }
-    Ok(App { network, logs, platform, writer, local, reload })
+    Ok(App { network, logs, platform, writer, recorder, local, reload })
 }
 
 /// Loads what [`start`] would load, and lets it go again.
@@ -149,6 +156,12 @@ impl App {
         self.local.stop();
         self.local.ended(limits::SEVER).await;
         self.network.stop_connections().await;
+        if let Some(recorder) = self.recorder.clone() {
+            // It waits for a disk.
+            if let Ok(kept) = Tasks::new().block(move || recorder.close()).await {
+                tracing::info!(flows = kept.written, lost = kept.lost, cut = kept.cut, "recording has ended");
+            }
+        }
         self.platform.close(self.network.grace).await;
         // Observers may have fetched something until now.
         self.network.origins.stop().await;
@@ -269,6 +282,17 @@ const EXCHANGE: exchange::Limits = exchange::Limits {
     farewell_octets: limits::FAREWELL_BYTES,
 };
 const FRONT: net::Limits = net::Limits { handshake: limits::TLS_HANDSHAKE, sniff: limits::SNIFF };
+
+/// Whoever asks for it is told what will be in that file.
+fn recorder(file: &Path, config: &Config) -> anyhow::Result<Arc<Recorder>> {
+    let limits = recording::Limits { bytes: limits::RECORDING_BYTES, body: config.capture_bytes, queue: limits::RECORDING_QUEUE };
+    let recorder = Recorder::start(file, limits)?;
+    tracing::warn!(
+        file = %file.display(),
+        "flows are recorded: everything that passes is in that file, prompts, answers and the tokens of their senders included"
+    );
+    Ok(recorder)
+}
 
 /// A plugin that cannot be loaded is left out, but a proxy that cannot record would miss its purpose in silence.
 fn writer(config: &Config) -> anyhow::Result<record::Writer> {

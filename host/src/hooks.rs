@@ -7,7 +7,7 @@ use std::{pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::Method;
 
-use crate::flow::{Authority, Direction, LocalResponse, Message, PassedMessage, Refusal, ResponseHead, Scope, SharedFlow};
+use crate::flow::{Authority, Direction, Fields, LocalResponse, Message, PassedMessage, Refusal, ResponseHead, Scope, SharedFlow};
 
 /// A boxed future: allocated only for flows that some plugin wants.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -90,6 +90,12 @@ pub trait Course: Send {
 
     /// How the request's content is wanted.
     fn request_needs(&self) -> Needs;
+
+    /// The flow has begun, and stands as the client sent it: whoever is to hear of its contents as they come off the wire.
+    fn begun(&mut self, flow: &SharedFlow) -> Option<Arc<dyn Tap>> {
+        let _ = flow;
+        None
+    }
 
     /// Request filters, in order, from where the last call stopped. `body_held`: the whole content is in the flow.
     ///
@@ -190,6 +196,15 @@ pub enum MessageVerdict {
     Discard,
     /// Close the connection both ways, with that status code (RFC 6455 §7.4).
     Close(u16),
+}
+
+/// Hears of contents as they come off the wire, before any plugin does. Neither waits nor blocks.
+pub trait Tap: Send + Sync + 'static {
+    /// A piece of that message's content has arrived.
+    fn piece(&self, of: Direction, octets: &Bytes);
+
+    /// All of it has.
+    fn end(&self, of: Direction, trailers: &Fields);
 }
 
 /// The content of one message on its way through the plugins that want it piece by piece. Dropped before it is [`Next::Over`], the plugins

@@ -128,6 +128,7 @@ fn can_change(current: &Config, next: &Config) -> anyhow::Result<()> {
         ("listen-tls", current.listen_tls == next.listen_tls),
         ("plugins-dir", current.plugins_dir == next.plugins_dir),
         ("logs", current.logs_dir == next.logs_dir),
+        ("record", current.record == next.record),
         ("state", current.state_dir == next.state_dir),
         ("resolve", current.resolve == next.resolve),
         ("upstream-proxy", current.upstream_proxy == next.upstream_proxy),

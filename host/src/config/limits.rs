@@ -160,6 +160,10 @@ pub const MESSAGE_QUEUE: usize = 1024;
 /// Octets of them, per plugin.
 pub const MESSAGE_QUEUE_BYTES: usize = 64 * MIB;
 
+/// Octets of content that flows being recorded hold at a time. Full: what comes is not recorded, and counted.
+pub const RECORDING_BYTES: usize = 256 * MIB;
+/// Flows that have ended and wait to be recorded. Full: the next is lost, and counted.
+pub const RECORDING_QUEUE: usize = 1024;
 /// Records waiting to be written. Full: whoever brings one waits shortly, then it is lost, counted and reported.
 pub const RECORD_QUEUE: usize = 1024;
 /// Octets of them.

@@ -43,6 +43,8 @@ pub struct Config {
     pub plugins_dir: PathBuf,
     /// Records go here.
     pub logs_dir: PathBuf,
+    /// Flows are recorded in this file.
+    pub record: Option<PathBuf>,
     /// The root and compiled components are kept here.
     pub state_dir: PathBuf,
     /// How much is asked of clients.
@@ -98,6 +100,7 @@ impl Config {
             listen_tls: Vec::new(),
             plugins_dir: folder.join("plugins"),
             logs_dir: folder.join("logs"),
+            record: None,
             state_dir: folder.join("state"),
             auth: Mode::default(),
             users: None,
@@ -156,6 +159,7 @@ impl Config {
             listen_tls: either(flags.listen_tls, written.listen_tls),
             plugins_dir: chosen(flags.plugins, written.plugins_dir).unwrap_or_else(|| here.folder.join("plugins")),
             logs_dir: chosen(flags.logs, written.logs).unwrap_or_else(|| here.folder.join("logs")),
+            record: chosen(flags.record, written.record),
             state_dir: match chosen(flags.state, written.state) {
                 Some(folder) => folder,
                 None => here

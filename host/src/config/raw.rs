@@ -48,6 +48,9 @@ pub struct Flags {
     /// Folder for records [default: logs]
     #[arg(long, env = "FLOWGATE_LOGS", value_name = "FOLDER")]
     pub logs: Option<PathBuf>,
+    /// Record every flow that is looked into in this file, with everything in it but credentials for this proxy; see `flowgate flows`
+    #[arg(long, env = "FLOWGATE_RECORD", value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Folder for the root certificate, its key and compiled plugins [default: ~/.local/state/flowgate]
     #[arg(long, env = "FLOWGATE_STATE", value_name = "FOLDER")]
     pub state: Option<PathBuf>,
@@ -132,6 +135,7 @@ pub(super) struct File {
     pub(super) open: Option<bool>,
     pub(super) plugins_dir: Option<PathBuf>,
     pub(super) logs: Option<PathBuf>,
+    pub(super) record: Option<PathBuf>,
     pub(super) state: Option<PathBuf>,
     #[serde(deserialize_with = "parsed")]
     pub(super) auth: Option<Mode>,
@@ -211,7 +215,7 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 20] = [
+pub(super) const KEYS: [&str; 21] = [
     "auth",
     "auto-splice",
     "capture",
@@ -225,6 +229,7 @@ pub(super) const KEYS: [&str; 20] = [
     "origins",
     "plugins",
     "plugins-dir",
+    "record",
     "redaction",
     "resolve",
     "state",

@@ -34,6 +34,9 @@ impl fmt::Display for Config {
             line(f, "auto-splice", show_duration(period))?;
         }
         line(f, "resolve", list(self.resolve.iter().map(|((host, port), address)| fixed(host, *port, address))))?;
+        if let Some(file) = &self.record {
+            line(f, "record", path(file))?;
+        }
         line(f, "capture", show_size(self.capture_bytes))?;
         line(f, "grace", show_duration(self.grace))?;
         writeln!(f, "\n[redaction]")?;

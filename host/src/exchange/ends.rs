@@ -4,7 +4,7 @@
 //! Backpressure is the protocols' own: a sink that does not take is waited for, and nothing is read meanwhile.
 //! Source: RFC 9112, RFC 9113 §5.2 and §8.1.
 
-use std::{collections::VecDeque, future::poll_fn, io, time::Duration};
+use std::{collections::VecDeque, future::poll_fn, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
@@ -12,8 +12,9 @@ use tokio::time::timeout;
 
 use super::http2;
 use crate::{
-    flow::{Fields, ResponseHead},
+    flow::{Direction, Fields, ResponseHead},
     h1::{Framing, HeadLimits, Incoming, Outgoing, Piece, encode_response},
+    hooks::Tap,
     io::{HalfReader, HalfWriter},
 };
 
@@ -25,6 +26,7 @@ pub struct Source<'a> {
     held: VecDeque<Piece>,
     wire: SourceWire<'a>,
     idle: Duration,
+    tap: Option<(Arc<dyn Tap>, Direction)>,
 }
 
 enum SourceWire<'a> {
@@ -35,12 +37,17 @@ enum SourceWire<'a> {
 impl<'a> Source<'a> {
     /// HTTP/1 content framed in that way. `idle`: longest silence.
     pub fn http1(reader: &'a mut HalfReader, framing: Framing, idle: Duration) -> Self {
-        Self { held: VecDeque::new(), wire: SourceWire::Http1 { reader, incoming: Incoming::new(framing) }, idle }
+        Self { held: VecDeque::new(), wire: SourceWire::Http1 { reader, incoming: Incoming::new(framing) }, idle, tap: None }
     }
 
     /// HTTP/2 content.
     pub fn http2(stream: RecvStream, idle: Duration) -> Self {
-        Self { held: VecDeque::new(), wire: SourceWire::Http2 { stream, owed: 0, done: false }, idle }
+        Self { held: VecDeque::new(), wire: SourceWire::Http2 { stream, owed: 0, done: false }, idle, tap: None }
+    }
+
+    /// Lets `tap` hear of all that comes in, as that message's.
+    pub(super) fn tap(&mut self, tap: Option<Arc<dyn Tap>>, of: Direction) {
+        self.tap = tap.map(|tap| (tap, of));
     }
 
     /// Whether the whole content has come in.
@@ -67,7 +74,11 @@ impl<'a> Source<'a> {
         match &mut self.wire {
             SourceWire::Http1 { reader, incoming } => {
                 let at_end = reader.at_end();
-                incoming.take(reader.buffer(), at_end).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+                let taken = incoming.take(reader.buffer(), at_end).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+                if let (Some(tap), Ok(Some(piece))) = (&self.tap, &taken) {
+                    heard(tap, piece);
+                }
+                taken
             }
             SourceWire::Http2 { .. } => Ok(None),
         }
@@ -100,6 +111,9 @@ impl<'a> Source<'a> {
                         }
                     };
                     if piece != Piece::Data(Bytes::new()) {
+                        if let Some(tap) = &self.tap {
+                            heard(tap, &piece);
+                        }
                         self.held.push_back(piece);
                     }
                     Ok(())
@@ -146,6 +160,13 @@ impl<'a> Source<'a> {
             // Its reset reaches the sink of the response.
             SourceWire::Http2 { .. } => std::future::pending().await,
         }
+    }
+}
+
+fn heard((tap, of): &(Arc<dyn Tap>, Direction), piece: &Piece) {
+    match piece {
+        Piece::Data(octets) => tap.piece(*of, octets),
+        Piece::End(trailers) => tap.end(*of, trailers),
     }
 }
 

@@ -135,6 +135,7 @@ impl Exchange {
             _ => fields::request_to_http1(&mut request.head.fields),
         }
         let mut open = self.open(via, &request.head).await;
+        request.content.tap(open.as_ref().and_then(OpenFlow::tap), Direction::Request);
         let mut responder = Some(responder);
         match self.decide(via, &mut request, &mut responder, open.as_mut()).await {
             Ok(After::Upgraded(mut upgraded)) => {
@@ -350,6 +351,7 @@ impl Exchange {
         };
         let origin_persists = framing != Framing::UntilClose && fields::persists(head.version, &head.fields);
         let mut content = answer.content(framing, self.limits.idle);
+        content.tap(open.as_ref().and_then(|open| open.tap()), Direction::Response);
         let mut head = head;
         let mut framing = framing;
         match client_version {

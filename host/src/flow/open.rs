@@ -3,19 +3,29 @@
 //! Place: held by `exchange` for as long as the exchange runs. Dropping it (end, abort, refusal, a cancelled task) hands the flow over to
 //! the hooks that opened it, without waiting and without loss.
 
+use std::sync::Arc;
+
 use super::{Flow, Outcome, SharedFlow, lock};
-use crate::hooks::Course;
+use crate::hooks::{Course, Tap};
 
 /// A flow some plugin wants, while it runs.
 pub struct OpenFlow {
     flow: SharedFlow,
     course: Option<Box<dyn Course>>,
+    tap: Option<Arc<dyn Tap>>,
 }
 
 impl OpenFlow {
     /// Opens `flow` for the plugins of `course`.
     pub fn new(flow: Flow, course: Box<dyn Course>) -> Self {
-        Self { flow: SharedFlow::new(flow.into()), course: Some(course) }
+        let (flow, mut course) = (SharedFlow::new(flow.into()), course);
+        let tap = course.begun(&flow);
+        Self { flow, course: Some(course), tap }
+    }
+
+    /// Who hears of its contents as they come off the wire.
+    pub fn tap(&self) -> Option<Arc<dyn Tap>> {
+        self.tap.clone()
     }
 
     /// What is known of it.

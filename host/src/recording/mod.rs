@@ -5,6 +5,7 @@
 
 pub mod file;
 mod har;
+mod keep;
 mod layout;
 mod read;
 mod records;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 pub use har::export as export_har;
+pub use keep::{Kept, Limits, Recorded, Recorder};
 pub use read::{Source, read};
 
 use crate::flow::{Direction, Fields, MessageKind, Origin, Outcome, RequestHead, ResponseHead};

@@ -26,6 +26,7 @@ mod operating;
 mod outbound;
 mod plugins;
 mod prompts;
+mod recording;
 mod records;
 mod redaction;
 mod refusals;
