@@ -1,6 +1,6 @@
 //! Plugins that decide about tunnels before anything is said in them.
 
-use flowgate::config::OnFailure;
+use flowgate::{config::OnFailure, tasks::Tasks};
 use flowgate_testkit::{
     Origin, guests,
     proxy::{Options, Proxy},
@@ -65,4 +65,35 @@ async fn a_failing_plugin_refuses_the_tunnel_if_it_shall() {
         assert_eq!(answered.as_ref().err().and_then(flowgate_testkit::Failure::refused_with), status, "{policy:?}: {answered:?}");
         assert_eq!(answered.is_ok(), status.is_none());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neighbours_are_served_while_plugins_spin_over_tunnels_and_chunks() {
+    const SPINNING: usize = 4;
+    const NEIGHBOURS: usize = 16;
+    let origin = Origin::saying("served").await;
+    let spins = |hook: &str, host: &str, name: &str| json!({ "name": name, hook: "spin", "response_body": "chunks", "hosts": [host] });
+    let slow = |plugin: &mut flowgate::config::PluginConfig| plugin.call = std::time::Duration::from_millis(200);
+    let options = Options::new()
+        .component("tunnels", guests::CHAMELEON)
+        .plugin("tunnels", spins("on_connect", "tunnels.test", "tunnels"))
+        .plugin_with("tunnels", slow)
+        .component("chunks", guests::CHAMELEON)
+        .plugin("chunks", spins("on_chunk", "chunks.test", "chunks"))
+        .plugin_with("chunks", slow);
+    let hosts = ["tunnels.test:443", "chunks.test:443", "neighbour.test:443"];
+    let proxy = Proxy::start(hosts.iter().fold(options, |options, host| options.resolving(host, &origin))).await;
+    let tasks = Tasks::new();
+    let asked = |host: &'static str| {
+        let client = proxy.client();
+        tasks.spawn(async move { client.get(&format!("https://{host}/")).await.map(|response| response.text()).ok() })
+    };
+
+    let spinning: Vec<_> = (0..SPINNING).flat_map(|_| [asked("tunnels.test"), asked("chunks.test")]).collect();
+    let neighbours: Vec<_> = (0..NEIGHBOURS).map(|_| asked("neighbour.test")).collect();
+
+    for answer in neighbours.into_iter().chain(spinning) {
+        assert_eq!(answer.await.unwrap().as_deref(), Some("served"));
+    }
+    assert_eq!([proxy.failures("tunnels"), proxy.failures("chunks")], [Some(SPINNING as u64); 2]);
 }
