@@ -6,9 +6,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{DIAL, EXCHANGE, POOL};
 use crate::{
-    config::{Config, limits},
+    config::{self, Config, limits},
     exchange::Fetcher,
-    origin::{Dialler, Pool, Upstream},
+    origin::{Dialler, Pool, Reach, Upstream},
     outbound::Outbound,
     tasks::Tasks,
     tls::{HostTls, Trust},
@@ -23,7 +23,7 @@ impl Origins {
     /// `own`: where this proxy listens, which nobody is let dial through it.
     pub(super) fn new(config: &Config, own: Vec<SocketAddr>) -> anyhow::Result<Self> {
         let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
-        let dialler = Dialler::new(trust(config)?, DIAL, fixed, upstream(config)?);
+        let dialler = Dialler::new(trust(config)?, DIAL, fixed, upstream(config)?, reach(config));
         dialler.set_own(own);
         Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), POOL, Tasks::new())) })
     }
@@ -51,6 +51,21 @@ pub(super) fn trust(config: &Config) -> anyhow::Result<Trust> {
     let trust = Trust::load(&config.upstream_ca, &hosts)?;
     hosts.iter().filter_map(HostTls::warning).for_each(|warning| tracing::warn!("{warning}"));
     Ok(trust)
+}
+
+/// Where clients may be taken to: who is not on this machine is not taken to what only this machine reaches, nor to any port.
+pub(super) fn reach(config: &Config) -> Reach {
+    let local_clients = config.serves_this_machine_only();
+    let written = config.destinations.connect_ports.as_ref();
+    Reach {
+        local_clients,
+        allowed: config.destinations.allow.clone(),
+        denied: config.destinations.deny.clone(),
+        connect_ports: match written {
+            Some(ports) => (!ports.is_empty()).then(|| ports.clone()),
+            None => (!local_clients).then(|| config::CONNECT_PORTS.to_vec()),
+        },
+    }
 }
 
 fn upstream(config: &Config) -> anyhow::Result<Option<Upstream>> {

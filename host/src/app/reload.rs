@@ -10,6 +10,7 @@ use super::{Network, origins, plugins, policy, redaction};
 use crate::{
     config::{Config, OriginConfig, limits},
     net::Policy,
+    origin::Reach,
     plugin::Platform,
     stamp::Stamp,
     tasks::Tasks,
@@ -104,19 +105,21 @@ fn stamps(files: Vec<PathBuf>) -> Stamps {
 pub(super) struct Prepared {
     policy: Policy,
     trust: Trust,
+    reach: Reach,
 }
 
 impl Network {
     /// Makes all that can go wrong, and takes over nothing.
     fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
-        Ok(Prepared { policy: policy(config, &self.connections)?, trust: origins::trust(config)? })
+        Ok(Prepared { policy: policy(config, &self.connections)?, trust: origins::trust(config)?, reach: origins::reach(config) })
     }
 
     fn adopt(&self, prepared: Prepared) {
         self.front.policy.store(Arc::new(prepared.policy));
         let pool = &self.front.exchange.pool;
         pool.dialler().trust(prepared.trust);
-        // What was verified by the certificates of before.
+        pool.dialler().reach(prepared.reach);
+        // What was verified by the certificates of before, and may not be reached any more.
         pool.forget();
     }
 }
@@ -145,6 +148,7 @@ fn changed(current: &Config, next: &Config) -> Vec<&'static str> {
         ("auth", current.auth == next.auth),
         ("users", current.users == next.users),
         ("upstream-ca", current.upstream_ca == next.upstream_ca),
+        ("destinations", current.destinations == next.destinations),
         ("origins", current.origins == next.origins),
         ("intercept", current.intercept == next.intercept),
         ("tunnel", current.tunnel == next.tunnel),

@@ -2,6 +2,7 @@
 //!
 //! Place: made by `cli` (or by whoever embeds the library) and consumed by `app`; no other part knows it.
 
+mod destinations;
 pub mod limits;
 mod origin;
 mod plugin;
@@ -22,6 +23,7 @@ use anyhow::{Context, bail, ensure};
 use globset::Glob;
 
 use crate::auth::Mode;
+pub use destinations::{CONNECT_PORTS, DestinationsConfig};
 pub use origin::OriginConfig;
 use plugin::LOGGER;
 pub use plugin::{Grant, OnFailure, PluginConfig};
@@ -69,6 +71,8 @@ pub struct Config {
     pub open: bool,
     /// How long a stop waits for what is in flight.
     pub grace: Duration,
+    /// Where clients may be taken to.
+    pub destinations: DestinationsConfig,
     /// What holds for single origins, by pattern of their hosts, in lower case.
     pub origins: BTreeMap<String, OriginConfig>,
     /// Octets of each content kept for plugins; 0: none.
@@ -113,6 +117,7 @@ impl Config {
             resolve: BTreeMap::new(),
             open: false,
             grace: limits::GRACE,
+            destinations: DestinationsConfig::default(),
             origins: BTreeMap::new(),
             capture_bytes: limits::CAPTURE_BYTES,
             redaction: RedactionConfig::default(),
@@ -131,6 +136,7 @@ impl Config {
 
     fn resolve(flags: Flags, found: Option<(PathBuf, File)>, here: &Surroundings) -> anyhow::Result<Self> {
         let (path, written) = found.map_or((None, File::default()), |(path, file)| (Some(here.folder.join(path)), file));
+        let destinations = DestinationsConfig::resolve(&flags, written.destinations)?;
         // Paths in the file are relative to it, all others to the working directory.
         let beside = path.as_deref().and_then(Path::parent).unwrap_or(&here.folder).to_owned();
         let chosen = |flag: Option<PathBuf>, key: Option<PathBuf>| match (flag, key) {
@@ -180,6 +186,7 @@ impl Config {
             auto_splice: flags.auto_splice.or(written.auto_splice),
             resolve: either(flags.resolve, written.resolve).into_iter().map(|fixed| ((fixed.host, fixed.port), fixed.address)).collect(),
             open: flags.open.or(written.open).unwrap_or(false),
+            destinations,
             grace: flags.grace.or(written.grace).unwrap_or(limits::GRACE),
             capture_bytes: flags.capture.or(written.capture).unwrap_or(limits::CAPTURE_BYTES),
             origins,
@@ -403,10 +410,11 @@ mod tests {
     fn the_example_in_the_documentation_is_true() {
         let text = include_str!("../../../docs/flowgate.toml");
         let names = |key: &str| text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
-        let tables = ["origins", "plugins", "redaction"];
+        let tables = ["destinations", "origins", "plugins", "redaction"];
         let keys = raw::KEYS
             .iter()
             .filter(|key| !tables.contains(key))
+            .chain(&raw::DESTINATION_KEYS)
             .chain(&raw::ORIGIN_KEYS)
             .chain(&raw::REDACTION_KEYS)
             .chain(&raw::PLUGIN_KEYS);
@@ -422,7 +430,11 @@ mod tests {
 
         // Each line that is switched off is good, too.
         for line in text.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| !line.is_empty() && !line.starts_with(' ')) {
-            let table = if raw::ORIGIN_KEYS.iter().any(|key| line.starts_with(key)) { "[origins.'a.test']\n" } else { "" };
+            let table = match line {
+                line if raw::ORIGIN_KEYS.iter().any(|key| line.starts_with(key)) => "[origins.'a.test']\n",
+                line if raw::DESTINATION_KEYS.iter().any(|key| line.starts_with(key)) => "[destinations]\n",
+                _ => "",
+            };
             let more = match line {
                 line if line.starts_with("auth") => "users = 'u'",
                 line if line.starts_with("client-key") => "client-certificate = 'c'",
@@ -443,8 +455,13 @@ mod tests {
             let (long, variable) = (flag.get_long().unwrap(), flag.get_env().unwrap().to_str().unwrap());
             assert!(text.contains(&format!("`--{long}")) && text.contains(&format!("`{variable}`")), "{long} is not in operation.md");
         }
-        for key in
-            raw::KEYS.iter().filter(|key| **key != "plugins").chain(&raw::ORIGIN_KEYS).chain(&raw::REDACTION_KEYS).chain(&raw::PLUGIN_KEYS)
+        for key in raw::KEYS
+            .iter()
+            .filter(|key| **key != "plugins")
+            .chain(&raw::DESTINATION_KEYS)
+            .chain(&raw::ORIGIN_KEYS)
+            .chain(&raw::REDACTION_KEYS)
+            .chain(&raw::PLUGIN_KEYS)
         {
             assert!(text.contains(&format!("`{key}`")), "{key} is not in operation.md");
         }

@@ -85,6 +85,15 @@ pub struct Flags {
     /// How much of each request's and response's content is kept for plugins whose rules name no other amount, as in 8MiB [default: 8MiB]
     #[arg(long, env = "FLOWGATE_CAPTURE", value_name = "SIZE", value_parser = units::size)]
     pub capture: Option<usize>,
+    /// Address or network that clients are taken to although it would be refused, as in 10.0.0.0/8; may be repeated
+    #[arg(long, env = "FLOWGATE_ALLOW_DESTINATION", value_name = "NETWORK", value_delimiter = ',')]
+    pub allow_destination: Vec<String>,
+    /// Address or network that clients are not taken to, as in 10.0.0.0/8 or private; may be repeated
+    #[arg(long, env = "FLOWGATE_DENY_DESTINATION", value_name = "NETWORK", value_delimiter = ',')]
+    pub deny_destination: Vec<String>,
+    /// Port that CONNECT reaches; may be repeated [default: any, for clients of this machine alone; else 80, 443, 8443]
+    #[arg(long, env = "FLOWGATE_CONNECT_PORT", value_name = "PORT", value_delimiter = ',')]
+    pub connect_port: Vec<u16>,
     /// How long a stop waits for what is in flight, as in 10s [default: 10s]
     #[arg(long, env = "FLOWGATE_GRACE", value_name = "DURATION", value_parser = units::duration)]
     pub grace: Option<Duration>,
@@ -157,6 +166,7 @@ pub(super) struct File {
     pub(super) capture: Option<usize>,
     #[serde(deserialize_with = "timed")]
     pub(super) grace: Option<Duration>,
+    pub(super) destinations: Destinations,
     pub(super) origins: BTreeMap<String, Origin>,
     pub(super) redaction: Redaction,
     pub(super) plugins: BTreeMap<String, Plugin>,
@@ -171,6 +181,17 @@ pub(super) struct Origin {
     pub(super) ca: Vec<String>,
     pub(super) client_certificate: Option<PathBuf>,
     pub(super) client_key: Option<PathBuf>,
+}
+
+/// `[destinations]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Destinations {
+    #[serde(deserialize_with = "texts")]
+    pub(super) allow: Vec<String>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) deny: Vec<String>,
+    pub(super) connect_ports: Option<Vec<u16>>,
 }
 
 /// `[redaction]`.
@@ -215,10 +236,11 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 21] = [
+pub(super) const KEYS: [&str; 22] = [
     "auth",
     "auto-splice",
     "capture",
+    "destinations",
     "grace",
     "intercept",
     "listen",
@@ -238,6 +260,8 @@ pub(super) const KEYS: [&str; 21] = [
     "upstream-proxy",
     "users",
 ];
+/// Keys of that table, as `Destinations` has them.
+pub(super) const DESTINATION_KEYS: [&str; 3] = ["allow", "connect-ports", "deny"];
 /// Keys of an origin's table, as `Origin` has them.
 pub(super) const ORIGIN_KEYS: [&str; 4] = ["accept-any-certificate", "ca", "client-certificate", "client-key"];
 /// Keys of that table, as `Redaction` has them.
@@ -283,6 +307,11 @@ impl File {
         // Twice: the first time for keys, of which serde would only say which ones it knows.
         let table: toml::Table = text.parse().map_err(said)?;
         check(&table, &KEYS, "")?;
+        match table.get("destinations") {
+            Some(toml::Value::Table(destinations)) => check(destinations, &DESTINATION_KEYS, "destinations.")?,
+            Some(_) => bail!("destinations is to be a table, as in [destinations]"),
+            None => {}
+        }
         match table.get("redaction") {
             Some(toml::Value::Table(redaction)) => check(redaction, &REDACTION_KEYS, "redaction.")?,
             Some(_) => bail!("redaction is to be a table, as in [redaction]"),
@@ -404,6 +433,7 @@ mod tests {
             match key {
                 "plugins" => return "[plugins.logger]\n".to_owned(),
                 "origins" => return "[origins.'*.a.test']\naccept-any-certificate = true\n".to_owned(),
+                "destinations" => return "[destinations]\nallow = '10.0.0.0/8'\ndeny = ['private']\nconnect-ports = [80]\n".to_owned(),
                 "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),
                 "listen" | "listen-tls" => "'127.0.0.1:1'",
                 "open" | "enabled" | "required" => "true",
@@ -419,7 +449,7 @@ mod tests {
             .to_owned()
         };
         let line = |key: &&str| match *key {
-            "origins" | "plugins" | "redaction" => value(key),
+            "destinations" | "origins" | "plugins" | "redaction" => value(key),
             key => format!("{key} = {}\n", value(key)),
         };
         for key in &KEYS {

@@ -39,6 +39,12 @@ impl fmt::Display for Config {
         }
         line(f, "capture", show_size(self.capture_bytes))?;
         line(f, "grace", show_duration(self.grace))?;
+        writeln!(f, "\n[destinations]")?;
+        line(f, "allow", list(self.destinations.allow.iter().map(ToString::to_string)))?;
+        line(f, "deny", list(self.destinations.deny.iter().map(ToString::to_string)))?;
+        if let Some(ports) = &self.destinations.connect_ports {
+            line(f, "connect-ports", ports.iter().map(|port| i64::from(*port)).collect::<Vec<_>>())?;
+        }
         writeln!(f, "\n[redaction]")?;
         for (key, rules) in [("fields", &self.redaction.fields), ("json", &self.redaction.json), ("patterns", &self.redaction.patterns)] {
             line(f, key, list(rules.iter().cloned()))?;

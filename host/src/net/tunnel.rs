@@ -38,6 +38,9 @@ enum Treatment {
 
 /// Runs a tunnel to its end.
 pub(super) async fn run(front: Arc<Front>, reader: HalfReader, mut writer: HalfWriter, scope: Arc<Scope>, authority: Authority) {
+    if let Err(refusal) = front.exchange.pool.dialler().may_connect(&authority) {
+        return front.exchange.refuse(refusal, reader, writer).await;
+    }
     let passage = match front.exchange.hooks.connect(&scope, &authority) {
         Some(asking) => asking.await,
         None => Ok(Passage::Proceed),

@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     Destination,
+    reach::Reach,
     upstream::{Kind, Upstream},
 };
 use crate::{
@@ -51,14 +52,22 @@ pub struct Dialler {
     fixed: HashMap<(String, u16), SocketAddr>,
     /// Another proxy on the way.
     upstream: Option<Upstream>,
+    /// Where clients may be taken to.
+    reach: ArcSwap<Reach>,
     /// Where this proxy itself listens.
     own: OnceLock<Vec<SocketAddr>>,
 }
 
 impl Dialler {
     /// Verifies origins by `trust`. `fixed`: hosts (lower case) and ports that are found at that address, without a look-up.
-    pub fn new(trust: Trust, limits: DialLimits, fixed: HashMap<(String, u16), SocketAddr>, upstream: Option<Upstream>) -> Self {
-        Self { trust: ArcSwap::from_pointee(trust), limits, fixed, upstream, own: OnceLock::new() }
+    pub fn new(
+        trust: Trust,
+        limits: DialLimits,
+        fixed: HashMap<(String, u16), SocketAddr>,
+        upstream: Option<Upstream>,
+        reach: Reach,
+    ) -> Self {
+        Self { trust: ArcSwap::from_pointee(trust), limits, fixed, upstream, reach: ArcSwap::from_pointee(reach), own: OnceLock::new() }
     }
 
     /// Says where this proxy listens, so that requests that lead back to it are refused. The first call counts.
@@ -71,20 +80,43 @@ impl Dialler {
         self.trust.store(Arc::new(trust));
     }
 
+    /// Takes clients elsewhere from here on.
+    pub fn reach(&self, reach: Reach) {
+        self.reach.store(Arc::new(reach));
+    }
+
+    /// Whether a tunnel may lead there, before anything is known but its port.
+    ///
+    /// # Errors
+    /// [`Refusal::Denied`].
+    pub fn may_connect(&self, authority: &Authority) -> Result<(), Refusal> {
+        match self.reach.load().connects_to(authority.port()) {
+            true => Ok(()),
+            false => Err(Refusal::Denied(format!("CONNECT does not reach port {} here", authority.port()))),
+        }
+    }
+
     /// A connection to an origin, through the upstream proxy if there is one on the way.
     ///
     /// # Errors
-    /// [`Refusal::DnsError`], [`Refusal::ConnectionRefused`], [`Refusal::ConnectionTimeout`], [`Refusal::Loop`].
+    /// [`Refusal::DnsError`], [`Refusal::ConnectionRefused`], [`Refusal::ConnectionTimeout`], [`Refusal::Loop`], [`Refusal::Denied`].
     pub async fn open(&self, authority: &Authority) -> Result<Io, Refusal> {
         let is_fixed = || self.fixed.contains_key(&(authority.host().to_ascii_lowercase(), authority.port()));
         let Some(upstream) = self.upstream.as_ref().filter(|upstream| upstream.leads_to(authority) && !is_fixed()) else {
-            return Ok(Box::new(self.tcp(authority).await?));
+            let found = self.resolve(authority).await?;
+            let addresses = if is_fixed() { found } else { self.reachable(authority, found)? };
+            return Ok(Box::new(self.tcp(authority, addresses).await?));
         };
+        // A name is the upstream proxy's to look up; an address is not.
+        if let Some(ip) = authority.ip() {
+            self.reachable(authority, vec![SocketAddr::new(ip, authority.port())])?;
+        }
         let proxy = Destination::new(Origin {
             scheme: if upstream.kind == Kind::Https { Scheme::Https } else { Scheme::Http },
             authority: upstream.authority.clone(),
         });
-        let stream = self.tcp(&upstream.authority).await?;
+        let addresses = self.resolve(&upstream.authority).await?;
+        let stream = self.tcp(&upstream.authority, addresses).await?;
         let (io, _) = self.secured(Box::new(stream), &proxy, Protocol::Unsaid).await?;
         match timeout(self.limits.upstream, upstream.open(io, authority)).await {
             Ok(opened) => opened.map_err(|source| Refusal::ConnectionRefused { authority: authority.clone(), source }),
@@ -93,8 +125,7 @@ impl Dialler {
     }
 
     /// A TCP connection, without Nagle's delay.
-    async fn tcp(&self, authority: &Authority) -> Result<TcpStream, Refusal> {
-        let addresses = self.resolve(authority).await?;
+    async fn tcp(&self, authority: &Authority, addresses: Vec<SocketAddr>) -> Result<TcpStream, Refusal> {
         let attempts = async {
             let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
             for address in addresses {
@@ -146,6 +177,23 @@ impl Dialler {
                 None => failed(error.to_string()),
             }),
             Err(_elapsed) => Err(Refusal::ConnectionTimeout { authority: authority.clone(), after: self.limits.handshake }),
+        }
+    }
+
+    /// The addresses that clients may be taken to: these very ones are dialled, so that nothing can change after they were looked at.
+    fn reachable(&self, authority: &Authority, mut addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Refusal> {
+        let reach = self.reach.load();
+        let mut denied = None;
+        addresses.retain(|address| {
+            let objection = reach.objection(address.ip());
+            denied = denied.or(objection.map(|reason| (address.ip(), reason)));
+            objection.is_none()
+        });
+        match denied {
+            Some((ip, reason)) if addresses.is_empty() => Err(Refusal::Denied(format!(
+                "{authority} is not reached through this proxy: {ip} is {reason} (destinations.allow in flowgate.toml has the exceptions)"
+            ))),
+            _ => Ok(addresses),
         }
     }
 

@@ -5,8 +5,10 @@
 
 mod dial;
 mod pool;
+mod reach;
 mod upstream;
 
 pub use dial::{DialLimits, Dialler};
 pub use pool::{CONNECTION_WINDOW, Connection, Destination, Lease, Pool, PoolLimits, STREAM_WINDOW};
+pub use reach::Reach;
 pub use upstream::{Upstream, UpstreamError};

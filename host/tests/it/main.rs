@@ -26,6 +26,7 @@ mod operating;
 mod outbound;
 mod plugins;
 mod prompts;
+mod reach;
 mod recording;
 mod records;
 mod redaction;
