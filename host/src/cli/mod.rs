@@ -8,6 +8,7 @@ mod ca;
 mod check;
 mod compile;
 mod difference;
+mod examine;
 mod flows;
 mod plugin;
 mod rehearse;

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use http::Method;
 
 use super::{
-    Failure, authoring, print, rehearse,
+    Failure, authoring, examine, print, rehearse,
     running::{Running, Table},
 };
 use crate::admin::{Done, Listed};
@@ -13,6 +13,8 @@ use crate::admin::{Done, Listed};
 pub(super) enum Plugin {
     #[command(flatten)]
     Authoring(authoring::Authoring),
+    Check(examine::Check),
+    Inspect(examine::Inspect),
     Test(rehearse::Test),
     /// Say which plugins are in service, how they do, and what they cost
     List {
@@ -41,6 +43,8 @@ pub(super) enum Plugin {
 pub(super) fn run(command: Plugin) -> Result<(), Failure> {
     match command {
         Plugin::Authoring(command) => return authoring::run(command),
+        Plugin::Check(check) => return examine::check(check),
+        Plugin::Inspect(inspect) => return examine::inspect(&inspect),
         Plugin::Test(test) => return rehearse::run(&test),
         Plugin::List { json: true, running } => {
             let list: serde_json::Value = running.ask(Method::GET, "/v1/plugins")?;

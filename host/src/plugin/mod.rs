@@ -16,6 +16,7 @@ mod convert;
 mod course;
 mod cutter;
 mod engine;
+mod examine;
 mod glob;
 mod grants;
 mod guest;
@@ -51,6 +52,7 @@ mod tests;
 
 pub use build::PluginInfo;
 pub use compile::compile;
+pub use examine::{Examined, examine};
 pub use journal::{Explanation, Step};
 pub use metrics::MetricLimits;
 pub use platform::Platform;

@@ -16,7 +16,10 @@ use tokio::{
 
 use wasmtime::component::Component;
 
-use super::instance::{Failure, Instance, Kit};
+use super::{
+    bindings::exports::flowgate::plugin::lifecycle::Registration,
+    instance::{Failure, Instance, Kit},
+};
 
 /// How long a call waits for an instance before one more is made for it.
 const WAIT: Duration = Duration::from_millis(5);
@@ -74,6 +77,11 @@ impl Pool {
     /// Octets of linear memory of the instances that are not at work now.
     pub(super) fn memory(&self) -> usize {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Instance::memory).sum()
+    }
+
+    /// What one more instance registers.
+    pub(super) async fn registration(&self) -> Result<Registration, Failure> {
+        Instance::start(&self.kit).await.map(|(_, registration)| registration)
     }
 
     /// What its instances are made of.

@@ -162,13 +162,32 @@ async fn what_a_plugin_does_is_printed_and_compared() {
 }
 
 #[tokio::test]
+async fn a_component_is_checked_against_what_is_granted() {
+    let desk = Desk::new();
+
+    let refused = desk.run(&["plugin", "check", "chameleon.wasm", "--config", "{\"hosts\": [\"a.test\"], \"limit\": 7}"]).await;
+
+    assert_eq!(refused.status.code(), Some(2));
+    let printed = String::from_utf8(refused.stdout).unwrap();
+    for part in ["hooks: connect-filter, ", "imports: ", "rule: hosts a.test; request skip, response skip, at most 7 octets\n", "loading: "]
+    {
+        assert!(printed.contains(part), "{part:?} is not in {printed}");
+    }
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("grants = [\"key-value\", \"metrics\"]") && said.contains("outbound = ["), "{said}");
+    assert!(text(&desk.run(&["plugin", "check", "logger.wasm"]).await).ends_with("good\n"));
+}
+
+#[tokio::test]
 async fn what_cannot_be_tried_is_said_with_the_mend() {
     let desk = Desk::new();
     desk.put("flows.har", &archive(|_| {}));
     desk.put("bad.har", "{\"log\": ");
     desk.put("bad.wasm", "no component");
     desk.put("other.txt", "x");
-    let table: [(&[&str], &[&str]); 7] = [
+    let table: [(&[&str], &[&str]); 9] = [
+        (&["plugin", "check", "none.wasm"], &["reading the component none.wasm"]),
+        (&["plugin", "inspect", "bad.wasm"], &["reading the WIT of bad.wasm", "it is not WebAssembly"]),
         (&["plugin", "test", "logger.wasm", "none.har"], &["reading flows from none.har"]),
         (&["plugin", "test", "logger.wasm", "bad.har"], &["bad.har", "cut off: save it again"]),
         (&["plugin", "test", "bad.wasm", "flows.har"], &["loading bad.wasm", "the file is not WebAssembly"]),

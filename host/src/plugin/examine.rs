@@ -1,0 +1,119 @@
+//! What can be said of a component before it is put into a plugins folder.
+//!
+//! Place: behind `flowgate plugin check`. Loads it as a proxy would, twice, in a cache of its own; nothing of a running proxy is touched.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+
+use super::{
+    bindings::exports::flowgate::plugin::lifecycle::{self, BodyMode, InstanceMode},
+    build::PluginInfo,
+    grants,
+    hash::Hash,
+    load::{Code, Loader, Source},
+    means::Means,
+    scene::Scene,
+    settings::{Grant, Settings},
+    stage,
+};
+use crate::{record::Writer, tasks::Tasks};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Examined {
+    /// What it is and uses.
+    pub info: PluginInfo,
+    /// It has one instance only.
+    pub is_singleton: bool,
+    /// What it subscribes to with that configuration, a line each.
+    pub rules: Vec<String>,
+    /// Octets of the component.
+    pub size: usize,
+    /// How long loading it took with nothing in the cache, and with its machine code there.
+    pub loading: [Duration; 2],
+    /// What it imports and these settings do not grant, with the lines to write.
+    pub ungranted: Option<String>,
+}
+
+/// Looks at the component in `file` under the settings there are for it.
+///
+/// # Errors
+/// It cannot be read or loaded; says what helps.
+pub async fn examine(file: &Path, settings: Settings) -> anyhow::Result<Examined> {
+    let name = stage::name(file)?;
+    let octets = stage::read(file, settings.limits.component_bytes)?;
+    let loading = || format!("loading {}", file.display());
+    let folder = Folder::make()?;
+    let own = settings.plugins.get(&name).cloned().unwrap_or_default();
+    let mut settings = stage::staged(Settings { cache: folder.0.join("cache"), ..settings });
+    settings.plugins.entry(name.clone()).or_default().grants = Grant::ALL.into();
+    let hash = Hash::of(&octets);
+    let mut took = [Duration::ZERO; 2];
+    let mut builds = Vec::new();
+    for took in &mut took {
+        let means = Arc::new(Means::new(Writer::start(crate::record::Limits::default())?, Arc::new(()), &settings));
+        let loader = Loader::staged(&settings, means, Tasks::new(), Scene::noting())?;
+        let source = Source { name: name.clone(), code: Code::Octets(octets.clone()), hash, file: Some(file.to_owned()) };
+        let began = Instant::now();
+        builds.push(loader.load(source, &settings).await.with_context(loading)?);
+        *took = began.elapsed();
+    }
+    let build = &builds[0];
+    let registration = build.pool.registration().await.map_err(|failure| anyhow::anyhow!("configuring it failed: {failure}"))?;
+    Ok(Examined {
+        info: build.info.clone(),
+        is_singleton: registration.instances == InstanceMode::Singleton,
+        rules: registration.rules.iter().map(told).collect(),
+        size: octets.len(),
+        loading: took,
+        ungranted: grants::check(&build.info.capabilities, &name, &own).err().map(|error| error.to_string()),
+    })
+}
+
+fn told(rule: &lifecycle::Rule) -> String {
+    let some = |what: &str, list: &[String]| match list {
+        [] => String::new(),
+        list => format!("{what} {}; ", list.join(", ")),
+    };
+    let mode = |mode| match mode {
+        BodyMode::Skip => "skip",
+        BodyMode::Capture => "capture",
+        BodyMode::Chunks => "chunks",
+        BodyMode::Whole => "whole",
+    };
+    let which = format!(
+        "{}{}{}{}",
+        some("hosts", &rule.hosts),
+        some("methods", &rule.methods),
+        some("paths", &rule.paths),
+        some("content types", &rule.content_types)
+    );
+    let which = if which.is_empty() { "every flow; ".to_owned() } else { which };
+    let limit = if rule.limit == 0 { String::new() } else { format!(", at most {} octets", rule.limit) };
+    format!("{which}request {}, response {}{limit}", mode(rule.request_body), mode(rule.response_body))
+}
+
+/// A folder that goes with this.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("flowgate-check-{}", std::process::id()));
+        // Nobody else's: what lies in it is run.
+        fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("making {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
