@@ -4,6 +4,7 @@
 
 mod bench;
 mod ci;
+mod languages;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,8 @@ struct Arguments {
 enum Chore {
     /// Everything that must pass before a change is taken, in the order of `.ci/run`
     Ci,
+    /// Builds, tests and soaks plugins in every language, with toolchains from their package registries
+    Languages,
     /// CPU time per intercepted request, beside a plain tunnel
     Bench(bench::Options),
     #[command(flatten)]
@@ -30,6 +33,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Ci => ci::run(),
+        Chore::Languages => languages::run(),
         Chore::Bench(options) => bench::run(&options),
         Chore::Part(part) => part.run(),
     }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use super::{
     Language, Taste,
     contract::{WORLD, World},
-    new,
+    new::{self, new},
 };
 
 /// Every text file below the folder.
@@ -117,5 +117,26 @@ fn the_types_have_every_function_of_the_contract() {
     let functions = world.resolve.interfaces.iter().filter(|(_, one)| one.name.as_deref() != Some("state-handoff"));
     for name in functions.flat_map(|(_, one)| one.functions.keys()) {
         assert!(types.contains(&format!(" {}(", camel(name))), "{name}");
+    }
+}
+
+/// The examples are what `new` makes, so that both are held by the same builds. `UPDATE_GOLDEN=1` writes them anew.
+#[test]
+fn the_examples_are_what_new_plugins_begin_with() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/examples");
+    for language in Language::ALL.into_iter().filter(|language| *language != Language::Rust) {
+        let example = examples.join(language.name());
+        for (path, text) in new::files("keep-chat", language, Taste::Observer) {
+            // A link to the contract itself.
+            if path == "wit/deps/flowgate/plugin.wit" {
+                continue;
+            }
+            let place = example.join(path);
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                fs::create_dir_all(place.parent().unwrap()).unwrap();
+                fs::write(&place, &text).unwrap();
+            }
+            assert!(fs::read_to_string(&place).is_ok_and(|present| present == text), "{} is not what `new` makes", place.display());
+        }
     }
 }

@@ -10,6 +10,7 @@ mod origin;
 mod process;
 mod report;
 mod shape;
+pub(crate) mod soak;
 mod tunnel;
 
 use std::{

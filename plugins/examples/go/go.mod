@@ -1,0 +1,3 @@
+module flowgate.local/plugin
+
+go 1.25

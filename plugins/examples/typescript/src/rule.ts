@@ -1,0 +1,37 @@
+// What is decided, apart from how the proxy is spoken to.
+
+/** What stands in the place of what is blanked. */
+const BLANKED = '[blanked]';
+
+export interface Settings {
+  model: string;
+  blank: string;
+}
+
+export interface Exchange {
+  user: string | null;
+  url: string;
+  question: string;
+  answer: string;
+}
+
+/** The plugin's settings. A key that is not known is an error that names it. */
+export function settings(text: string): Settings {
+  const { model = '', blank = '', ...others } = JSON.parse(text);
+  for (const key in others) throw new Error(`there is no setting \`${key}\`: there are \`model\` and \`blank\``);
+  return { model, blank };
+}
+
+/** The line about an exchange, or null if it is not to be kept. */
+export function line(settings: Settings, { user, url, question, answer }: Exchange): string | null {
+  let model: unknown;
+  try {
+    model = JSON.parse(question).model;
+  } catch {
+    return null;
+  }
+  if (typeof model !== 'string' || (settings.model !== '' && settings.model !== model)) return null;
+  const line: Record<string, string | null> = { user, url, model, question, answer };
+  if (settings.blank in line) line[settings.blank] = BLANKED;
+  return JSON.stringify(line) + '\n';
+}
