@@ -310,6 +310,7 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
         store: Some(store::file(&config.state_dir)),
         before: Some(config.state_dir.join("plugins-before")),
         compiler: config.compiler.clone().map_or(plugin::Compiler::InProcess, plugin::Compiler::Program),
+        instructions: plugin::Instructions::Uncounted,
         plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), one_plugin(plugin))).collect(),
         capture_bytes: config.capture_bytes,
         limits: plugin::Limits {

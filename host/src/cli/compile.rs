@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 
 use super::Failure;
-use crate::plugin;
+use crate::plugin::{self, Instructions};
 
 #[derive(Args, Debug)]
 pub(super) struct Compile {
@@ -26,10 +26,14 @@ pub(super) struct Compile {
     /// Address space it may use, in octets
     #[arg(long)]
     memory: u64,
+    /// What is executed is counted
+    #[arg(long)]
+    counting: bool,
 }
 
 pub(super) fn run(compile: Compile) -> Result<(), Failure> {
-    Ok(plugin::compile(io::stdin(), compile.cache, compile.cache_bytes, compile.memory, compile.niceness)?)
+    let instructions = if compile.counting { Instructions::Counted } else { Instructions::Uncounted };
+    Ok(plugin::compile(io::stdin(), compile.cache, compile.cache_bytes, compile.memory, compile.niceness, instructions)?)
 }
 
 /// This very program. On Linux by a name that stays right when an update has replaced the file.

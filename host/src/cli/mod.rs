@@ -4,6 +4,7 @@
 
 mod answers;
 mod authoring;
+mod bench;
 mod ca;
 mod check;
 mod compile;

@@ -1,10 +1,12 @@
 //! `flowgate plugin`: the plugins of a running proxy; making them is in `authoring`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use http::Method;
 
 use super::{
-    Failure, authoring, examine, print, rehearse,
+    Failure, authoring, bench, examine, print, rehearse,
     running::{Running, Table},
 };
 use crate::admin::{Done, Listed};
@@ -16,6 +18,7 @@ pub(super) enum Plugin {
     Check(examine::Check),
     Inspect(examine::Inspect),
     Test(rehearse::Test),
+    Bench(bench::Bench),
     /// Say which plugins are in service, how they do, and what they cost
     List {
         /// As JSON, with everything that is known
@@ -46,6 +49,7 @@ pub(super) fn run(command: Plugin) -> Result<(), Failure> {
         Plugin::Check(check) => return examine::check(check),
         Plugin::Inspect(inspect) => return examine::inspect(&inspect),
         Plugin::Test(test) => return rehearse::run(&test),
+        Plugin::Bench(bench) => return bench::run(&bench),
         Plugin::List { json: true, running } => {
             let list: serde_json::Value = running.ask(Method::GET, "/v1/plugins")?;
             print(format_args!("{list:#}"));
@@ -101,7 +105,7 @@ fn table(list: &[Listed]) {
 }
 
 /// Enough of a hash to tell builds apart.
-fn short(hash: impl AsRef<str>) -> String {
+pub(super) fn short(hash: impl AsRef<str>) -> String {
     hash.as_ref().chars().take(12).collect()
 }
 
@@ -114,6 +118,14 @@ pub(super) fn micros(micros: u64) -> String {
     }
 }
 
+/// The same, and `850 ns`.
+pub(super) fn nanos(took: Duration) -> String {
+    match took.as_micros() {
+        0 => format!("{} ns", took.as_nanos()),
+        long => micros(u64::try_from(long).unwrap_or(u64::MAX)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +133,6 @@ mod tests {
     #[test]
     fn durations_are_short() {
         assert_eq!([0, 999, 1_000, 1_549, 2_000_000].map(micros), ["0 µs", "999 µs", "1.0 ms", "1.5 ms", "2.0 s"]);
+        assert_eq!([0, 999, 1_000, 1_500_000].map(|took| nanos(Duration::from_nanos(took))), ["0 ns", "999 ns", "1 µs", "1.5 ms"]);
     }
 }

@@ -54,18 +54,28 @@ pub(super) struct Tried {
     state: Option<PathBuf>,
 }
 
+/// What surrounds a plugin that is tried, and what it is tried with.
+pub(super) struct Ready {
+    pub(super) settings: Settings,
+    pub(super) outbound: Arc<Answers>,
+    pub(super) flows: Vec<RecordedFlow>,
+}
+
 impl Tried {
-    /// The plugin on its stage, and the flows.
+    /// All that is named, read.
     ///
     /// # Errors
-    /// Names what cannot be read or loaded, and the mend.
-    pub(super) async fn ready(&self) -> Result<(Stage, Vec<RecordedFlow>), Failure> {
+    /// Names what cannot be read, and the mend.
+    pub(super) fn read(&self) -> Result<Ready, Failure> {
         let flows = flows::read(&self.flows)?;
         let settings = settings(&self.file, self.config.as_deref(), self.state.clone())?;
         let answers = self.answers.as_deref().map(Answers::read).transpose().map_err(Failure::Usage)?.unwrap_or_default();
-        let first = flows.first().map_or(0, |flow| flow.began);
-        let stage = Stage::open(&self.file, settings, Arc::new(answers), first).await?;
-        Ok((stage, flows))
+        Ok(Ready { settings, outbound: Arc::new(answers), flows })
+    }
+
+    /// The component.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 }
 
@@ -129,7 +139,9 @@ struct Outcome {
 }
 
 async fn outcome(tried: &Tried) -> Result<Outcome, Failure> {
-    let (stage, flows) = tried.ready().await?;
+    let Ready { settings, outbound, flows } = tried.read()?;
+    let first = flows.first().map_or(0, |flow| flow.began);
+    let stage = Stage::open(&tried.file, settings, outbound, first).await?;
     let mut text = report::head(stage.info(), &stage.begin_lines());
     for flow in &flows {
         text += &report::flow(flow, &stage.play(flow).await);

@@ -129,6 +129,11 @@ impl Dealings {
         if self.calls > self.most_calls { Err(TooManyCalls) } else { Ok(()) }
     }
 
+    /// Octets handed over since the call began.
+    pub(super) fn handed_over(&self) -> usize {
+        self.output
+    }
+
     /// The guest hands over so many octets.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ use super::{
     capability::log::sanitised,
     engine,
     hash::Hash,
-    settings::{Compiler, Settings},
+    settings::{Compiler, Instructions, Settings},
 };
 use crate::tasks::Tasks;
 
@@ -49,6 +49,7 @@ pub(super) struct Compiling {
     engine: wasmtime::Engine,
     cache: Cache,
     compiler: Compiler,
+    instructions: Instructions,
     deadline: Duration,
     memory: u64,
     /// There is traffic that is not to feel it.
@@ -65,6 +66,7 @@ impl Compiling {
             engine,
             cache: Cache::new(settings.cache.clone(), settings.limits.cache_bytes),
             compiler: settings.compiler.clone(),
+            instructions: settings.instructions,
             deadline: settings.limits.compile,
             memory: settings.limits.compile_memory,
             stands_back: AtomicBool::new(false),
@@ -145,6 +147,9 @@ impl Compiling {
             "--memory",
             &self.memory.to_string(),
         ]);
+        if self.instructions == Instructions::Counted {
+            command.arg("--counting");
+        }
         command.env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let child = command.spawn().with_context(|| format!("starting the compiler {}", program.display()))?;
         let ran = timeout(self.deadline, run(child, octets)).await;
@@ -204,7 +209,14 @@ async fn run(mut child: Child, octets: &Bytes) -> anyhow::Result<(ExitStatus, St
 ///
 /// # Errors
 /// The component cannot be compiled, or the cache cannot be written to.
-pub fn compile(mut input: impl Read + Send + 'static, cache: PathBuf, cache_bytes: u64, memory: u64, niceness: i32) -> anyhow::Result<()> {
+pub fn compile(
+    mut input: impl Read + Send + 'static,
+    cache: PathBuf,
+    cache_bytes: u64,
+    memory: u64,
+    niceness: i32,
+    instructions: Instructions,
+) -> anyhow::Result<()> {
     rustix::process::nice(niceness).context("lowering the priority")?;
     bound(Resource::Core, 0)?;
     #[cfg(target_os = "linux")]
@@ -223,7 +235,7 @@ pub fn compile(mut input: impl Read + Send + 'static, cache: PathBuf, cache_byte
         let _ = std::io::stderr().write_all(b"nobody waits for it any more\n");
         std::process::exit(1);
     });
-    let engine = engine::compiling().map_err(anyhow::Error::from).context("setting up the WebAssembly engine")?;
+    let engine = engine::compiling(instructions).map_err(anyhow::Error::from).context("setting up the WebAssembly engine")?;
     let component = Component::new(&engine, &octets)?;
     let cache = Cache::new(cache, cache_bytes);
     cache.store(&engine, &Hash::of(&octets), &component).with_context(|| format!("writing to {}", cache.place().0.display()))

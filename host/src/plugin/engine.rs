@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context;
 use wasmtime::{Config, OptLevel, component::Linker};
 
-use super::{capability, guest::Guest};
+use super::{capability, guest::Guest, settings::Instructions};
 
 /// How often a running call is looked at. Shorter costs wake-ups, longer lets a runaway block its thread for that long.
 const TICK: Duration = Duration::from_millis(2);
@@ -28,14 +28,15 @@ pub(super) struct Engine {
     wasm: wasmtime::Engine,
     linker: Linker<Guest>,
     ticker: Ticker,
+    instructions: Instructions,
 }
 
 impl Engine {
     /// Makes it, with its ticker thread.
-    pub(super) fn start() -> anyhow::Result<Self> {
-        let (wasm, linker) = set_up().map_err(anyhow::Error::from).context("setting up the WebAssembly engine")?;
+    pub(super) fn start(instructions: Instructions) -> anyhow::Result<Self> {
+        let (wasm, linker) = set_up(instructions).map_err(anyhow::Error::from).context("setting up the WebAssembly engine")?;
         let ticker = Ticker::start(wasm.clone())?;
-        Ok(Self { wasm, linker, ticker })
+        Ok(Self { wasm, linker, ticker, instructions })
     }
 
     /// What compiles.
@@ -48,29 +49,35 @@ impl Engine {
         &self.linker
     }
 
+    /// Whether it counts what guests execute.
+    pub(super) fn instructions(&self) -> Instructions {
+        self.instructions
+    }
+
     /// Deadlines are looked at for as long as this lives.
     pub(super) fn watch_clock(&self) -> Ticking<'_> {
         self.ticker.watch()
     }
 }
 
-/// One that only compiles: its code fits every engine of this program.
-pub(super) fn compiling() -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&config())
+/// One that only compiles: its code fits every engine of this program that counts alike.
+pub(super) fn compiling(instructions: Instructions) -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(instructions))
 }
 
-fn set_up() -> wasmtime::Result<(wasmtime::Engine, Linker<Guest>)> {
-    let engine = wasmtime::Engine::new(&config())?;
+fn set_up(instructions: Instructions) -> wasmtime::Result<(wasmtime::Engine, Linker<Guest>)> {
+    let engine = wasmtime::Engine::new(&config(instructions))?;
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     capability::link(&mut linker)?;
     Ok((engine, linker))
 }
 
-fn config() -> Config {
+fn config(instructions: Instructions) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .consume_fuel(instructions == Instructions::Counted)
         // Calls cost a third without it; guests that need it (asynchronous ones) would get an engine of their own.
         .concurrency_support(false)
         .cranelift_opt_level(OptLevel::Speed)

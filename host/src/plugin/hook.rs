@@ -1,12 +1,13 @@
-//! The hooks of the contract, by name.
+//! The functions a component exports, by name.
 //!
 //! Place: what calls are counted, timed, refused and explained by.
 
 use crate::flow::Direction;
 
 /// One function a component may export.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Hook {
+    Configure,
     Connect,
     Request,
     Response,
@@ -16,6 +17,8 @@ pub(super) enum Hook {
     Message,
     FlowEnd,
     MessagePassed,
+    Save,
+    Restore,
 }
 
 impl Hook {
@@ -30,6 +33,7 @@ impl Hook {
     /// As the contract spells it.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Configure => "configure",
             Self::Connect => "on-connect",
             Self::Request => "on-request",
             Self::Response => "on-response",
@@ -39,7 +43,14 @@ impl Hook {
             Self::Message => "on-message",
             Self::FlowEnd => "on-flow-end",
             Self::MessagePassed => "on-message-passed",
+            Self::Save => "save",
+            Self::Restore => "restore",
         }
+    }
+
+    /// It is called about a flow or a tunnel, not about the plugin itself.
+    pub(super) fn is_about_flows(self) -> bool {
+        !matches!(self, Self::Configure | Self::Save | Self::Restore)
     }
 
     /// It is told of what has happened; no flow waits for it.

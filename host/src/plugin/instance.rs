@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::time::timeout;
@@ -37,9 +37,12 @@ use super::{
         log::sanitised,
     },
     convert,
+    cost::{Answered, Cost},
     engine::Engine,
     guest::{About, Guest},
     held::{Held, Told},
+    hook::Hook,
+    settings::Instructions,
 };
 use crate::flow::{Direction, SharedFlow};
 
@@ -87,6 +90,17 @@ pub(super) struct Budgets {
     pub(super) handoff: Span,
     /// Octets of a state.
     pub(super) state: usize,
+}
+
+impl Budgets {
+    fn span(&self, hook: Hook) -> Span {
+        match hook {
+            Hook::Configure => self.configure,
+            Hook::Save | Hook::Restore => self.handoff,
+            Hook::FlowEnd | Hook::MessagePassed => self.observer,
+            Hook::Connect | Hook::Request | Hook::Response | Hook::BodyStart | Hook::Chunk | Hook::BodyEnd | Hook::Message => self.filter,
+        }
+    }
 }
 
 /// How long a call may take.
@@ -162,7 +176,7 @@ impl Instance {
         store.set_hostcall_fuel(kit.budgets.output);
         store.limiter(|guest| &mut guest.memory);
         store.epoch_deadline_callback(|store| store.data().meter.tick());
-        let started = kit.bounded(kit.budgets.configure, &mut store, async |store| {
+        let started = kit.bounded(Hook::Configure, &mut store, async |store| {
             let linked = kit.component.instantiate_async(&mut *store).await?;
             let lifecycle = kit.exports.lifecycle.load(&mut *store, &linked)?;
             let registration = lifecycle.call_configure(&mut *store, &kit.config).await?;
@@ -181,10 +195,8 @@ impl Instance {
     pub(super) async fn on_connect(&mut self, client: &ClientInfo, host: &str, port: u16) -> Result<ConnectAction, Failure> {
         let Some(hook) = &self.hooks.connect else { return Ok(ConnectAction::Proceed) };
         self.store.data_mut().begin_without_flow();
-        let outcome = self
-            .kit
-            .bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_connect(store, client, host, port).await)
-            .await;
+        let outcome =
+            self.kit.bounded(Hook::Connect, &mut self.store, async |store| hook.call_on_connect(store, client, host, port).await).await;
         self.store.data_mut().end();
         outcome
     }
@@ -193,10 +205,8 @@ impl Instance {
     pub(super) async fn on_request(&mut self, flow: &SharedFlow, body_held: bool, shown: Shown) -> Result<Option<RequestAction>, Failure> {
         let Some(hook) = &self.hooks.request else { return Ok(None) };
         let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Request { body_held }, shown));
-        let outcome = self
-            .kit
-            .bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_request(store, handle, body_held).await)
-            .await;
+        let outcome =
+            self.kit.bounded(Hook::Request, &mut self.store, async |store| hook.call_on_request(store, handle, body_held).await).await;
         self.finish(outcome.map(Some))
     }
 
@@ -209,10 +219,8 @@ impl Instance {
     ) -> Result<Option<ResponseAction>, Failure> {
         let Some(hook) = &self.hooks.response else { return Ok(None) };
         let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Response { body_held }, shown));
-        let outcome = self
-            .kit
-            .bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_response(store, handle, body_held).await)
-            .await;
+        let outcome =
+            self.kit.bounded(Hook::Response, &mut self.store, async |store| hook.call_on_response(store, handle, body_held).await).await;
         self.finish(outcome.map(Some))
     }
 
@@ -226,7 +234,7 @@ impl Instance {
         let Some(hook) = &self.hooks.message else { return Ok(None) };
         let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Message, Shown::default()));
         let call = async |store: &mut Store<Guest>| hook.call_on_message(store, handle, convert::guest_direction(of), &message).await;
-        let outcome = self.kit.bounded(self.kit.budgets.filter, &mut self.store, call).await;
+        let outcome = self.kit.bounded(Hook::Message, &mut self.store, call).await;
         self.finish(outcome.map(Some))
     }
 
@@ -242,7 +250,7 @@ impl Instance {
         let message = convert::message(told);
         let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Message, shown).holding(held));
         let call = async |store: &mut Store<Guest>| hook.call_on_message_passed(store, handle, &message).await;
-        let outcome = self.kit.bounded(self.kit.budgets.observer, &mut self.store, call).await;
+        let outcome = self.kit.bounded(Hook::MessagePassed, &mut self.store, call).await;
         self.finish(outcome)
     }
 
@@ -250,8 +258,7 @@ impl Instance {
     pub(super) async fn on_flow_end(&mut self, flow: &SharedFlow, shown: Shown, held: Option<&Arc<Held>>) -> Result<(), (Failure, Effect)> {
         let Some(hook) = &self.hooks.observer else { return Ok(()) };
         let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::End, shown).holding(held));
-        let outcome =
-            self.kit.bounded(self.kit.budgets.observer, &mut self.store, async |store| hook.call_on_flow_end(store, handle).await).await;
+        let outcome = self.kit.bounded(Hook::FlowEnd, &mut self.store, async |store| hook.call_on_flow_end(store, handle).await).await;
         let effect = self.store.data_mut().end().map_or(Effect::None, |call| call.effect());
         outcome.map_err(|failure| (failure, effect))
     }
@@ -262,7 +269,7 @@ impl Instance {
         let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Body, shown));
         let outcome = self
             .kit
-            .bounded(self.kit.budgets.filter, &mut self.store, async |store| {
+            .bounded(Hook::BodyStart, &mut self.store, async |store| {
                 hook.call_on_body_start(store, id, handle, convert::guest_direction(of)).await
             })
             .await;
@@ -274,8 +281,7 @@ impl Instance {
         let Some(hook) = &self.hooks.stream else { return Ok(ChunkAction::Pass) };
         // The guest gets no handle of it, but what it says is about this flow.
         self.store.data_mut().begin(Call::new(flow.clone(), Phase::Body, shown));
-        let outcome =
-            self.kit.bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_chunk(store, id, chunk).await).await;
+        let outcome = self.kit.bounded(Hook::Chunk, &mut self.store, async |store| hook.call_on_chunk(store, id, chunk).await).await;
         self.finish(outcome)
     }
 
@@ -283,8 +289,7 @@ impl Instance {
     pub(super) async fn on_body_end(&mut self, id: u32, broken: bool, flow: &SharedFlow, shown: Shown) -> Result<Vec<u8>, Failure> {
         let Some(hook) = &self.hooks.stream else { return Ok(Vec::new()) };
         self.store.data_mut().begin(Call::new(flow.clone(), Phase::Body, shown));
-        let outcome =
-            self.kit.bounded(self.kit.budgets.filter, &mut self.store, async |store| hook.call_on_body_end(store, id, broken).await).await;
+        let outcome = self.kit.bounded(Hook::BodyEnd, &mut self.store, async |store| hook.call_on_body_end(store, id, broken).await).await;
         self.finish(outcome)
     }
 
@@ -292,7 +297,7 @@ impl Instance {
     pub(super) async fn save(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         let Some(hook) = &self.hooks.handoff else { return Ok(None) };
         self.store.data_mut().begin_without_flow();
-        let outcome = self.kit.bounded(self.kit.budgets.handoff, &mut self.store, async |store| hook.call_save(store).await).await;
+        let outcome = self.kit.bounded(Hook::Save, &mut self.store, async |store| hook.call_save(store).await).await;
         self.store.data_mut().end();
         let state = outcome?;
         if state.len() > self.kit.budgets.state {
@@ -306,7 +311,7 @@ impl Instance {
         let Some(hook) = &self.hooks.handoff else { return Ok(()) };
         self.store.data_mut().begin_without_flow();
         let call = async |store: &mut Store<Guest>| hook.call_restore(store, from_version, state).await;
-        let outcome = self.kit.bounded(self.kit.budgets.handoff, &mut self.store, call).await;
+        let outcome = self.kit.bounded(Hook::Restore, &mut self.store, call).await;
         self.store.data_mut().end();
         outcome?.map_err(|text| Failure::NotRestored(sanitised(&text)))
     }
@@ -346,21 +351,46 @@ impl Instance {
 
 impl Kit {
     /// A call within its bounds. Dropping the future ends the call; the instance is dead then.
-    async fn bounded<T>(
+    async fn bounded<T: Answered>(
         &self,
-        span: Span,
+        hook: Hook,
         store: &mut Store<Guest>,
         call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
+        let span = self.budgets.span(hook);
+        self.fuel(store)?;
         store.set_epoch_deadline(1);
         store.data_mut().dealings.begin();
         let meter = store.data().meter.clone();
         let _ticking = self.engine.watch_clock();
-        match timeout(span.wall, meter.run(span.computing, call(store))).await {
+        let began = self.about.scene.as_ref().map(|_| Instant::now());
+        let outcome = match timeout(span.wall, meter.run(span.computing, call(store))).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.failure(&error, span, store.data())),
             Err(_elapsed) => Err(Failure::Wall(span.wall)),
+        };
+        if let (Some(scene), Some(began)) = (&self.about.scene, began) {
+            scene.costs.note(hook, self.cost(began.elapsed(), store, &outcome));
         }
+        outcome
+    }
+
+    /// As much as there is: it is counted, not bounded.
+    fn fuel(&self, store: &mut Store<Guest>) -> Result<(), Failure> {
+        match self.engine.instructions() {
+            Instructions::Uncounted => Ok(()),
+            Instructions::Counted => store.set_fuel(u64::MAX).map_err(|error| Failure::Trap(sanitised(&error.to_string()))),
+        }
+    }
+
+    fn cost<T: Answered>(&self, took: Duration, store: &Store<Guest>, outcome: &Result<T, Failure>) -> Cost {
+        let instructions = match self.engine.instructions() {
+            Instructions::Uncounted => 0,
+            Instructions::Counted => u64::MAX - store.get_fuel().unwrap_or(u64::MAX),
+        };
+        let guest = store.data();
+        let output = guest.dealings.handed_over() + outcome.as_ref().map_or(0, Answered::octets);
+        Cost { took, instructions, memory: guest.memory.used(), output, failed: outcome.is_err() }
     }
 
     /// What ended a call, as its cause.

@@ -72,7 +72,7 @@ pub(super) enum Code {
 
 impl Loader {
     pub(super) fn new(settings: &Settings, means: Arc<Means>, tasks: Tasks) -> anyhow::Result<Self> {
-        let engine = Arc::new(Engine::start()?);
+        let engine = Arc::new(Engine::start(settings.instructions)?);
         let compiling = Arc::new(Compiling::new(engine.wasm().clone(), settings, tasks.clone()));
         Ok(Self { engine, compiling, means, tasks, scene: None })
     }

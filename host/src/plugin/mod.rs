@@ -4,6 +4,7 @@
 //! in `wit/`; what becomes of one that does otherwise is in here: it harms its own flow and nothing else.
 
 mod before;
+mod bench;
 mod bindings;
 mod breaker;
 mod budget;
@@ -13,6 +14,7 @@ mod capability;
 mod compile;
 mod connect;
 mod convert;
+mod cost;
 mod course;
 mod cutter;
 mod engine;
@@ -50,13 +52,14 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use bench::{CostCard, HookCost, bench};
 pub use build::PluginInfo;
 pub use compile::compile;
 pub use examine::{Examined, examine};
 pub use journal::{Explanation, Step};
 pub use metrics::MetricLimits;
 pub use platform::Platform;
-pub use settings::{Compiler, Grant, Limits, OnFailure, OutboundLimits, PluginSettings, Settings};
+pub use settings::{Compiler, Grant, Instructions, Limits, OnFailure, OutboundLimits, PluginSettings, Settings};
 pub use stage::{Played, Stage};
 pub use status::{PluginState, PluginStatus, Reloaded, Reloading};
 pub use swap::PluginEvent;

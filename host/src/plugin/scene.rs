@@ -15,6 +15,7 @@ use std::{
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
+use super::cost::Costs;
 use crate::record::WriteMode;
 
 /// Most lines that are noted: a plugin that writes more is not read further by anyone.
@@ -30,6 +31,7 @@ pub(super) struct Scene {
     looks: AtomicU64,
     instances: AtomicU64,
     noted: Mutex<Noted>,
+    pub(super) costs: Costs,
 }
 
 /// What plugins did.
@@ -44,7 +46,13 @@ pub(super) struct Noted {
 impl Scene {
     /// Effects are noted.
     pub(super) fn noting() -> Arc<Self> {
-        Arc::new(Self { now: AtomicU64::new(0), looks: AtomicU64::new(0), instances: AtomicU64::new(0), noted: Mutex::default() })
+        Arc::new(Self {
+            now: AtomicU64::new(0),
+            looks: AtomicU64::new(0),
+            instances: AtomicU64::new(0),
+            noted: Mutex::default(),
+            costs: Costs::default(),
+        })
     }
 
     /// It is that moment from here on.
@@ -95,6 +103,11 @@ impl Scene {
     /// What was noted since this was last asked.
     pub(super) fn take_lines(&self) -> Vec<String> {
         std::mem::take(&mut self.noted().lines)
+    }
+
+    /// Lines and records are as if there had been none.
+    pub(super) fn forget(&self) {
+        *self.noted() = Noted::default();
     }
 
     /// All records, as they are now.

@@ -25,6 +25,8 @@ pub struct Settings {
     pub before: Option<PathBuf>,
     /// What compiles components that are not in the cache.
     pub compiler: Compiler,
+    /// Whether what plugins execute is counted.
+    pub instructions: Instructions,
     /// Per plugin, by name; [`PluginSettings::default`] for those that are not here.
     pub plugins: BTreeMap<String, PluginSettings>,
     /// Octets kept of a body where a rule says nothing else.
@@ -45,6 +47,7 @@ impl Settings {
             store: None,
             before: None,
             compiler: Compiler::InProcess,
+            instructions: Instructions::Uncounted,
             plugins: BTreeMap::new(),
             capture_bytes: 10 << 20,
             redaction: Arc::default(),
@@ -62,6 +65,16 @@ pub enum Compiler {
     /// This program, run as `PROGRAM __compile`: a process of its own, of low priority while there is traffic, that ends with this one at the latest. It must
     /// be of the same build as this one.
     Program(PathBuf),
+}
+
+/// Whether what plugins execute is counted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Instructions {
+    /// It is not: as fast as can be.
+    #[default]
+    Uncounted,
+    /// Each of them: for measuring what plugins cost; takes half as long again, or more.
+    Counted,
 }
 
 /// One plugin's.

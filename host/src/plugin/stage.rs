@@ -5,12 +5,13 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 
 use super::{
     build::{Build, PluginInfo, Serving, short},
     connect,
+    cost::Costs,
     hash::Hash,
     journal::{Journal, Step},
     load::{Code, Loader, Source},
@@ -118,6 +119,27 @@ impl Stage {
         let mut page = Page::default();
         self.means.metrics.write(&self.build.info.name, &mut page);
         page.to_string()
+    }
+
+    /// What its calls cost.
+    pub(super) fn costs(&self) -> &Costs {
+        &self.scene.costs
+    }
+
+    /// What it wrote and kept so far is as if it had not.
+    pub(super) fn forget(&self) {
+        self.scene.forget();
+    }
+
+    /// Starts so many instances and drops them.
+    ///
+    /// # Errors
+    /// One did not start.
+    pub(super) async fn start_more(&self, instances: usize) -> anyhow::Result<()> {
+        for _ in 0..instances {
+            self.build.pool.registration().await.map_err(|failure| anyhow!("configuring it failed: {failure}"))?;
+        }
+        Ok(())
     }
 
     /// How many of its calls failed so far.

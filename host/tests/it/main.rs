@@ -11,6 +11,7 @@ mod codings;
 mod connect;
 mod copilot;
 mod corpus;
+mod costs;
 mod exceptions;
 mod framing;
 mod golden;

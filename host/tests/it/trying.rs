@@ -14,25 +14,25 @@ use tempfile::TempDir;
 const BINARY: &str = env!("CARGO_BIN_EXE_flowgate");
 
 /// A folder with plugins and flows in it.
-struct Desk(TempDir);
+pub(crate) struct Desk(TempDir);
 
 impl Desk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("logger.wasm"), LOGGER_WASM).unwrap();
         fs::write(folder.path().join("chameleon.wasm"), CHAMELEON).unwrap();
         Self(folder)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn put(&self, name: &str, content: &str) {
+    pub(crate) fn put(&self, name: &str, content: &str) {
         fs::write(self.path(name), content).unwrap();
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         self.run_in("UTC", arguments).await
     }
 
@@ -41,7 +41,7 @@ impl Desk {
     }
 
     /// What it says to bad input, and that it ends accordingly.
-    async fn complaint(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn complaint(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
         assert!(matches!(output.status.code(), Some(1 | 2)), "{output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
@@ -49,7 +49,7 @@ impl Desk {
     }
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -60,7 +60,7 @@ fn golden_record(name: &str) -> String {
 }
 
 /// One exchange as a browser saves it.
-fn archive(change: impl FnOnce(&mut Value)) -> String {
+pub(crate) fn archive(change: impl FnOnce(&mut Value)) -> String {
     let mut entry = json!({
         "startedDateTime": "2024-12-08T13:18:22.949Z",
         "time": 40,

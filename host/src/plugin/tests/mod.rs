@@ -5,6 +5,7 @@ mod calls;
 mod capabilities;
 mod compiling;
 mod connecting;
+mod costing;
 mod handoff;
 mod hostile;
 mod messages;
