@@ -17,7 +17,6 @@ use std::{
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use tokio::sync::Semaphore;
 
 use self::{desk::Desk, origins::Origins};
 use crate::{
@@ -27,8 +26,8 @@ use crate::{
     exchange::{self, Exchange},
     h1::HeadLimits,
     hooks::Hooks,
-    net::{self, Front, Listener, Policy, Routes, Speaks},
-    origin::{DialLimits, PoolLimits},
+    net::{self, ClientLimits, Front, Listener, Policy, Routes, Speaks, Taken},
+    pace::Rate,
     plugin::{self, Platform, PluginInfo, PluginSettings},
     record,
     recording::{self, Recorded, Recorder},
@@ -196,17 +195,17 @@ impl Network {
     fn run(config: &Config, listeners: Vec<Listener>, origins: Origins, hooks: Arc<dyn Hooks>) -> anyhow::Result<Self> {
         let connections = Tasks::new();
         let root = Arc::new(Root::open_or_create(&config.state_dir)?);
-        let (addresses, pool) = (addresses(&listeners), origins.pool.clone());
+        let (addresses, pool, front) = (addresses(&listeners), origins.pool.clone(), front(config));
         let front = Arc::new(Front {
             policy: ArcSwap::from_pointee(policy(config, &connections)?),
             interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
             exchange: Arc::new(Exchange { hooks, pool, limits: EXCHANGE, tasks: connections.clone() }),
             root_pem: root.certificate_pem().to_owned(),
-            limits: FRONT,
+            limits: front,
+            taken: Taken::none(&front),
         });
-        let permits = Arc::new(Semaphore::new(limits::CONNECTIONS));
         for listener in listeners {
-            connections.spawn(listener.run(front.clone(), permits.clone(), connections.clone()));
+            connections.spawn(listener.run(front.clone(), connections.clone()));
         }
         Ok(Self { addresses, root, grace: config.grace, front, connections, origins })
     }
@@ -267,9 +266,6 @@ const KEY_VALUE: store::Limits = store::Limits {
     commit: limits::KEY_VALUE_COMMIT,
     sweep: limits::KEY_VALUE_SWEEP,
 };
-const DIAL: DialLimits =
-    DialLimits { resolve: limits::DNS, connect: limits::DIAL, handshake: limits::TLS_HANDSHAKE, upstream: limits::UPSTREAM_CONNECT };
-const POOL: PoolLimits = PoolLimits { per_origin: limits::ORIGIN_CONNECTIONS, idle: limits::ORIGIN_IDLE };
 const EXCHANGE: exchange::Limits = exchange::Limits {
     head: HeadLimits { octets: limits::HEAD_BYTES, fields: limits::HEAD_FIELDS },
     head_deadline: limits::HEAD_DEADLINE,
@@ -281,7 +277,29 @@ const EXCHANGE: exchange::Limits = exchange::Limits {
     farewell: limits::FAREWELL,
     farewell_octets: limits::FAREWELL_BYTES,
 };
-const FRONT: net::Limits = net::Limits { handshake: limits::TLS_HANDSHAKE, sniff: limits::SNIFF };
+
+fn front(config: &Config) -> net::Limits {
+    let chosen = &config.limits;
+    net::Limits {
+        handshake: limits::TLS_HANDSHAKE,
+        sniff: limits::SNIFF,
+        connections: chosen.connections,
+        handshakes: chosen.handshakes,
+        tunnels: chosen.tunnels_per_user,
+        client: ClientLimits {
+            connections: chosen.connections_per_client,
+            handshakes: chosen.handshakes_per_client,
+            leaves: leaves(chosen.leaves_per_client),
+            leaf_patience: limits::LEAF_PATIENCE,
+        },
+    }
+}
+
+/// What may come at once is moved with the rest.
+fn leaves(per_second: usize) -> Rate {
+    let per_second = u32::try_from(per_second).unwrap_or(u32::MAX);
+    Rate { per_second, at_once: per_second.saturating_mul(limits::CLIENT_LEAVES_AT_ONCE / limits::CLIENT_LEAVES) }
+}
 
 /// Whoever asks for it is told what will be in that file.
 fn recorder(file: &Path, config: &Config) -> anyhow::Result<Arc<Recorder>> {

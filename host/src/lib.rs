@@ -17,6 +17,7 @@ pub mod io;
 pub mod net;
 pub mod origin;
 pub mod outbound;
+pub mod pace;
 pub mod plugin;
 pub mod record;
 pub mod recording;

@@ -3,6 +3,8 @@
 //! Place: started by `main`. Lines are handed to a thread of their own over a bounded queue: a terminal that was closed, or a pipe that
 //! nobody empties, costs lines and never traffic. How many it cost is said when it takes lines again.
 
+mod restraint;
+
 use std::{
     io::{self, IsTerminal, Write},
     sync::{
@@ -14,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::restraint::Restraint;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// What is shown where `RUST_LOG` says nothing: the compilers have much to tell.
@@ -27,9 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub fn start() -> Diagnostics {
     let (lines, diagnostics) = queue(io::stderr());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let restraint = Restraint::new(lines.clone());
     let layer = tracing_subscriber::fmt::layer().compact().with_ansi(io::stderr().is_terminal()).with_writer(lines);
     // Already started by whoever embeds this: theirs goes on.
-    let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+    let _ = tracing_subscriber::registry().with(filter).with(restraint).with(layer).try_init();
     diagnostics
 }
 

@@ -4,11 +4,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::{DIAL, EXCHANGE, POOL};
+use super::EXCHANGE;
 use crate::{
     config::{self, Config, limits},
     exchange::Fetcher,
-    origin::{Dialler, Pool, Reach, Upstream},
+    origin::{DialLimits, Dialler, Pool, PoolLimits, Reach, Upstream},
     outbound::Outbound,
     tasks::Tasks,
     tls::{HostTls, Trust},
@@ -23,9 +23,21 @@ impl Origins {
     /// `own`: where this proxy listens, which nobody is let dial through it.
     pub(super) fn new(config: &Config, own: Vec<SocketAddr>) -> anyhow::Result<Self> {
         let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
-        let dialler = Dialler::new(trust(config)?, DIAL, fixed, upstream(config)?, reach(config));
+        let dial = DialLimits {
+            resolve: limits::DNS,
+            connect: limits::DIAL,
+            handshake: limits::TLS_HANDSHAKE,
+            upstream: limits::UPSTREAM_CONNECT,
+            at_once: config.limits.origin_connections,
+        };
+        let pool = PoolLimits {
+            per_origin: limits::ORIGIN_IDLE_CONNECTIONS_EACH,
+            in_all: config.limits.idle_origin_connections,
+            idle: limits::ORIGIN_IDLE,
+        };
+        let dialler = Dialler::new(trust(config)?, dial, fixed, upstream(config)?, reach(config));
         dialler.set_own(own);
-        Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), POOL, Tasks::new())) })
+        Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), pool, Tasks::new())) })
     }
 
     /// What plugins fetch with.

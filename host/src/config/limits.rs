@@ -8,9 +8,15 @@ use std::time::Duration;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// Client connections at once, over all listeners. More wait in the system's queue. A connection takes two descriptors at most times, and
-/// administrators raise `nofile` to 65,536 for such services.
+/// Client connections at once, over all listeners; key `connections`. More wait in the system's queue. A connection takes two descriptors at
+/// most times, and administrators raise `nofile` to 65,536 for such services.
 pub const CONNECTIONS: usize = 10_000;
+/// Those of one client address (of IPv6: of one /64); key `connections-per-client`. Behind one address may be a whole company, so this only
+/// leaves a quarter to all others. Over it: 503, and closed.
+pub const CLIENT_CONNECTIONS: usize = 7500;
+/// Tunnels of one user at once; key `tunnels-per-user`. Machines that build share one name; where names are people, some hundred will do.
+/// Over it: 503.
+pub const USER_TUNNELS: usize = 6000;
 /// Octets of one request or response head. Sixteen times what browsers send; Azure and GitHub tokens with cookies reach 20 KiB.
 pub const HEAD_BYTES: usize = 64 * KIB;
 /// Field lines of one head. Real ones stay below 60.
@@ -34,6 +40,18 @@ pub const FAREWELL_BYTES: u64 = MIB as u64;
 
 /// TLS handshakes, with clients and with origins: the slowest mobile lines need three seconds.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// Handshakes with clients at once, from the hello on, while an origin may be asked what it speaks; key `handshakes`. Each holds some 30 KiB.
+/// Full: the next wait, within the time above.
+pub const HANDSHAKES: usize = 1024;
+/// Those of one client address; key `handshakes-per-client`. One that lets them hang waits for itself.
+pub const CLIENT_HANDSHAKES: usize = 256;
+/// Leaves made a second for one client address, for hosts that have none yet; key `leaves-per-client`. A page names some 30 hosts, and what
+/// anybody has asked for is there for all.
+pub const CLIENT_LEAVES: u32 = 50;
+/// That may come at once: a company's browsers on the morning after a restart.
+pub const CLIENT_LEAVES_AT_ONCE: u32 = 1000;
+/// How long such a leaf is waited for at most; then the handshake fails, as it does for whoever asks for ten thousand made-up names.
+pub const LEAF_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the first octets of a tunnel are waited for before its origin is let speak first, as SSH and SMTP servers do.
 pub const SNIFF: Duration = Duration::from_millis(500);
 /// Name look-up. The system's resolver tries twice for five seconds.
@@ -42,13 +60,19 @@ pub const DNS: Duration = Duration::from_secs(10);
 pub const DIAL: Duration = Duration::from_secs(10);
 /// What an upstream proxy takes to connect: it looks up and dials itself.
 pub const UPSTREAM_CONNECT: Duration = Duration::from_secs(20);
+/// Connections to origins at once, tunnels and those that are idle included; key `origin-connections`. One for each client's, and half as
+/// many again for HTTP/2 clients of origins without. Full: the next waits as long as connecting may take, then 503.
+pub const ORIGIN_CONNECTIONS: usize = 16_384;
 /// Idle connections kept per origin: an editor opens six or eight at a time.
-pub const ORIGIN_CONNECTIONS: usize = 16;
+pub const ORIGIN_IDLE_CONNECTIONS_EACH: usize = 16;
+/// Idle connections kept in all, and origins of which is remembered what they speak; key `idle-origin-connections`. Full: the connection that
+/// waited longest is closed, the origin that was asked for longest ago forgotten.
+pub const ORIGIN_IDLE_CONNECTIONS: usize = 2048;
 /// How long an idle connection to an origin is kept: most servers close after 60 to 120 seconds.
 pub const ORIGIN_IDLE: Duration = Duration::from_secs(90);
 /// Least and most that `auto-splice` may be: shorter would be over before the client tries again, longer would hide a client that was mended.
 pub const AUTO_SPLICE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
-/// Leaves kept, about 2 KiB each: 20 MB at most, and far more hosts than an office visits.
+/// Leaves kept, about 2 KiB each: 20 MB at most, and far more hosts than an office visits. Full: those least used go.
 pub const LEAF_CACHE: u64 = 10_000;
 
 /// Octets kept of each request's and response's content; key `capture`. Long chats with files attached take 2 to 3 MB.

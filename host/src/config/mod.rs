@@ -2,6 +2,7 @@
 //!
 //! Place: made by `cli` (or by whoever embeds the library) and consumed by `app`; no other part knows it.
 
+mod bounds;
 mod destinations;
 pub mod limits;
 mod origin;
@@ -23,6 +24,7 @@ use anyhow::{Context, bail, ensure};
 use globset::Glob;
 
 use crate::auth::Mode;
+pub use bounds::LimitsConfig;
 pub use destinations::{CONNECT_PORTS, DestinationsConfig};
 pub use origin::OriginConfig;
 use plugin::LOGGER;
@@ -73,6 +75,8 @@ pub struct Config {
     pub grace: Duration,
     /// Where clients may be taken to.
     pub destinations: DestinationsConfig,
+    /// What depends on how large the installation is.
+    pub limits: LimitsConfig,
     /// What holds for single origins, by pattern of their hosts, in lower case.
     pub origins: BTreeMap<String, OriginConfig>,
     /// Octets of each content kept for plugins; 0: none.
@@ -118,6 +122,7 @@ impl Config {
             open: false,
             grace: limits::GRACE,
             destinations: DestinationsConfig::default(),
+            limits: LimitsConfig::default(),
             origins: BTreeMap::new(),
             capture_bytes: limits::CAPTURE_BYTES,
             redaction: RedactionConfig::default(),
@@ -187,6 +192,7 @@ impl Config {
             resolve: either(flags.resolve, written.resolve).into_iter().map(|fixed| ((fixed.host, fixed.port), fixed.address)).collect(),
             open: flags.open.or(written.open).unwrap_or(false),
             destinations,
+            limits: LimitsConfig::resolve(&written.limits).map_err(in_file)?,
             grace: flags.grace.or(written.grace).unwrap_or(limits::GRACE),
             capture_bytes: flags.capture.or(written.capture).unwrap_or(limits::CAPTURE_BYTES),
             origins,
@@ -410,11 +416,12 @@ mod tests {
     fn the_example_in_the_documentation_is_true() {
         let text = include_str!("../../../docs/flowgate.toml");
         let names = |key: &str| text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
-        let tables = ["destinations", "origins", "plugins", "redaction"];
+        let tables = ["destinations", "limits", "origins", "plugins", "redaction"];
         let keys = raw::KEYS
             .iter()
             .filter(|key| !tables.contains(key))
             .chain(&raw::DESTINATION_KEYS)
+            .chain(&raw::LIMIT_KEYS)
             .chain(&raw::ORIGIN_KEYS)
             .chain(&raw::REDACTION_KEYS)
             .chain(&raw::PLUGIN_KEYS);
@@ -459,6 +466,7 @@ mod tests {
             .iter()
             .filter(|key| **key != "plugins")
             .chain(&raw::DESTINATION_KEYS)
+            .chain(&raw::LIMIT_KEYS)
             .chain(&raw::ORIGIN_KEYS)
             .chain(&raw::REDACTION_KEYS)
             .chain(&raw::PLUGIN_KEYS)

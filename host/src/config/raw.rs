@@ -167,6 +167,7 @@ pub(super) struct File {
     #[serde(deserialize_with = "timed")]
     pub(super) grace: Option<Duration>,
     pub(super) destinations: Destinations,
+    pub(super) limits: Limits,
     pub(super) origins: BTreeMap<String, Origin>,
     pub(super) redaction: Redaction,
     pub(super) plugins: BTreeMap<String, Plugin>,
@@ -192,6 +193,20 @@ pub(super) struct Destinations {
     #[serde(deserialize_with = "texts")]
     pub(super) deny: Vec<String>,
     pub(super) connect_ports: Option<Vec<u16>>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Limits {
+    pub(super) connections: Option<usize>,
+    pub(super) connections_per_client: Option<usize>,
+    pub(super) tunnels_per_user: Option<usize>,
+    pub(super) handshakes: Option<usize>,
+    pub(super) handshakes_per_client: Option<usize>,
+    pub(super) leaves_per_client: Option<usize>,
+    pub(super) origin_connections: Option<usize>,
+    pub(super) idle_origin_connections: Option<usize>,
 }
 
 /// `[redaction]`.
@@ -236,13 +251,14 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 22] = [
+pub(super) const KEYS: [&str; 23] = [
     "auth",
     "auto-splice",
     "capture",
     "destinations",
     "grace",
     "intercept",
+    "limits",
     "listen",
     "listen-tls",
     "logs",
@@ -262,6 +278,17 @@ pub(super) const KEYS: [&str; 22] = [
 ];
 /// Keys of that table, as `Destinations` has them.
 pub(super) const DESTINATION_KEYS: [&str; 3] = ["allow", "connect-ports", "deny"];
+/// Keys of that table, as `Limits` has them.
+pub(super) const LIMIT_KEYS: [&str; 8] = [
+    "connections",
+    "connections-per-client",
+    "handshakes",
+    "handshakes-per-client",
+    "idle-origin-connections",
+    "leaves-per-client",
+    "origin-connections",
+    "tunnels-per-user",
+];
 /// Keys of an origin's table, as `Origin` has them.
 pub(super) const ORIGIN_KEYS: [&str; 4] = ["accept-any-certificate", "ca", "client-certificate", "client-key"];
 /// Keys of that table, as `Redaction` has them.
@@ -307,15 +334,12 @@ impl File {
         // Twice: the first time for keys, of which serde would only say which ones it knows.
         let table: toml::Table = text.parse().map_err(said)?;
         check(&table, &KEYS, "")?;
-        match table.get("destinations") {
-            Some(toml::Value::Table(destinations)) => check(destinations, &DESTINATION_KEYS, "destinations.")?,
-            Some(_) => bail!("destinations is to be a table, as in [destinations]"),
-            None => {}
-        }
-        match table.get("redaction") {
-            Some(toml::Value::Table(redaction)) => check(redaction, &REDACTION_KEYS, "redaction.")?,
-            Some(_) => bail!("redaction is to be a table, as in [redaction]"),
-            None => {}
+        for (name, keys) in [("destinations", &DESTINATION_KEYS[..]), ("limits", &LIMIT_KEYS), ("redaction", &REDACTION_KEYS)] {
+            match table.get(name) {
+                Some(toml::Value::Table(table)) => check(table, keys, &format!("{name}."))?,
+                Some(_) => bail!("{name} is to be a table, as in [{name}]"),
+                None => {}
+            }
         }
         match table.get("origins") {
             Some(toml::Value::Table(origins)) => {
@@ -434,6 +458,7 @@ mod tests {
                 "plugins" => return "[plugins.logger]\n".to_owned(),
                 "origins" => return "[origins.'*.a.test']\naccept-any-certificate = true\n".to_owned(),
                 "destinations" => return "[destinations]\nallow = '10.0.0.0/8'\ndeny = ['private']\nconnect-ports = [80]\n".to_owned(),
+                "limits" => return LIMIT_KEYS.iter().fold("[limits]\n".to_owned(), |text, key| format!("{text}{key} = 3\n")),
                 "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),
                 "listen" | "listen-tls" => "'127.0.0.1:1'",
                 "open" | "enabled" | "required" => "true",
@@ -449,7 +474,7 @@ mod tests {
             .to_owned()
         };
         let line = |key: &&str| match *key {
-            "destinations" | "origins" | "plugins" | "redaction" => value(key),
+            "destinations" | "limits" | "origins" | "plugins" | "redaction" => value(key),
             key => format!("{key} = {}\n", value(key)),
         };
         for key in &KEYS {
@@ -470,6 +495,8 @@ mod tests {
             ("plugins = 'wasm'", "the folder's key is plugins-dir"),
             ("[redaction]\nfield = 'a'", "there is no key redaction.field; did you mean redaction.fields?"),
             ("redaction = 'a'", "as in [redaction]"),
+            ("[limits]\nconnection = 1", "there is no key limits.connection; did you mean limits.connections?"),
+            ("[limits]\nconnections = '1'", "line 2"),
             ("origins = 'a'", "as in [origins."),
             ("[origins.'a.test']\ncertificate = 'a'", "there is no key origins.\"a.test\".certificate"),
             ("[origins.a.test]\nca = 'a'", "a name with dots needs quotes"),

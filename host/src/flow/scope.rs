@@ -2,11 +2,24 @@
 //!
 //! Place: made by `net` once a client is admitted, shared by every flow of that tunnel (or by the one absolute-form request).
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 /// Address of the client as the listener saw it. Says nothing about who is behind it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ClientAddr(pub SocketAddr);
+
+impl ClientAddr {
+    /// What counts as one client where it is limited: its address; of IPv6 the network of 64 bits that it chose the address in (RFC 4291 §2.5.1).
+    pub fn network(&self) -> IpAddr {
+        match self.0.ip().to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+            v4 => v4,
+        }
+    }
+}
 
 /// Who was admitted (RFC 9110 §11): a user name, never a password. Belongs to a tunnel or to one absolute-form request, never to an
 /// address: two people behind one address stay two.

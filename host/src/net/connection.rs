@@ -10,7 +10,7 @@ use rustls::server::Acceptor;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::{Front, Speaks, own, tunnel};
+use super::{Front, Speaks, clients::Client, leaf, own, tunnel};
 use crate::{
     exchange::{Served, Target, Via, at_proxy},
     flow::{ClientAddr, Scope},
@@ -20,10 +20,10 @@ use crate::{
 };
 
 /// Serves a connection to its end.
-pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, connection: u64, client: ClientAddr) {
+pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, connection: u64, client: ClientAddr, known: &Client) {
     let io: Io = match speaks {
         Speaks::Clear => Box::new(stream),
-        Speaks::Tls => match secured(&front, stream).await {
+        Speaks::Tls => match secured(&front, stream, known).await {
             Ok(io) => io,
             Err(error) => return tracing::info!("TLS of a client with the proxy itself failed: {error}"),
         },
@@ -55,7 +55,7 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
             },
         };
         match target {
-            Target::Tunnel(authority) => return tunnel::run(front, reader, writer, scope, authority).await,
+            Target::Tunnel(authority) => return tunnel::run(front, reader, writer, scope, authority, known).await,
             Target::Forward(origin, head) => {
                 let via = Via { scope, destination: Destination::new(origin) };
                 match exchange.one(reader, writer, &via, head, framing).await {
@@ -70,13 +70,15 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
 }
 
 /// Ends TLS that is meant for the proxy itself, with a leaf for the name or address it was called by.
-async fn secured(front: &Front, stream: TcpStream) -> io::Result<Io> {
+async fn secured(front: &Front, stream: TcpStream, client: &Client) -> io::Result<Io> {
     let address = stream.local_addr()?.ip().to_canonical().to_string();
     let handshake = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let hello = start.client_hello();
         let protocol = if hello.alpn().is_some() { Protocol::Http1 } else { Protocol::Unsaid };
-        let config = front.interceptor.config(hello.server_name(), &address, protocol).map_err(io::Error::other)?;
+        let server_name = hello.server_name().map(str::to_owned);
+        let _place = client.handshake(&front.taken.handshakes).await;
+        let config = leaf::config(front, client, server_name.as_deref(), &address, protocol).await?;
         start.into_stream(config).await
     };
     let stream = timeout(front.limits.handshake, handshake).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;

@@ -1,7 +1,7 @@
 //! Accepting connections.
 //!
 //! Place: one per listening address, started by `app`. A permit is taken before a connection is accepted: what cannot be served waits in the
-//! kernel's queue. Descriptors that run out are waited for, not spun on.
+//! kernel's queue. Descriptors that run out are waited for, not spun on. A client that has as many connections as it may have is told so.
 
 use std::{
     io,
@@ -29,6 +29,11 @@ const BACKLOG: u32 = 1024;
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// To a client that has as many connections as it may have (RFC 9209 §2.3.12).
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nProxy-Status: flowgate; error=connection_limit_reached\r\n\
+Content-Type: text/plain; charset=utf-8\r\nContent-Length: 70\r\nConnection: close\r\n\r\n\
+flowgate: this client has as many connections here as it may have now\n";
 
 /// A bound address.
 #[derive(Debug)]
@@ -81,21 +86,31 @@ impl Listener {
     }
 
     /// Accepts until told to stop. Every connection is a task of `tasks`.
-    pub async fn run(self, front: Arc<Front>, permits: Arc<Semaphore>, tasks: Tasks) {
+    pub async fn run(self, front: Arc<Front>, tasks: Tasks) {
         static CONNECTION: AtomicU64 = AtomicU64::new(1);
         let stopping = tasks.stopping().clone();
         loop {
             let accepted = tokio::select! {
-                accepted = self.accept(&permits) => accepted,
+                accepted = self.accept(&front.taken.connections) => accepted,
                 () = stopping.cancelled() => return,
             };
             let Some((stream, client, permit)) = accepted else { continue };
             let id = CONNECTION.fetch_add(1, Ordering::Relaxed);
             let span = tracing::info_span!("connection", id, client = %client.0);
+            let Some(presence) = front.taken.clients.enter(client) else {
+                span.in_scope(|| {
+                    tracing::info!("refused: this client has as many connections as it may have (limits.connections-per-client)")
+                });
+                if self.speaks == Speaks::Clear {
+                    // Nobody waits for a client that is too much already: what does not go out at once does not go out.
+                    let _ = stream.try_write(TOO_MANY);
+                }
+                continue;
+            };
             let (front, speaks) = (front.clone(), self.speaks);
             let serve = async move {
-                connection::serve(front, stream, speaks, id, client).await;
-                drop(permit);
+                connection::serve(front, stream, speaks, id, client, presence.client()).await;
+                drop((presence, permit));
             };
             tasks.spawn_severable(serve.instrument(span));
         }

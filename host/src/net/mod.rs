@@ -4,10 +4,13 @@
 //! inside to `exchange`. Knows neither plugins nor configuration.
 //! Source: RFC 9110 §9.3.6, RFC 9112 §3.2.
 
+mod clients;
 mod connection;
 mod distrust;
+mod leaf;
 mod listener;
 mod own;
+mod shares;
 mod sniff;
 mod tunnel;
 
@@ -15,10 +18,12 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use globset::GlobSet;
+use tokio::sync::Semaphore;
 
-use self::distrust::Distrust;
+use self::{clients::Clients, distrust::Distrust, shares::Shares};
 use crate::{auth::Gate, exchange::Exchange, tls::Interceptor};
 
+pub use clients::ClientLimits;
 pub use listener::{Listener, Speaks, bind};
 
 /// Bounds of connections from clients.
@@ -28,6 +33,14 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long the first octets of a tunnel are waited for before the origin is let speak first.
     pub sniff: Duration,
+    /// Connections at once, over all listeners.
+    pub connections: usize,
+    /// TLS handshakes at once, of all clients.
+    pub handshakes: usize,
+    /// Tunnels of one user at once.
+    pub tunnels: usize,
+    /// What one client may take up.
+    pub client: ClientLimits,
 }
 
 /// What becomes of tunnels, by configuration. Host patterns are in lower case.
@@ -65,4 +78,26 @@ pub struct Front {
     pub root_pem: String,
     /// Bounds.
     pub limits: Limits,
+    /// What is taken up of them.
+    pub taken: Taken,
+}
+
+/// What clients have taken up of [`Limits`].
+pub struct Taken {
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    tunnels: Arc<Shares>,
+    clients: Arc<Clients>,
+}
+
+impl Taken {
+    /// Nothing yet.
+    pub fn none(limits: &Limits) -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+            tunnels: Shares::new(limits.tunnels),
+            clients: Clients::new(limits.client),
+        }
+    }
 }

@@ -13,6 +13,8 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     Front,
+    clients::Client,
+    leaf,
     sniff::{Sniffed, sniff},
 };
 use crate::{
@@ -27,6 +29,8 @@ use crate::{
 /// RFC 9110 §9.3.6: nothing but a status is needed; a reason phrase is what some clients look for.
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
+const TOO_MANY: Refusal = Refusal::Overloaded("this user has as many tunnels as one may have (limits.tunnels-per-user)");
+
 /// What becomes of a tunnel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Treatment {
@@ -37,7 +41,19 @@ enum Treatment {
 }
 
 /// Runs a tunnel to its end.
-pub(super) async fn run(front: Arc<Front>, reader: HalfReader, mut writer: HalfWriter, scope: Arc<Scope>, authority: Authority) {
+pub(super) async fn run(
+    front: Arc<Front>,
+    reader: HalfReader,
+    mut writer: HalfWriter,
+    scope: Arc<Scope>,
+    authority: Authority,
+    client: &Client,
+) {
+    // Whoever gave no name has what its address may have.
+    let _share = match scope.principal.name().map(|user| front.taken.tunnels.take(user)) {
+        Some(None) => return front.exchange.refuse(TOO_MANY, reader, writer).await,
+        share => share,
+    };
     if let Err(refusal) = front.exchange.pool.dialler().may_connect(&authority) {
         return front.exchange.refuse(refusal, reader, writer).await;
     }
@@ -63,7 +79,7 @@ pub(super) async fn run(front: Arc<Front>, reader: HalfReader, mut writer: HalfW
     }
     let mut reader = reader;
     match first_octets(&front, &mut reader, &authority).await {
-        Ok(First::Spoken(Sniffed::Tls)) => intercept(front, whole(reader, writer), scope, authority).await,
+        Ok(First::Spoken(Sniffed::Tls)) => intercept(front, whole(reader, writer), scope, authority, client).await,
         Ok(First::Spoken(Sniffed::Http1)) => {
             let origin = Origin { scheme: Scheme::Http, authority };
             let via = Via { scope, destination: Destination::new(origin) };
@@ -92,7 +108,7 @@ fn treatment(front: &Front, scope: &Scope, host: &str) -> Treatment {
 
 /// Relays to the origin blindly. `answer`: the client still waits for the response to its CONNECT.
 async fn splice(front: &Front, reader: HalfReader, mut writer: HalfWriter, authority: &Authority, answer: bool) {
-    match front.exchange.pool.dialler().open(authority).await {
+    match front.exchange.pool.open(authority).await {
         Ok(stream) => {
             if answer {
                 writer.buffer().extend_from_slice(ESTABLISHED);
@@ -123,7 +139,7 @@ async fn first_octets(front: &Front, reader: &mut HalfReader, authority: &Author
         return spoken.map(First::Spoken).map_err(|_| None);
     }
     let stopping = front.exchange.tasks.stopping();
-    let dial = front.exchange.pool.dialler().open(authority);
+    let dial = front.exchange.pool.open(authority);
     let (mut origin, writer) = tokio::select! {
         spoken = client_speaks(reader) => return spoken.map(First::Spoken).map_err(|_| None),
         dialled = dial => halves(dialled.map_err(Some)?, BytesMut::new()),
@@ -153,14 +169,16 @@ async fn client_speaks(reader: &mut HalfReader) -> io::Result<Sniffed> {
 }
 
 /// Ends the client's TLS with a leaf for the name it asks for, and serves what is inside.
-async fn intercept(front: Arc<Front>, client: impl crate::io::Duplex, scope: Arc<Scope>, authority: Authority) {
+async fn intercept(front: Arc<Front>, io: impl crate::io::Duplex, scope: Arc<Scope>, authority: Authority, client: &Client) {
     let handshake = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), client).await?;
+        let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
         let hello = Hello::read(&start.client_hello());
+        // Not before it has said hello: silence takes no place from others.
+        let _place = client.handshake(&front.taken.handshakes).await;
         let origin = Origin { scheme: Scheme::Https, authority: authority.clone() };
         let destination = Destination::called(origin, hello.server_name.as_deref());
         let protocol = agree(&front, &hello, &destination).await;
-        let config = front.interceptor.config(hello.server_name.as_deref(), authority.host(), protocol).map_err(io::Error::other)?;
+        let config = leaf::config(&front, client, hello.server_name.as_deref(), authority.host(), protocol).await?;
         let stream = start.into_stream(config).await?;
         io::Result::Ok((stream, destination, protocol))
     };

@@ -15,12 +15,14 @@ use arc_swap::ArcSwap;
 use rustls_pki_types::ServerName;
 use tokio::{
     net::{TcpStream, lookup_host},
+    sync::Semaphore,
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
 
 use super::{
     Destination,
+    placed::Placed,
     reach::Reach,
     upstream::{Kind, Upstream},
 };
@@ -41,6 +43,8 @@ pub struct DialLimits {
     pub handshake: Duration,
     /// What an upstream proxy takes to connect.
     pub upstream: Duration,
+    /// Connections at once, to all origins.
+    pub at_once: usize,
 }
 
 /// Opens connections.
@@ -56,6 +60,8 @@ pub struct Dialler {
     reach: ArcSwap<Reach>,
     /// Where this proxy itself listens.
     own: OnceLock<Vec<SocketAddr>>,
+    /// For each connection one, as long as it stands.
+    places: Arc<Semaphore>,
 }
 
 impl Dialler {
@@ -67,7 +73,8 @@ impl Dialler {
         upstream: Option<Upstream>,
         reach: Reach,
     ) -> Self {
-        Self { trust: ArcSwap::from_pointee(trust), limits, fixed, upstream, reach: ArcSwap::from_pointee(reach), own: OnceLock::new() }
+        let (trust, reach) = (ArcSwap::from_pointee(trust), ArcSwap::from_pointee(reach));
+        Self { trust, limits, fixed, upstream, reach, own: OnceLock::new(), places: Arc::new(Semaphore::new(limits.at_once)) }
     }
 
     /// Says where this proxy listens, so that requests that lead back to it are refused. The first call counts.
@@ -85,6 +92,11 @@ impl Dialler {
         self.reach.store(Arc::new(reach));
     }
 
+    /// Whether another connection would come up without waiting for one to end.
+    pub(super) fn has_room(&self) -> bool {
+        self.places.available_permits() > 0
+    }
+
     /// Whether a tunnel may lead there, before anything is known but its port.
     ///
     /// # Errors
@@ -99,8 +111,9 @@ impl Dialler {
     /// A connection to an origin, through the upstream proxy if there is one on the way.
     ///
     /// # Errors
-    /// [`Refusal::DnsError`], [`Refusal::ConnectionRefused`], [`Refusal::ConnectionTimeout`], [`Refusal::Loop`], [`Refusal::Denied`].
-    pub async fn open(&self, authority: &Authority) -> Result<Io, Refusal> {
+    /// [`Refusal::DnsError`], [`Refusal::ConnectionRefused`], [`Refusal::ConnectionTimeout`], [`Refusal::Loop`], [`Refusal::Denied`],
+    /// [`Refusal::Overloaded`].
+    pub(super) async fn open(&self, authority: &Authority) -> Result<Io, Refusal> {
         let is_fixed = || self.fixed.contains_key(&(authority.host().to_ascii_lowercase(), authority.port()));
         let Some(upstream) = self.upstream.as_ref().filter(|upstream| upstream.leads_to(authority) && !is_fixed()) else {
             let found = self.resolve(authority).await?;
@@ -125,7 +138,10 @@ impl Dialler {
     }
 
     /// A TCP connection, without Nagle's delay.
-    async fn tcp(&self, authority: &Authority, addresses: Vec<SocketAddr>) -> Result<TcpStream, Refusal> {
+    async fn tcp(&self, authority: &Authority, addresses: Vec<SocketAddr>) -> Result<Placed, Refusal> {
+        let Ok(Ok(place)) = timeout(self.limits.connect, self.places.clone().acquire_owned()).await else {
+            return Err(Refusal::Overloaded("there are as many connections to origins as there may be (limits.origin-connections)"));
+        };
         let attempts = async {
             let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
             for address in addresses {
@@ -143,14 +159,14 @@ impl Dialler {
         };
         // Without it every chunked message waits for the other side's delayed acknowledgement: 40 ms.
         stream.set_nodelay(true).map_err(refused)?;
-        Ok(stream)
+        Ok(Placed { stream, _place: place })
     }
 
     /// A connection that speaks HTTP: TLS for https, verified. The second value: HTTP/2 was agreed on.
     ///
     /// # Errors
     /// As for [`Dialler::open`], and [`Refusal::CertificateError`], [`Refusal::TlsError`].
-    pub async fn connect(&self, destination: &Destination, protocol: Protocol) -> Result<(Io, bool), Refusal> {
+    pub(super) async fn connect(&self, destination: &Destination, protocol: Protocol) -> Result<(Io, bool), Refusal> {
         let io = self.open(&destination.origin.authority).await?;
         self.secured(io, destination, protocol).await
     }

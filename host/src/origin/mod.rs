@@ -4,6 +4,8 @@
 //! Source: RFC 9110 §7.3, RFC 9112 §9, RFC 9113 §9.1.
 
 mod dial;
+mod idle;
+mod placed;
 mod pool;
 mod reach;
 mod upstream;

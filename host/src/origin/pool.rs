@@ -2,23 +2,22 @@
 //!
 //! Place: between `exchange` and `dial`. An HTTP/1 connection is lent to one exchange at a time; an HTTP/2 connection carries many. What an
 //! origin speaks is remembered, so that the client's side can be told the same.
-//! Policy when full: the connection that was idle longest is closed.
+//! Policy when full: the connection that was idle longest is closed, the origin that was asked for longest ago is forgotten.
 //! Source: RFC 9112 §9.3, RFC 9113 §9.1.1.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 
-use super::dial::SharedDialler;
+use super::{dial::SharedDialler, idle::Idles};
 use crate::{
-    flow::{Origin, Refusal, Scheme},
-    io::{HalfReader, HalfWriter, halves},
+    flow::{Authority, Origin, Refusal, Scheme},
+    io::{HalfReader, HalfWriter, Io, halves},
     tasks::Tasks,
     tls::Protocol,
 };
@@ -82,6 +81,8 @@ pub enum Lease {
 pub struct PoolLimits {
     /// Idle connections to one origin.
     pub per_origin: usize,
+    /// Idle connections in all, and origins whose protocol is remembered, each with at most one HTTP/2 connection.
+    pub in_all: usize,
     /// Longest time a connection is kept idle.
     pub idle: Duration,
 }
@@ -90,14 +91,15 @@ pub struct PoolLimits {
 pub struct Pool {
     dialler: SharedDialler,
     limits: PoolLimits,
-    idle: Arc<Mutex<HashMap<Destination, Vec<Idle>>>>,
-    shared: Mutex<HashMap<Destination, Arc<Slot>>>,
+    idle: Arc<Mutex<Idles>>,
+    shared: Mutex<HashMap<Destination, Asked>>,
     tasks: Tasks,
 }
 
-struct Idle {
-    connection: Box<Connection>,
-    since: Instant,
+/// An origin that was asked for.
+struct Asked {
+    slot: Arc<Slot>,
+    last: Instant,
 }
 
 /// The HTTP/2 connection to one origin; the lock makes dialling single-flight.
@@ -117,9 +119,18 @@ impl Pool {
         pool
     }
 
-    /// For connections that are not pooled.
+    /// What dials.
     pub fn dialler(&self) -> &SharedDialler {
         &self.dialler
+    }
+
+    /// A connection that nobody else will have, for a tunnel.
+    ///
+    /// # Errors
+    /// Whatever keeps it from coming up.
+    pub async fn open(&self, authority: &Authority) -> Result<Io, Refusal> {
+        self.make_room();
+        self.dialler.open(authority).await
     }
 
     /// An HTTP/1 connection. `fresh`: none that was kept.
@@ -127,9 +138,10 @@ impl Pool {
     /// # Errors
     /// Whatever keeps it from coming up.
     pub async fn http1(&self, destination: &Destination, fresh: bool) -> Result<Box<Connection>, Refusal> {
-        if !fresh && let Some(connection) = self.take_idle(destination) {
+        if !fresh && let Some(connection) = self.idle().take(destination, self.limits.idle) {
             return Ok(connection);
         }
+        self.make_room();
         let (io, _) = self.dialler.connect(destination, Protocol::Http1).await?;
         let (reader, writer) = halves(io, BytesMut::new());
         Ok(Box::new(Connection { reader, writer, reused: false }))
@@ -157,6 +169,7 @@ impl Pool {
             }
             None => {}
         }
+        self.make_room();
         let (io, http2) = self.dialler.connect(destination, Protocol::Http2).await?;
         if !http2 {
             *known = Some(Known::Http1);
@@ -210,13 +223,14 @@ impl Pool {
         if connection.reader.at_end() || !connection.reader.buffer().is_empty() || self.tasks.stopping().is_cancelled() {
             return;
         }
-        connection.reused = true;
-        let mut idle = self.idle();
-        let kept = idle.entry(destination).or_default();
-        if kept.len() >= self.limits.per_origin {
-            kept.remove(0);
+        if !self.dialler.has_room() {
+            // Somebody may be waiting for its place.
+            return;
         }
-        kept.push(Idle { connection: Box::new(connection), since: Instant::now() });
+        connection.reused = true;
+        let goes = self.idle().keep(destination, connection, self.limits.per_origin, self.limits.in_all);
+        // Outside the lock: closing takes a while.
+        drop(goes);
     }
 
     /// Forgets all connections that are kept, and what is known of origins. Exchanges in progress keep theirs.
@@ -234,28 +248,37 @@ impl Pool {
         self.tasks.ended(patience).await;
     }
 
-    /// The one that was used last, which is the least likely to have died.
-    fn take_idle(&self, destination: &Destination) -> Option<Box<Connection>> {
-        let mut idle = self.idle();
-        let kept = idle.get_mut(destination)?;
-        while let Some(mut candidate) = kept.pop() {
-            if candidate.is_alive(self.limits.idle) {
-                return Some(candidate.connection);
-            }
+    /// Where there are as many connections as there may be, one that idles goes.
+    fn make_room(&self) {
+        if !self.dialler.has_room() {
+            let goes = self.idle().take_oldest();
+            drop(goes);
         }
-        None
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Destination, Vec<Idle>>> {
+    fn idle(&self) -> MutexGuard<'_, Idles> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slot(&self, destination: &Destination) -> Arc<Slot> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        match shared.get(destination) {
-            Some(slot) => slot.clone(),
-            None => shared.entry(destination.clone()).or_default().clone(),
+        if let Some(asked) = shared.get_mut(destination) {
+            asked.last = Instant::now();
+            return asked.slot.clone();
         }
+        let mut forgotten = None;
+        if shared.len() >= self.limits.in_all {
+            // Those that somebody is at just now stay: who waits for one connection must not make a second.
+            let unused = shared.iter().filter(|(_, asked)| Arc::strong_count(&asked.slot) == 1);
+            let oldest = unused.min_by_key(|(_, asked)| asked.last).map(|(destination, _)| destination.clone());
+            forgotten = oldest.and_then(|oldest| shared.remove(&oldest));
+        }
+        let asked = Asked { slot: Arc::default(), last: Instant::now() };
+        let slot = shared.entry(destination.clone()).or_insert(asked).slot.clone();
+        drop(shared);
+        // Its HTTP/2 connection ends when the streams on it have ended.
+        drop(forgotten);
+        slot
     }
 
     /// Closes what idles for too long or has died, now and then.
@@ -266,22 +289,10 @@ impl Pool {
             loop {
                 tokio::select! {
                     _ = every.tick() => {}
-                    () = stopping.cancelled() => return idle.lock().unwrap_or_else(PoisonError::into_inner).clear(),
+                    () = stopping.cancelled() => return drop(std::mem::take(&mut *idle.lock().unwrap_or_else(PoisonError::into_inner))),
                 }
-                let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-                idle.retain(|_, kept| {
-                    kept.retain_mut(|connection| connection.is_alive(limit));
-                    !kept.is_empty()
-                });
+                idle.lock().unwrap_or_else(PoisonError::into_inner).sweep(limit);
             }
         });
-    }
-}
-
-impl Idle {
-    /// Alive is: not too old, and nothing to read: neither an end nor octets nobody asked for.
-    fn is_alive(&mut self, limit: Duration) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.since.elapsed() < limit && matches!(self.connection.reader.poll_fill(&mut cx), Poll::Pending)
     }
 }

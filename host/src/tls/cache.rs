@@ -30,6 +30,15 @@ impl Leaves {
         Ok(Self { mint: Arc::new(Mint::new(root)?), cache: Cache::new(capacity) })
     }
 
+    /// Whether there is a leaf for that host, so that none would have to be made.
+    pub fn has(&self, host: &str) -> bool {
+        let kept = |host: &str| self.cache.get(host).is_some_and(|leaf| leaf.is_fresh(OffsetDateTime::now_utc()));
+        match is_normal(host) {
+            true => kept(host),
+            false => normal(host).is_ok_and(|host| kept(&host.text)),
+        }
+    }
+
     /// The leaf for a DNS name or an IP literal without brackets, in any case of letters. Takes tens of microseconds where it has to be
     /// made; several callers at a time wait for the same one.
     ///

@@ -49,6 +49,11 @@ impl Interceptor {
         Ok(Self { leaves, http1: with(b"http/1.1"), http2: with(b"h2"), unsaid: Arc::new(unsaid) })
     }
 
+    /// Whether there is a leaf already that [`Interceptor::config`] would take; one may still be made for somebody else meanwhile.
+    pub fn has_leaf(&self, sni: Option<&str>, host: &str) -> bool {
+        self.leaves.has(named(sni).unwrap_or(host))
+    }
+
     /// What to answer a ClientHello with. `sni` is the name in it, where there is one; `host` is the tunnel's host, which the leaf is made
     /// for where the client names none (or an IP address, which RFC 6066 §3 forbids and which counts as none).
     ///
@@ -60,7 +65,7 @@ impl Interceptor {
             Protocol::Http2 => &self.http2,
             Protocol::Unsaid => &self.unsaid,
         };
-        match sni.filter(|name| DnsName::try_from(*name).is_ok()) {
+        match named(sni) {
             Some(name) => {
                 // Made now, where the failure can still be told apart from one of TLS; the resolver finds it in the cache.
                 self.leaves.for_host(name).with_context(|| format!("making a certificate for {name}"))?;
@@ -74,6 +79,11 @@ impl Interceptor {
             }
         }
     }
+}
+
+/// What counts as a name.
+fn named(sni: Option<&str>) -> Option<&str> {
+    sni.filter(|name| DnsName::try_from(*name).is_ok())
 }
 
 /// The leaf of the name in the ClientHello.

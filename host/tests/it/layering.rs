@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The guard of a running flow hands it to its course at the end.
     ("flow", &["hooks"]),
     ("stamp", &[]),
+    ("pace", &[]),
     ("tasks", &[]),
     ("hooks", &[]),
     ("outbound", &["hooks"]),
@@ -21,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("origin", &["h1", "io", "tasks", "tls"]),
     ("exchange", &["h1", "hooks", "io", "origin", "outbound", "tasks"]),
-    ("net", &["auth", "exchange", "h1", "hooks", "io", "origin", "tasks", "tls"]),
+    ("net", &["auth", "exchange", "h1", "hooks", "io", "origin", "pace", "tasks", "tls"]),
     ("record", &["tasks"]),
     ("recording", &["hooks", "tasks"]),
     ("redaction", &[]),

@@ -12,6 +12,7 @@ mod connect;
 mod copilot;
 mod corpus;
 mod costs;
+mod crowding;
 mod exceptions;
 mod framing;
 mod golden;

@@ -1,0 +1,97 @@
+//! Bounds that depend on how large an installation is, and so can be moved.
+//!
+//! Place: a part of [`super::Config`]; `app` hands them on in the settings of the parts that keep to them. All others are in [`super::limits`] alone.
+
+use std::ops::RangeInclusive;
+
+use super::{limits, raw, within};
+
+/// Counts that make sense.
+const COUNTS: RangeInclusive<usize> = 1..=1_000_000;
+
+/// See the module.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LimitsConfig {
+    /// See [`limits::CONNECTIONS`].
+    pub connections: usize,
+    /// See [`limits::CLIENT_CONNECTIONS`].
+    pub connections_per_client: usize,
+    /// See [`limits::USER_TUNNELS`].
+    pub tunnels_per_user: usize,
+    /// See [`limits::HANDSHAKES`].
+    pub handshakes: usize,
+    /// See [`limits::CLIENT_HANDSHAKES`].
+    pub handshakes_per_client: usize,
+    /// See [`limits::CLIENT_LEAVES`].
+    pub leaves_per_client: usize,
+    /// See [`limits::ORIGIN_CONNECTIONS`].
+    pub origin_connections: usize,
+    /// See [`limits::ORIGIN_IDLE_CONNECTIONS`].
+    pub idle_origin_connections: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections: limits::CONNECTIONS,
+            connections_per_client: limits::CLIENT_CONNECTIONS,
+            tunnels_per_user: limits::USER_TUNNELS,
+            handshakes: limits::HANDSHAKES,
+            handshakes_per_client: limits::CLIENT_HANDSHAKES,
+            leaves_per_client: limits::CLIENT_LEAVES as usize,
+            origin_connections: limits::ORIGIN_CONNECTIONS,
+            idle_origin_connections: limits::ORIGIN_IDLE_CONNECTIONS,
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// # Errors
+    /// Names the key of a number that is out of its bounds.
+    pub(super) fn resolve(written: &raw::Limits) -> anyhow::Result<Self> {
+        let default = Self::default();
+        let config = Self {
+            connections: written.connections.unwrap_or(default.connections),
+            connections_per_client: written.connections_per_client.unwrap_or(default.connections_per_client),
+            tunnels_per_user: written.tunnels_per_user.unwrap_or(default.tunnels_per_user),
+            handshakes: written.handshakes.unwrap_or(default.handshakes),
+            handshakes_per_client: written.handshakes_per_client.unwrap_or(default.handshakes_per_client),
+            leaves_per_client: written.leaves_per_client.unwrap_or(default.leaves_per_client),
+            origin_connections: written.origin_connections.unwrap_or(default.origin_connections),
+            idle_origin_connections: written.idle_origin_connections.unwrap_or(default.idle_origin_connections),
+        };
+        for (key, count) in config.counts() {
+            within(&format!("limits.{key}"), count, &COUNTS, |count| count.to_string())?;
+        }
+        Ok(config)
+    }
+
+    /// All that are plain numbers, by key.
+    pub(super) fn counts(&self) -> [(&'static str, usize); 8] {
+        [
+            ("connections", self.connections),
+            ("connections-per-client", self.connections_per_client),
+            ("tunnels-per-user", self.tunnels_per_user),
+            ("handshakes", self.handshakes),
+            ("handshakes-per-client", self.handshakes_per_client),
+            ("leaves-per-client", self.leaves_per_client),
+            ("origin-connections", self.origin_connections),
+            ("idle-origin-connections", self.idle_origin_connections),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_out_of_bounds_are_named() {
+        let written = raw::Limits { handshakes: Some(0), ..raw::Limits::default() };
+
+        let error = LimitsConfig::resolve(&written).unwrap_err().to_string();
+
+        assert_eq!(error, "limits.handshakes is 0, but must be between 1 and 1000000");
+        assert_eq!(LimitsConfig::resolve(&raw::Limits::default()).unwrap(), LimitsConfig::default());
+    }
+}

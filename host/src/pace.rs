@@ -1,0 +1,74 @@
+//! So many a second, and some more at once: turns of whatever could be asked for without end.
+//!
+//! Place: where one client could make the proxy do something over and over. Knows only instants, so its tests need no clock.
+//! Source: the generic cell rate algorithm (ITU-T I.371, appendix 1): one instant is all that is remembered.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How often something may be done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rate {
+    /// In the long run; at least 1.
+    pub per_second: u32,
+    /// That may come at once; at least 1.
+    pub at_once: u32,
+}
+
+/// Turns at a rate.
+#[derive(Debug)]
+pub struct Pace {
+    every: Duration,
+    ahead: Duration,
+    /// When all turns that were given would have been due, had they come evenly.
+    due: Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    /// With all turns that may come at once still to be had.
+    pub fn new(rate: Rate) -> Self {
+        let every = Duration::from_secs(1) / rate.per_second.max(1);
+        Self { every, ahead: every * rate.at_once.max(1).saturating_sub(1), due: Mutex::new(None) }
+    }
+
+    /// A turn, and how long after `now` it is; `None`: it would be longer than `patience`, and so is not taken.
+    pub fn turn(&self, now: Instant, patience: Duration) -> Option<Duration> {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = due.map_or(now, |due| due.max(now));
+        let wait = at.saturating_duration_since(now).saturating_sub(self.ahead);
+        (wait <= patience).then(|| {
+            *due = Some(at + self.every);
+            wait
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_come_at_once_and_then_evenly() {
+        let pace = Pace::new(Rate { per_second: 10, at_once: 3 });
+        let now = Instant::now();
+
+        let waits: Vec<_> = (0..5).map(|_| pace.turn(now, Duration::MAX).unwrap().as_millis()).collect();
+
+        assert_eq!(waits, [0, 0, 0, 100, 200]);
+    }
+
+    #[test]
+    fn a_turn_that_is_not_waited_for_is_not_taken() {
+        let pace = Pace::new(Rate { per_second: 10, at_once: 1 });
+        let now = Instant::now();
+        pace.turn(now, Duration::ZERO).unwrap();
+
+        let refused = (0..1000).all(|_| pace.turn(now, Duration::from_millis(99)).is_none());
+
+        assert!(refused);
+        assert_eq!(pace.turn(now, Duration::from_millis(100)), Some(Duration::from_millis(100)), "the thousand took nothing away");
+        assert_eq!(pace.turn(now + Duration::from_secs(3600), Duration::ZERO), Some(Duration::ZERO));
+    }
+}
