@@ -254,6 +254,8 @@ const RECORDS: record::Limits = record::Limits {
 };
 const OUTBOUND: plugin::OutboundLimits =
     plugin::OutboundLimits { request_bytes: limits::OUTBOUND_REQUEST_BYTES, response_bytes: limits::OUTBOUND_RESPONSE_BYTES };
+const REPLAY: plugin::ReplayLimits =
+    plugin::ReplayLimits { bytes: limits::REPLAY_BYTES, content_bytes: limits::REPLAY_CONTENT_BYTES, time: limits::REPLAY_TIME };
 const METRICS: plugin::MetricLimits = plugin::MetricLimits {
     series: limits::METRIC_SERIES,
     labels: limits::METRIC_LABELS,
@@ -330,6 +332,7 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
         compiler: config.compiler.clone().map_or(plugin::Compiler::InProcess, plugin::Compiler::Program),
         instructions: plugin::Instructions::Uncounted,
         plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), one_plugin(plugin))).collect(),
+        replay: config.swap_replay,
         capture_bytes: config.capture_bytes,
         limits: plugin::Limits {
             places: limits::OBSERVER_QUEUE,
@@ -355,6 +358,7 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
             reports: limits::PLUGIN_REPORTS,
             metrics: METRICS,
             outbound: OUTBOUND,
+            replay: REPLAY,
             ..plugin::Limits::default()
         },
         ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())

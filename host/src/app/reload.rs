@@ -51,7 +51,7 @@ impl Reload {
         let (for_network, config) = (self.network.clone(), next.clone());
         let prepared = self.tasks.block(move || for_network.prepare(&config)).await.context("reading what the configuration names")??;
         let redaction = redaction(&next)?;
-        if current.plugins != next.plugins || current.capture_bytes != next.capture_bytes {
+        if current.plugins != next.plugins || current.capture_bytes != next.capture_bytes || current.swap_replay != next.swap_replay {
             // Last of all that can go wrong: what comes after it cannot.
             self.platform.reconfigure(plugins(&next)?).await?;
         }
@@ -157,6 +157,7 @@ fn changed(current: &Config, next: &Config) -> Vec<&'static str> {
         ("open", current.open == next.open),
         ("capture", current.capture_bytes == next.capture_bytes),
         ("redaction", current.redaction == next.redaction),
+        ("swap", current.swap_replay == next.swap_replay),
         ("plugins", current.plugins == next.plugins),
     ];
     keys.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()

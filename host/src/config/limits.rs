@@ -174,6 +174,16 @@ pub const PLUGIN_FAILURES: u32 = 5;
 pub const PLUGIN_FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause: a service that a plugin needs is found again within a minute.
 pub const PLUGIN_LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Flows kept per plugin that its next build is tried on before it is published; key `replay` of `swap`. None: they hold what their clients said.
+pub const PLUGIN_REPLAY: usize = 0;
+/// Most of them: playing each takes as long as its calls do.
+pub const MAX_PLUGIN_REPLAY: usize = 1000;
+/// Octets of flows kept for that, those of all plugins together, and the same again for flows that have not ended: a thousand long chats.
+pub const REPLAY_BYTES: usize = 64 * MIB;
+/// Octets of one content of theirs, and of all WebSocket messages of one: a flow with more is not kept, for half of one proves nothing.
+pub const REPLAY_CONTENT_BYTES: usize = 4 * MIB;
+/// How long trying one build takes. A build that computes as long as it may in every flow is not waited for any longer.
+pub const REPLAY_TIME: Duration = Duration::from_secs(30);
 /// Flows per plugin that are observed or wait for it. Full: a new flow waits, then runs unobserved, and is counted.
 pub const OBSERVER_QUEUE: usize = 1024;
 /// How long a new flow waits for its place among them: a disk that is slow for a moment slows traffic down before it costs a record.

@@ -83,6 +83,8 @@ pub struct Config {
     pub capture_bytes: usize,
     /// What observers do not get to see.
     pub redaction: RedactionConfig,
+    /// Flows kept per plugin that its next build is tried on; 0: none.
+    pub swap_replay: usize,
     /// By name. The logger is always in it, others where they were written down; [`PluginConfig::of`] has the defaults of the rest.
     pub plugins: BTreeMap<String, PluginConfig>,
 }
@@ -126,6 +128,7 @@ impl Config {
             origins: BTreeMap::new(),
             capture_bytes: limits::CAPTURE_BYTES,
             redaction: RedactionConfig::default(),
+            swap_replay: limits::PLUGIN_REPLAY,
             plugins: BTreeMap::from([(LOGGER.to_owned(), PluginConfig::of(LOGGER))]),
         }
     }
@@ -201,6 +204,7 @@ impl Config {
                 json: written.redaction.json,
                 patterns: written.redaction.patterns,
             },
+            swap_replay: written.swap.replay.unwrap_or(limits::PLUGIN_REPLAY),
             plugins,
             file: path,
             compiler: None,
@@ -216,6 +220,7 @@ impl Config {
             self.auth != Mode::Require || self.users.is_some(),
             "auth is require, but nobody has said who the users are: make a file with `flowgate user add NAME --users FILE` and name it with --users"
         );
+        within("swap.replay", self.swap_replay, &(0..=limits::MAX_PLUGIN_REPLAY), |flows| flows.to_string())?;
         if let Some(period) = self.auto_splice {
             within("auto-splice", period, &limits::AUTO_SPLICE_RANGE, units::show_duration)?;
         }
@@ -391,6 +396,7 @@ mod tests {
             ("[plugins.a]\nhost-calls = 0", "host-calls is 0, but must be between 1"),
             ("[plugins.a]\noutput = '1KiB'", "output is 1KiB, but must be between 64KiB and 1GiB"),
             ("[plugins.a]\nlog-lines = 0", "log-lines is 0, but must be between 1"),
+            ("[swap]\nreplay = 1001", "swap.replay is 1001, but must be between 0 and 1000"),
             ("[plugins.a]\nkey-value = '1KiB'", "key-value is 1KiB, but must be between 4KiB and 1GiB"),
         ];
         for (file, expected) in cases {
@@ -416,7 +422,7 @@ mod tests {
     fn the_example_in_the_documentation_is_true() {
         let text = include_str!("../../../docs/flowgate.toml");
         let names = |key: &str| text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
-        let tables = ["destinations", "limits", "origins", "plugins", "redaction"];
+        let tables = ["destinations", "limits", "origins", "plugins", "redaction", "swap"];
         let keys = raw::KEYS
             .iter()
             .filter(|key| !tables.contains(key))
@@ -424,6 +430,7 @@ mod tests {
             .chain(&raw::LIMIT_KEYS)
             .chain(&raw::ORIGIN_KEYS)
             .chain(&raw::REDACTION_KEYS)
+            .chain(&raw::SWAP_KEYS)
             .chain(&raw::PLUGIN_KEYS);
         for key in keys {
             assert!(names(key), "{key} is not in the example");
@@ -469,6 +476,7 @@ mod tests {
             .chain(&raw::LIMIT_KEYS)
             .chain(&raw::ORIGIN_KEYS)
             .chain(&raw::REDACTION_KEYS)
+            .chain(&raw::SWAP_KEYS)
             .chain(&raw::PLUGIN_KEYS)
         {
             assert!(text.contains(&format!("`{key}`")), "{key} is not in operation.md");

@@ -170,6 +170,7 @@ pub(super) struct File {
     pub(super) limits: Limits,
     pub(super) origins: BTreeMap<String, Origin>,
     pub(super) redaction: Redaction,
+    pub(super) swap: Swap,
     pub(super) plugins: BTreeMap<String, Plugin>,
 }
 
@@ -221,6 +222,13 @@ pub(super) struct Redaction {
     pub(super) patterns: Vec<String>,
 }
 
+/// `[swap]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Swap {
+    pub(super) replay: Option<usize>,
+}
+
 /// `[plugins.NAME]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -251,7 +259,7 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 23] = [
+pub(super) const KEYS: [&str; 24] = [
     "auth",
     "auto-splice",
     "capture",
@@ -271,6 +279,7 @@ pub(super) const KEYS: [&str; 23] = [
     "redaction",
     "resolve",
     "state",
+    "swap",
     "tunnel",
     "upstream-ca",
     "upstream-proxy",
@@ -293,6 +302,8 @@ pub(super) const LIMIT_KEYS: [&str; 8] = [
 pub(super) const ORIGIN_KEYS: [&str; 4] = ["accept-any-certificate", "ca", "client-certificate", "client-key"];
 /// Keys of that table, as `Redaction` has them.
 pub(super) const REDACTION_KEYS: [&str; 3] = ["fields", "json", "patterns"];
+/// Keys of that table, as `Swap` has them.
+pub(super) const SWAP_KEYS: [&str; 1] = ["replay"];
 /// Keys of a plugin's table, as `Plugin` has them.
 pub(super) const PLUGIN_KEYS: [&str; 16] = [
     "call",
@@ -340,6 +351,11 @@ impl File {
                 Some(_) => bail!("{name} is to be a table, as in [{name}]"),
                 None => {}
             }
+        }
+        match table.get("swap") {
+            Some(toml::Value::Table(swap)) => check(swap, &SWAP_KEYS, "swap.")?,
+            Some(_) => bail!("swap is to be a table, as in [swap]"),
+            None => {}
         }
         match table.get("origins") {
             Some(toml::Value::Table(origins)) => {

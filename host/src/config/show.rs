@@ -53,6 +53,8 @@ impl fmt::Display for Config {
         for (key, rules) in [("fields", &self.redaction.fields), ("json", &self.redaction.json), ("patterns", &self.redaction.patterns)] {
             line(f, key, list(rules.iter().cloned()))?;
         }
+        writeln!(f, "\n[swap]")?;
+        line(f, "replay", self.swap_replay as i64)?;
         for (hosts, origin) in &self.origins {
             writeln!(f, "\n[origins.{}]", key(hosts))?;
             line(f, "accept-any-certificate", origin.accept_any_certificate)?;
@@ -132,7 +134,7 @@ mod tests {
         let here = || Surroundings { folder: "/srv".into(), state: Some("/state".into()) };
         let file = "users = 'a \"b\"'\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
                     upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[origins.'*.b.test']\nca = 'y.pem'\nclient-certificate = 'c.pem'\n\
-                    [limits]\nhandshakes = 7\nleaves-per-client = 3\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
+                    [limits]\nhandshakes = 7\nleaves-per-client = 3\n[swap]\nreplay = 7\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
                     grants = 'key-value'\noutbound = ['https://a.test', 'http://[::1]:8080']\nkey-value = '1MiB'\nhost-calls = 5\noutput = '1MiB'\nlog-lines = 7\n\
                     config = { a = [1, 2.5, true], b = { c = 'd' } }";
         let first = Config::resolve(Flags::default(), Some(("/etc/f.toml".into(), File::parse(file).unwrap())), &here()).unwrap();

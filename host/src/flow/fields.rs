@@ -122,6 +122,14 @@ impl Fields {
         self.members(name).any(|item| item.eq_ignore_ascii_case(member.as_bytes()))
     }
 
+    /// The same in one buffer of their own: lines are handles to what they were read into, which may hold much more.
+    pub fn detached(&self) -> Self {
+        let mut all = BytesMut::with_capacity(self.0.iter().map(|field| field.line.len()).sum());
+        self.0.iter().for_each(|field| all.put_slice(&field.line));
+        let mut all = all.freeze();
+        self.0.iter().map(|field| Field { line: all.split_to(field.line.len()), ..field.clone() }).collect()
+    }
+
     /// Appends a line as it was read.
     pub fn append(&mut self, field: Field) {
         self.0.push(field);
@@ -198,6 +206,16 @@ mod tests {
         some.set("x-b", "5");
 
         assert_eq!(some, fields(&[("A", "1"), ("X-B", "5"), ("C", "3")]));
+    }
+
+    #[test]
+    fn detached_they_are_the_same() {
+        let some = fields(&[("A", "1"), ("X-B", ""), ("a", "3")]);
+
+        let detached = some.detached();
+
+        assert_eq!(detached, some);
+        assert!(detached.iter().zip(&some).all(|(one, other)| one.line() == other.line() && one.line().as_ptr() != other.line().as_ptr()));
     }
 
     #[test]

@@ -225,6 +225,11 @@ impl Build {
             // That was said once, when it began.
             return;
         }
+        if let Some(scene) = self.pool.scene()
+            && scene.fails(hook, &failure.to_string())
+        {
+            return;
+        }
         let Some(suppressed) = self.tally.reports.admit(Instant::now()) else { return };
         let Label { plugin, version, hash } = &*self.label;
         let flow = (flow != 0).then_some(flow);

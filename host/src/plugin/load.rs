@@ -82,6 +82,17 @@ impl Loader {
         Ok(Self { scene: Some(scene), ..Self::new(settings, means, tasks)? })
     }
 
+    /// The same engine for a build that serves nobody.
+    pub(super) fn on_stage(&self, means: Arc<Means>, scene: Arc<Scene>) -> Self {
+        let (engine, compiling, tasks) = (self.engine.clone(), self.compiling.clone(), self.tasks.clone());
+        Self { engine, compiling, means, tasks, scene: Some(scene) }
+    }
+
+    /// What plugins share.
+    pub(super) fn means(&self) -> &Means {
+        &self.means
+    }
+
     /// There is traffic from here on, which compiling is not to disturb.
     pub(super) fn stand_back(&self) {
         self.compiling.stand_back();
@@ -158,7 +169,7 @@ impl Loader {
         // Set once, here.
         about.version.set(sanitised(&registration.version)).ok();
         let is_singleton = registration.instances == InstanceMode::Singleton;
-        if has_handoff && !is_singleton {
+        if has_handoff && !is_singleton && self.scene.is_none() {
             let plugin = &source.name;
             tracing::warn!(plugin, "the plugin exports `state-handoff` and is no singleton: it is never asked for a state");
         }

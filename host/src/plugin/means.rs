@@ -30,6 +30,11 @@ impl Means {
         Self { records, metrics: Metrics::new(settings.limits.metrics), carrier, store: OnceCell::new() }
     }
 
+    /// Others for a build that serves nobody: nothing is carried, and what it stores and reports is gone with them.
+    pub(super) fn aside(&self, settings: &Settings) -> Self {
+        Self::new(self.records.clone(), Arc::new(()), settings)
+    }
+
     /// Opens what some plugin is granted.
     ///
     /// # Errors

@@ -19,6 +19,9 @@ use super::{
     handoff::{HandedOver, hand_over},
     hash::Hash,
     load::{Code, Loader, Source},
+    observe::View,
+    replay::{Tried, replay},
+    ring::Ring,
     settings::{OnFailure, PluginSettings, Settings},
     status::{Reloaded, Reloading},
     swap::{Live, PluginEvent, Ready, Swap, Wanted},
@@ -171,8 +174,10 @@ impl Swap {
         }
         self.changing = Some(changing);
         let (loader, ready, stopping) = (self.loader.clone(), self.ready.0.clone(), self.kit.working.stopping().clone());
+        let (now, ring, view) = (self.settings.clone(), self.kit.ring.clone(), self.kit.view.clone());
         self.kit.working.spawn(stopping.run_until_cancelled_owned(async move {
-            let changes = changes(&loader, plans, &next).await;
+            let trial = Trial { now: &now, ring: &ring, view: &view };
+            let changes = changes(&loader, plans, &next, trial).await;
             // The other side may have ended.
             ready.send(Ready::Settings(Box::new(Changed { next, changes, answer }))).await.ok();
         }));
@@ -241,6 +246,7 @@ impl Swap {
         let done = match changes {
             Ok(changes) => {
                 self.kit.view.max_decoded.store(next.capture_bytes, Ordering::Relaxed);
+                self.kit.ring.resize(next.replay);
                 self.settings = Arc::new(next);
                 Ok(self.change(changes).await)
             }
@@ -299,8 +305,16 @@ impl Swap {
     }
 }
 
-/// Loads all that is planned, then hands over the states of singletons: what fails, fails before that.
-async fn changes(loader: &Loader, plans: Vec<(String, Plan)>, next: &Settings) -> anyhow::Result<Vec<(String, Change)>> {
+/// What new builds are tried on, and the settings of those in service.
+struct Trial<'a> {
+    now: &'a Settings,
+    ring: &'a Ring,
+    view: &'a View,
+}
+
+/// Loads all that is planned and tries it, then hands over the states of singletons: what fails, fails before that.
+async fn changes(loader: &Loader, plans: Vec<(String, Plan)>, next: &Settings, trial: Trial<'_>) -> anyhow::Result<Vec<(String, Change)>> {
+    let Trial { now, ring, view } = trial;
     let mut changes = Vec::new();
     for (name, plan) in plans {
         let (change, before) = match plan {
@@ -308,6 +322,9 @@ async fn changes(loader: &Loader, plans: Vec<(String, Plan)>, next: &Settings) -
             Plan::Load { source, is_file, octets, before } => {
                 let hash = source.hash;
                 let build = Arc::new(loader.load(source, next).await.with_context(|| cannot(&name))?);
+                let old = before.as_deref().map(|build| Tried { build, settings: now });
+                let tried = replay(loader, ring, view, Tried { build: &build, settings: next }, old);
+                tried.await.with_context(|| cannot(&name))?;
                 (Change::Serve { build, hash, is_file, octets, handed: None }, before)
             }
         };

@@ -17,6 +17,7 @@ use super::{
     metrics::Page,
     observe::View,
     orders::Order,
+    ring::Ring,
     set::Set,
     settings::Settings,
     status::{Board, PluginState, PluginStatus, Reloading},
@@ -46,6 +47,8 @@ pub struct Platform {
     journal: Arc<Journal>,
     /// What observers do not get to see.
     redaction: Arc<ArcSwap<Redaction>>,
+    /// What new builds are tried on.
+    ring: Arc<Ring>,
     means: Arc<Means>,
     events: broadcast::Sender<PluginEvent>,
     look: Arc<Notify>,
@@ -72,6 +75,7 @@ impl Platform {
             set: Arc::default(),
             journal: Arc::default(),
             redaction: Arc::new(ArcSwap::new(settings.redaction.clone())),
+            ring: Arc::new(Ring::new(settings.replay, settings.limits.replay)),
             means: means.clone(),
             events,
             look: Arc::default(),
@@ -90,6 +94,7 @@ impl Platform {
             set: platform.set.clone(),
             board: platform.board.clone(),
             events: platform.events.clone(),
+            ring: platform.ring.clone(),
             view: View { redaction: platform.redaction.clone(), max_decoded },
         };
         let mut swap = Swap::new(settings, loader, kit);
@@ -215,6 +220,11 @@ impl Platform {
 
 #[cfg(test)]
 impl Platform {
+    /// Ids of the flows that the next build of that plugin is tried on.
+    pub(super) fn kept_for(&self, plugin: &str) -> Vec<u64> {
+        self.ring.of(plugin).iter().map(|flow| flow.id).collect()
+    }
+
     pub(super) fn set_in_service(&self) -> Arc<Set> {
         self.set.load_full()
     }
@@ -246,6 +256,11 @@ impl Hooks for Platform {
         if wanting.is_empty() {
             return None;
         }
-        Some(Guard::into_inner(set).open(self.journal.clone(), wanting, self.observing.clone()))
+        let of = self.ring.is_on().then(|| wanting.iter().map(|wanted| set.plugins[wanted.at].build.label.clone()).collect());
+        let way = Guard::into_inner(set).open(self.journal.clone(), wanting, self.observing.clone());
+        Some(match of {
+            Some(of) => self.ring.watch(way, of),
+            None => way,
+        })
     }
 }

@@ -19,6 +19,7 @@ use wasmtime::component::Component;
 use super::{
     bindings::exports::flowgate::plugin::lifecycle::Registration,
     instance::{Failure, Instance, Kit},
+    scene::Scene,
 };
 
 /// How long a call waits for an instance before one more is made for it.
@@ -87,6 +88,11 @@ impl Pool {
     /// What its instances are made of.
     pub(super) fn component(&self) -> &Component {
         self.kit.component.component()
+    }
+
+    /// What surrounds its instances, if they serve nobody.
+    pub(super) fn scene(&self) -> Option<&Scene> {
+        self.kit.about.scene.as_deref()
     }
 
     /// How many calls can be in progress without anyone waiting.

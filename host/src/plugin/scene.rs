@@ -1,7 +1,7 @@
 //! What surrounds a plugin that is rehearsed: a clock that stands where the recorded flow stands, randomness that is the same every time, and
 //! capabilities whose effects are noted and reach nobody.
 //!
-//! Place: in `About` of builds on a `stage`; asked by the capabilities. Nothing in here reads a clock of the machine.
+//! Place: in `About` of builds on a `stage`, and of those that are tried (`replay`); asked by the capabilities. Nothing in here reads a clock of the machine.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use std::{
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
-use super::cost::Costs;
+use super::{cost::Costs, hook::Hook};
 use crate::record::WriteMode;
 
 /// Most lines that are noted: a plugin that writes more is not read further by anyone.
@@ -30,8 +30,17 @@ pub(super) struct Scene {
     /// How often the monotonic clock was looked at.
     looks: AtomicU64,
     instances: AtomicU64,
-    noted: Mutex<Noted>,
+    /// `None`: nothing is noted.
+    noted: Option<Mutex<Noted>>,
+    mishap: Mutex<Option<Mishap>>,
     pub(super) costs: Costs,
+}
+
+/// The first call that failed.
+#[derive(Clone, Debug)]
+pub(super) struct Mishap {
+    pub(super) hook: Hook,
+    pub(super) cause: String,
 }
 
 /// What plugins did.
@@ -46,13 +55,17 @@ pub(super) struct Noted {
 impl Scene {
     /// Effects are noted.
     pub(super) fn noting() -> Arc<Self> {
-        Arc::new(Self {
-            now: AtomicU64::new(0),
-            looks: AtomicU64::new(0),
-            instances: AtomicU64::new(0),
-            noted: Mutex::default(),
-            costs: Costs::default(),
-        })
+        Self::start(Some(Mutex::default()))
+    }
+
+    /// Effects come to nothing, and failures are nobody's business but those who ask for them.
+    pub(super) fn quiet() -> Arc<Self> {
+        Self::start(None)
+    }
+
+    fn start(noted: Option<Mutex<Noted>>) -> Arc<Self> {
+        let zero = || AtomicU64::new(0);
+        Arc::new(Self { now: zero(), looks: zero(), instances: zero(), noted, mishap: Mutex::default(), costs: Costs::default() })
     }
 
     /// It is that moment from here on.
@@ -70,7 +83,7 @@ impl Scene {
 
     /// A line of the plugin.
     pub(super) fn line(&self, line: String) {
-        let mut noted = self.noted();
+        let Some(mut noted) = self.noted() else { return };
         if noted.lines.len() < MAX_LINES {
             noted.lines.push(line);
         }
@@ -78,7 +91,7 @@ impl Scene {
 
     /// A record, as the writer would keep it.
     pub(super) fn keep(&self, path: &str, data: Vec<u8>, mode: WriteMode) {
-        let mut noted = self.noted();
+        let Some(mut noted) = self.noted() else { return };
         noted.octets += data.len();
         if noted.octets > MAX_OCTETS {
             return;
@@ -102,21 +115,38 @@ impl Scene {
 
     /// What was noted since this was last asked.
     pub(super) fn take_lines(&self) -> Vec<String> {
-        std::mem::take(&mut self.noted().lines)
+        self.noted().map(|mut noted| std::mem::take(&mut noted.lines)).unwrap_or_default()
     }
 
     /// Lines and records are as if there had been none.
     pub(super) fn forget(&self) {
-        *self.noted() = Noted::default();
+        if let Some(mut noted) = self.noted() {
+            *noted = Noted::default();
+        }
     }
 
     /// All records, as they are now.
     pub(super) fn records(&self) -> BTreeMap<String, Vec<u8>> {
-        self.noted().records.clone()
+        self.noted().map(|noted| noted.records.clone()).unwrap_or_default()
     }
 
-    fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A call failed; whether that is to be said nowhere else.
+    pub(super) fn fails(&self, hook: Hook, cause: &str) -> bool {
+        self.mishap().get_or_insert_with(|| Mishap { hook, cause: cause.to_owned() });
+        self.noted.is_none()
+    }
+
+    /// The first failure since this was last asked.
+    pub(super) fn take_mishap(&self) -> Option<Mishap> {
+        self.mishap().take()
+    }
+
+    fn noted(&self) -> Option<MutexGuard<'_, Noted>> {
+        self.noted.as_ref().map(|noted| noted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn mishap(&self) -> MutexGuard<'_, Option<Mishap>> {
+        self.mishap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

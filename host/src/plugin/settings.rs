@@ -29,6 +29,8 @@ pub struct Settings {
     pub instructions: Instructions,
     /// Per plugin, by name; [`PluginSettings::default`] for those that are not here.
     pub plugins: BTreeMap<String, PluginSettings>,
+    /// Flows kept per plugin that its next build is tried on before it is published; 0: none.
+    pub replay: usize,
     /// Octets kept of a body where a rule says nothing else.
     pub capture_bytes: usize,
     /// What observers do not get to see.
@@ -49,6 +51,7 @@ impl Settings {
             compiler: Compiler::InProcess,
             instructions: Instructions::Uncounted,
             plugins: BTreeMap::new(),
+            replay: 0,
             capture_bytes: 10 << 20,
             redaction: Arc::default(),
             limits: Limits::default(),
@@ -192,6 +195,23 @@ impl Default for OutboundLimits {
     }
 }
 
+/// Bounds of the flows that new builds are tried on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReplayLimits {
+    /// Octets they hold, those of all plugins together; and the same again for flows that have not ended. The oldest make room.
+    pub bytes: usize,
+    /// Octets of one content, and of all WebSocket messages of one flow: of what has more, nothing is kept.
+    pub content_bytes: usize,
+    /// How long trying one build takes; what is left of the flows then is left out, and that is said.
+    pub time: Duration,
+}
+
+impl Default for ReplayLimits {
+    fn default() -> Self {
+        Self { bytes: 64 << 20, content_bytes: 4 << 20, time: Duration::from_secs(30) }
+    }
+}
+
 /// Bounds that hold for all plugins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
@@ -247,6 +267,8 @@ pub struct Limits {
     pub metrics: MetricLimits,
     /// Of requests that plugins make.
     pub outbound: OutboundLimits,
+    /// Of what new builds are tried on.
+    pub replay: ReplayLimits,
     /// Of the key-value store.
     pub key_value: store::Limits,
     /// Silence in the folder before its files are read: writers get to their end.
@@ -285,6 +307,7 @@ impl Default for Limits {
             reports: 100,
             metrics: MetricLimits::default(),
             outbound: OutboundLimits::default(),
+            replay: ReplayLimits::default(),
             key_value: store::Limits::default(),
             settle: Duration::from_millis(50),
             unrest: Duration::from_millis(500),

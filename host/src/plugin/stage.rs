@@ -1,6 +1,6 @@
 //! A plugin outside a proxy: one build, to which recorded flows are played.
 //!
-//! Place: made by the commands that try plugins. The build is loaded, configured and called as in a
+//! Place: made by the commands that try plugins, and by `replay` for builds that are to take up service. The build is loaded, configured and called as in a
 //! proxy; what surrounds it is a `scene`. One flow after the other, one call at a time: the same flows give the same answers.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
@@ -79,7 +79,12 @@ impl Stage {
             redaction: Arc::new(arc_swap::ArcSwap::new(settings.redaction.clone())),
             max_decoded: Arc::new(settings.capture_bytes.into()),
         };
-        Ok(Self { build: Arc::new(build), scene, means, limits: settings.limits, view })
+        Ok(Self::of(build, scene, means, settings.limits, view))
+    }
+
+    /// A build that was loaded on that scene, with those means.
+    pub(super) fn of(build: Build, scene: Arc<Scene>, means: Arc<Means>, limits: Limits, view: View) -> Self {
+        Self { build: Arc::new(build), scene, means, limits, view }
     }
 
     /// What was loaded.

@@ -26,6 +26,8 @@ use super::{
     load::{Code, Loader, Source},
     observe::{Observers, View},
     orders::{Changed, Changing, Order, Reload, Undone},
+    replay::{Tried, replay},
+    ring::Ring,
     set::Set,
     settings::{OnFailure, Settings},
     status::{Board, PluginState, PluginStatus},
@@ -80,6 +82,8 @@ pub(super) struct Kit {
     pub(super) set: Arc<ArcSwap<Set>>,
     pub(super) board: Arc<Board>,
     pub(super) events: broadcast::Sender<PluginEvent>,
+    /// What new builds are tried on.
+    pub(super) ring: Arc<Ring>,
     pub(super) view: View,
 }
 
@@ -329,6 +333,7 @@ impl Swap {
 
     /// Forgets the name, and what is in service of it.
     pub(super) fn remove(&mut self, name: &str) {
+        self.kit.ring.forget(name);
         if let Some(live) = self.slots.remove(name).and_then(|slot| slot.live) {
             self.kit.board.retire(name, Arc::downgrade(&live.serving.build));
         }
@@ -397,6 +402,8 @@ impl Swap {
         let (ticket, stop) = (self.tickets, self.kit.working.stopping().child_token());
         let source = Source { name: name.to_owned(), code: Code::Octets(octets.clone()), hash, file: file.clone() };
         let (loader, settings, ready) = (self.loader.clone(), self.settings.clone(), self.ready.0.clone());
+        // What is gone back to has shown what it is worth.
+        let tried = back.is_none().then(|| (self.kit.ring.clone(), self.kit.view.clone()));
         let (name, stopping) = (name.to_owned(), stop.clone());
         let loading = Loading { ticket, asked, hash, file, is_file, octets, back, _stop: stop.drop_guard() };
         let slot = self.slots.entry(name.clone()).or_default();
@@ -404,8 +411,16 @@ impl Swap {
         // Nothing else takes its place before this one: what would, ends this.
         let before = slot.build();
         self.kit.working.spawn(async move {
-            let Some(build) = stopping.run_until_cancelled_owned(async move { loader.load(source, &settings).await }).await else { return };
-            let build = build.map(Arc::new);
+            let replaced = before.clone();
+            let building = async move {
+                let build = loader.load(source, &settings).await?;
+                if let Some((ring, view)) = tried {
+                    let of = |build| Tried { build, settings: &settings };
+                    replay(&loader, &ring, &view, of(&build), replaced.as_deref().map(of)).await?;
+                }
+                Ok(Arc::new(build))
+            };
+            let Some(build) = stopping.run_until_cancelled_owned(building).await else { return };
             let handed = match (before, &build) {
                 (Some(before), Ok(build)) => hand_over(&before, build).await,
                 _ => None,

@@ -1,6 +1,6 @@
 //! Recorded flows: what passed, piece by piece, as it can be looked at and played again.
 //!
-//! Place: `keep` fills them while flows run and `file` writes them; `har` and `records` make them of what others wrote. `rehearsal` plays them to
+//! Place: `watch` fills them while flows run, `keep` has `file` write them; `har` and `records` make them of what others wrote. `rehearsal` plays them to
 //! plugins. Knows no sockets and no plugins.
 
 pub mod file;
@@ -10,6 +10,7 @@ mod layout;
 mod read;
 mod records;
 mod text;
+mod watch;
 
 use std::net::SocketAddr;
 
@@ -18,6 +19,7 @@ use bytes::Bytes;
 pub use har::export as export_har;
 pub use keep::{Kept, Limits, Recorded, Recorder};
 pub use read::{Source, read};
+pub use watch::{Keeper, watch};
 
 use crate::flow::{Direction, Fields, MessageKind, Origin, Outcome, RequestHead, ResponseHead};
 
@@ -102,6 +104,23 @@ impl RecordedFlow {
         format!("{}{}", self.origin, String::from_utf8_lossy(&self.request.head.path))
     }
 
+    /// The same in buffers of its own: what it was made of are handles to buffers that hold more than it.
+    pub fn detached(mut self) -> Self {
+        let head = &mut self.request.head;
+        (head.authority, head.path) = (Bytes::copy_from_slice(&head.authority), Bytes::copy_from_slice(&head.path));
+        head.fields = head.fields.detached();
+        self.request.body.detach();
+        if let Some(response) = &mut self.response {
+            response.head.reason = response.head.reason.as_deref().map(Bytes::copy_from_slice);
+            response.head.fields = response.head.fields.detached();
+            response.body.detach();
+        }
+        for frame in &mut self.frames {
+            frame.content = Bytes::copy_from_slice(&frame.content);
+        }
+        self
+    }
+
     /// Octets of content it holds, which is nearly all it occupies.
     pub fn octets(&self) -> usize {
         let response = self.response.as_ref().map_or(0, |response| response.body.kept());
@@ -129,6 +148,17 @@ impl RecordedBody {
             [one] => one.octets.clone(),
             many => many.iter().flat_map(|piece| piece.octets.iter().copied()).collect(),
         }
+    }
+
+    fn detach(&mut self) {
+        let all: Vec<u8> = self.pieces.iter().flat_map(|piece| piece.octets.iter().copied()).collect();
+        let (all, mut at) = (Bytes::from(all), 0);
+        for piece in &mut self.pieces {
+            let length = piece.octets.len();
+            piece.octets = all.slice(at..at + length);
+            at += length;
+        }
+        self.trailers = self.trailers.detached();
     }
 
     /// Recording was cut short.
@@ -160,3 +190,15 @@ impl PartialEq for RecordedMessage<ResponseHead> {
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{conversation, flow};
+
+    #[test]
+    fn detached_flows_are_the_same() {
+        for recorded in [flow(1), conversation(2)] {
+            assert_eq!(recorded.clone().detached(), recorded);
+        }
+    }
+}

@@ -1,10 +1,14 @@
 //! Recorded flows for tests.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
 use super::{RecordedBody, RecordedFlow, RecordedFrame, RecordedMessage, RecordedPiece};
-use crate::flow::{Authority, Direction, Fields, MessageKind, Origin, Outcome, RequestHead, ResponseHead, Scheme};
+use crate::flow::{
+    Authority, ClientAddr, Direction, Fields, Flow, MessageKind, Origin, Outcome, Principal, RequestHead, ResponseHead, Scheme, Scope,
+};
 
 /// An answer that came in two pieces.
 pub(crate) fn flow(id: u64) -> RecordedFlow {
@@ -64,4 +68,11 @@ pub(crate) fn conversation(id: u64) -> RecordedFlow {
         frame(Direction::Response, MessageKind::Closed, 600, b"\x03\xe8"),
     ];
     recorded
+}
+
+/// The same while it runs: its request's head has been read.
+pub(crate) fn running() -> Flow {
+    let recorded = flow(1);
+    let scope = Scope { connection: recorded.connection, client: ClientAddr(recorded.client), principal: Principal::named("ana") };
+    Flow::new(Arc::new(scope), recorded.origin, recorded.request.head)
 }

@@ -203,7 +203,7 @@ async fn a_touched_file_is_not_loaded_again() {
 }
 
 /// The chameleon, with one of the names in it written otherwise.
-fn renamed(ours: &str, other: &str) -> Vec<u8> {
+pub(super) fn renamed(ours: &str, other: &str) -> Vec<u8> {
     assert_eq!(ours.len(), other.len());
     let mut octets = CHAMELEON.to_vec();
     for at in memchr::memmem::find_iter(CHAMELEON, ours) {

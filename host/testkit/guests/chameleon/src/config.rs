@@ -40,6 +40,8 @@ pub struct Config {
     pub(crate) on_connect: Acts,
     /// What `on-request` does: one act or a list, in order. Of `answer`, `disconnect` and `need-body` the last one is returned.
     pub(crate) on_request: Acts,
+    /// The same in a component with `MARKED` written in the place of [`MARK`](crate::MARK), which does this instead: a build that behaves otherwise.
+    pub(crate) on_request_if_marked: Acts,
     /// Calls of capabilities in `on-request`, before it acts.
     pub(crate) errands: Vec<Errand>,
     /// The same in `configure`.
@@ -121,6 +123,7 @@ impl Default for Config {
             singleton: false,
             on_connect: Acts::default(),
             on_request: Acts::default(),
+            on_request_if_marked: Acts::default(),
             errands: Vec::new(),
             first_errands: Vec::new(),
             last_errands: Vec::new(),
