@@ -1,5 +1,7 @@
 //! What hooks answer, and what they are told of messages.
 
+use serde::Serialize;
+
 use crate::bindings::imports::types::{Header, LocalResponse};
 pub use crate::bindings::{
     connect_filter::ConnectAction,
@@ -15,6 +17,14 @@ impl LocalResponse {
     pub fn text(status: u16, body: &str) -> Self {
         let headers = vec![Header::new("content-type", "text/plain; charset=utf-8")];
         Self { status, headers, body: body.as_bytes().to_vec() }
+    }
+
+    /// An answer in JSON.
+    ///
+    /// # Errors
+    /// The value does not go into JSON: a map with keys that are no strings, say.
+    pub fn json(status: u16, value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        Ok(Self { status, headers: vec![Header::new("content-type", "application/json")], body: serde_json::to_vec(value)? })
     }
 }
 

@@ -4,7 +4,9 @@
 use crate::bindings::imports::context::Flow as Source;
 #[cfg(not(target_family = "wasm"))]
 use crate::testing::Source;
-use crate::{BodyInfo, ClientInfo, Direction, Header, MessageRecord, Origin, Outcome, RequestHead, ResponseHead, Timings, text};
+use crate::{
+    BodyInfo, ClientInfo, Content, Direction, Fields, Header, MessageRecord, Origin, Outcome, RequestHead, ResponseHead, Timings, text,
+};
 
 /// A handle into the host, good until the hook returns. Every method is a call into the host that copies what it returns: ask once,
 /// and only for what is looked at. In a native test it stands on plain data, see [`testing::Sample`](crate::testing::Sample).
@@ -33,6 +35,11 @@ impl Flow {
         self.0.client()
     }
 
+    /// Who was admitted by proxy authentication, if anybody said; never a password.
+    pub fn principal(&self) -> Option<String> {
+        self.client().user
+    }
+
     /// Absolute URL as the client asked for it, default port left out.
     pub fn url(&self) -> String {
         self.0.url()
@@ -53,7 +60,15 @@ impl Flow {
         self.0.response()
     }
 
-    /// First field of that name, in any case of letters.
+    /// The field section of a message as it stands; empty for a response that is not there.
+    pub fn fields(&self, of: Direction) -> Fields {
+        Fields::new(match of {
+            Direction::Request => self.request().headers,
+            Direction::Response => self.response().map(|head| head.headers).unwrap_or_default(),
+        })
+    }
+
+    /// First field of that name, in any case of letters: one value alone is cheaper so than by [`fields`](Self::fields).
     pub fn header(&self, of: Direction, name: &str) -> Option<Vec<u8>> {
         self.0.header(of, name)
     }
@@ -66,6 +81,11 @@ impl Flow {
     /// Fields after the content.
     pub fn trailers(&self, of: Direction) -> Vec<Header> {
         self.0.trailers(of)
+    }
+
+    /// The content of a message as far as it is held: octets, text, JSON or events.
+    pub fn content(&self, of: Direction) -> Content {
+        Content::new(self.body(of), self.body_info(of))
     }
 
     /// What is held of a body now; all zero if the rule keeps nothing.

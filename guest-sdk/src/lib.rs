@@ -37,6 +37,7 @@
 mod actions;
 #[doc(hidden)]
 pub mod bindings;
+pub mod chat;
 #[doc(hidden)]
 pub mod export;
 mod flow;
@@ -51,6 +52,7 @@ pub mod sse;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod text;
+mod views;
 
 pub use actions::{ChunkAction, ConnectAction, Message, MessageAction, MessageKind, MessageRecord, RequestAction, ResponseAction};
 pub use bindings::imports::{
@@ -62,3 +64,4 @@ pub use plugin::{
     ConnectFilter, MessageFilter, MessageObserver, NoConfig, Observer, Plugin, RequestFilter, ResponseFilter, StateHandoff, StreamFilter,
 };
 pub use registration::{BodyMode, Framing, InstanceMode, Registration, Rule};
+pub use views::{Content, Fields};

@@ -74,9 +74,58 @@ impl Event {
     }
 }
 
+/// The events of a whole body, as an observer has it. What is left at the end without an empty line is one, too: a body that was cut short, or
+/// an origin that forgot it.
+///
+/// ```
+/// let body = b": hello\n\ndata: one\n\ndata: two";
+///
+/// assert!(flowgate_guest::sse::events(body).filter_map(|event| event.data).eq(["one", "two"]));
+/// ```
+pub fn events(body: &[u8]) -> impl Iterator<Item = Event> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (event, after) = cut(rest);
+            rest = after;
+            if !event.is_empty() {
+                return Some(Event::parse(event));
+            }
+        }
+        None
+    })
+}
+
+/// What is before the first empty line, and what is behind it.
+fn cut(octets: &[u8]) -> (&[u8], &[u8]) {
+    let mut at = 0;
+    while let Some(length) = octets[at..].iter().position(|octet| matches!(octet, b'\n' | b'\r')) {
+        let end = at + length;
+        let next = end + if octets[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        if length == 0 {
+            return (&octets[..at], &octets[next..]);
+        }
+        at = next;
+    }
+    (octets, &[])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_is_cut_where_lines_are_empty() {
+        for end in ["\n", "\r\n", "\r"] {
+            let lines = ["", "data: one", "", "", "event: x", "data: two", "data: 2", "", "data: three"];
+            let body: String = lines.iter().map(|line| format!("{line}{end}")).collect();
+
+            let found: Vec<_> = events(body.as_bytes()).map(|event| event.data.unwrap()).collect();
+
+            assert_eq!(found, ["one", "two\n2", "three"], "{end:?}");
+        }
+        assert_eq!(events(b"").count() + events(b"\n\n\r\n").count(), 0);
+    }
 
     #[test]
     fn an_event_is_read_as_readers_of_events_do() {

@@ -33,6 +33,38 @@ pub fn path_of(url: &str) -> &str {
     after.find(['/', '?', '#']).map_or("", |at| &after[at..])
 }
 
+/// Any text as one part of a record's path: what no file name should have is written `%2F`, as in URLs, so that two texts never meet. Longer than
+/// 200 octets it is cut; empty, it is `-`.
+///
+/// ```
+/// use flowgate_guest::text::file_name;
+///
+/// assert_eq!([file_name("ana"), file_name("../ana maría@b"), file_name("-"), file_name("")], ["ana", "%2E.%2Fana%20mar%C3%ADa@b", "%2D", "-"]);
+/// ```
+pub fn file_name(text: &str) -> String {
+    if text.is_empty() {
+        return "-".to_owned();
+    }
+    let mut name = String::new();
+    for (at, octet) in text.bytes().enumerate() {
+        let is_first = at == 0;
+        match octet {
+            // A part may not begin with a dot, and `-` alone is nobody.
+            b'.' | b'-' if is_first => name.push_str(&format!("%{octet:02X}")),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'@' | b'+' => name.push(char::from(octet)),
+            _ => name.push_str(&format!("%{octet:02X}")),
+        }
+        if name.len() >= LONGEST_NAME {
+            name.truncate(LONGEST_NAME);
+            break;
+        }
+    }
+    name
+}
+
+/// Octets of a file's name: file systems take 255, and the host or the plugin may add to it.
+const LONGEST_NAME: usize = 200;
+
 /// Whether a glob matches the entire text, `*` standing for any run of characters: the rules' own reading, for what is decided in the
 /// plugin.
 pub fn glob(pattern: &str, text: &str) -> bool {

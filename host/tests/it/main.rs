@@ -33,6 +33,7 @@ mod recording;
 mod records;
 mod redaction;
 mod refusals;
+mod shipped;
 mod splice;
 mod storing;
 mod streaming;

@@ -1,0 +1,261 @@
+//! What credentials look like.
+//!
+//! Source: what the issuers publish about the beginnings of their tokens, so that scanners find them. Patterns are read octet by octet: `\w`, `\b` and
+//! letters are ASCII, which keeps a search linear and quick in any text.
+
+use std::collections::BTreeMap;
+
+use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+
+/// Name, and what is looked for.
+const KNOWN: &[(&str, &str)] = &[
+    ("age-key", r"AGE-SECRET-KEY-1[A-Z0-9]{58}"),
+    ("anthropic-key", r"\bsk-ant-[A-Za-z0-9_-]{24,}"),
+    ("atlassian-token", r"\bAT(?:ATT3[A-Za-z0-9_=-]{60,}|BB[A-Za-z0-9]{32})"),
+    ("aws-key-id", r"\bA(?:KIA|SIA)[A-Z2-7]{16}\b"),
+    ("azure-client-secret", r"\b[A-Za-z0-9_~.-]{3}8Q~[A-Za-z0-9_~.-]{31,34}"),
+    ("azure-storage-key", r"\bAccountKey=[A-Za-z0-9+/]{86}=="),
+    ("cargo-token", r"\bcio[A-Za-z0-9]{32}\b"),
+    ("digitalocean-token", r"\bdo[opr]_v1_[0-9a-f]{64}\b"),
+    ("docker-token", r"\bdckr_[po]at_[A-Za-z0-9_-]{27}"),
+    ("github-token", r"\b(?:gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})"),
+    ("gitlab-token", r"\bgl(?:pat|rt|dt|cbt|ptt|ft|soat|agent)-[A-Za-z0-9_-]{20,}"),
+    ("google-key", r"\bAIza[A-Za-z0-9_-]{35}"),
+    ("google-secret", r"\b(?:GOCSPX-[A-Za-z0-9_-]{28}|ya29\.[A-Za-z0-9_-]{30,})"),
+    ("huggingface-token", r"\bhf_[A-Za-z0-9]{30,}"),
+    ("jwt", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}"),
+    ("npm-token", r"\bnpm_[A-Za-z0-9]{36}\b"),
+    ("openai-key", r"\bsk-(?:(?:proj|svcacct|admin)-[A-Za-z0-9_-]{24,}|[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20})"),
+    ("private-key", r"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-[23]:"),
+    ("pypi-token", r"\bpypi-AgE[A-Za-z0-9_-]{50,}"),
+    ("sendgrid-key", r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
+    ("shopify-token", r"\bshp(?:at|ca|pa|ss)_[0-9A-Fa-f]{32}\b"),
+    ("slack-token", r"\bxox[abeoprs]-[A-Za-z0-9-]{20,}|hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,}"),
+    ("stripe-key", r"\b(?:[rs]k_live_[A-Za-z0-9]{20,}|whsec_[A-Za-z0-9+/]{32,})"),
+    ("telegram-token", r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}\b"),
+    ("vault-token", r"\bhv[bs]\.[A-Za-z0-9_-]{24,}"),
+];
+
+/// A name that says secrets, and a value behind it.
+const ASSIGNMENT: &str = concat!(
+    r"(?i)(?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w.-]{0,20}",
+    r#"["'`]?[ \t]{0,4}(?::=|=>|[:=])[ \t]{0,4}["'`]?([A-Za-z0-9+/=_~.!@#$%^&*-]{16,200})"#
+);
+
+/// What an assignment is reported as.
+pub(crate) const ASSIGNED: &str = "assignment";
+
+/// All patterns that are looked for.
+#[derive(Debug)]
+pub(crate) struct Patterns {
+    names: Vec<String>,
+    /// Whether there is anything, in one go.
+    any: RegexSet,
+    each: Vec<Regex>,
+    assignment: Option<(Regex, f64)>,
+    /// Beginnings of what is let be.
+    ignored: Vec<String>,
+}
+
+impl Patterns {
+    /// # Errors
+    /// Names the pattern that is wrong.
+    pub(crate) fn new(
+        own: &BTreeMap<String, String>,
+        without: &[String],
+        least_entropy: Option<f64>,
+        ignored: Vec<String>,
+    ) -> Result<Self, String> {
+        let known = KNOWN.iter().map(|(name, _)| *name);
+        if let Some(name) = without.iter().find(|name| !known.clone().any(|known| known == *name)) {
+            let known: Vec<_> = known.collect();
+            return Err(format!("without: there is no pattern {name:?}; there are {}", known.join(", ")));
+        }
+        let mut all: BTreeMap<&str, &str> = KNOWN.iter().copied().filter(|(name, _)| !without.iter().any(|other| other == name)).collect();
+        all.extend(own.iter().map(|(name, pattern)| (name.as_str(), pattern.as_str())));
+        let compiled: Result<Vec<Regex>, String> =
+            all.iter().map(|(name, pattern)| compile(pattern).map_err(|error| format!("patterns.{name}: {error}"))).collect();
+        let each = compiled?;
+        if let Some(at) = each.iter().position(|regex| regex.is_match(b"")) {
+            return Err(format!("patterns.{}: it matches nothing at all, and so every prompt", all.keys().nth(at).unwrap_or(&"?")));
+        }
+        let any = RegexSetBuilder::new(all.values()).unicode(false).build().map_err(|error| format!("patterns: {error}"))?;
+        let assignment = match least_entropy {
+            Some(least) => Some((compile(ASSIGNMENT).map_err(|error| error.to_string())?, least)),
+            None => None,
+        };
+        let names = all.keys().map(|name| (*name).to_owned()).collect();
+        Ok(Self { names, any, each, assignment, ignored })
+    }
+
+    /// The names of what is found in a text, once each.
+    pub(crate) fn find<'a>(&'a self, text: &str, found: &mut Vec<&'a str>) {
+        let octets = text.as_bytes();
+        for at in self.any.matches(octets) {
+            if self.each[at].find_iter(octets).any(|hit| !self.is_ignored(hit.as_bytes())) {
+                note(found, &self.names[at]);
+            }
+        }
+        if let Some((assignment, least)) = &self.assignment {
+            let is_secret = |found: Captures<'_>| {
+                found.get(1).is_some_and(|value| looks_random(value.as_bytes(), *least) && !self.is_ignored(value.as_bytes()))
+            };
+            if assignment.captures_iter(octets).any(is_secret) {
+                note(found, ASSIGNED);
+            }
+        }
+    }
+
+    fn is_ignored(&self, hit: &[u8]) -> bool {
+        self.ignored.iter().any(|ignored| hit.starts_with(ignored.as_bytes()))
+    }
+}
+
+fn note<'a>(found: &mut Vec<&'a str>, name: &'a str) {
+    if !found.contains(&name) {
+        found.push(name);
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).unicode(false).build()
+}
+
+/// Letters and digits, as random ones are: bits per octet (Shannon) are high, and it is no word with a number behind it.
+fn looks_random(value: &[u8], least: f64) -> bool {
+    let digits = value.iter().filter(|octet| octet.is_ascii_digit()).count();
+    digits >= 2 && value.iter().any(u8::is_ascii_alphabetic) && entropy(value) >= least
+}
+
+fn entropy(value: &[u8]) -> f64 {
+    let mut counts = [0_u32; 256];
+    value.iter().for_each(|octet| counts[usize::from(*octet)] += 1);
+    let all = value.len() as f64;
+    counts.into_iter().filter(|count| *count > 0).map(|count| f64::from(count) / all).map(|share| -share * share.log2()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(patterns: &Patterns, text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        patterns.find(text, &mut found);
+        found.into_iter().map(str::to_owned).collect()
+    }
+
+    fn known() -> Patterns {
+        Patterns::new(&BTreeMap::new(), &[], None, Vec::new()).unwrap()
+    }
+
+    /// Nothing in here is a secret, and nothing looks like one to whoever scans this file.
+    fn samples() -> Vec<(&'static str, String)> {
+        let x = |count: usize| "x7".repeat(count)[..count].to_owned();
+        vec![
+            ("age-key", format!("AGE-SECRET-KEY-1{}", "Q".repeat(58))),
+            ("anthropic-key", format!("sk-ant-{}", x(40))),
+            ("atlassian-token", format!("ATATT3{}", x(60))),
+            ("atlassian-token", format!("ATBB{}", x(32))),
+            ("aws-key-id", format!("AKIA{}", "Q".repeat(16))),
+            ("azure-client-secret", format!("abc8Q~{}", x(34))),
+            ("azure-storage-key", format!("AccountKey={}==", x(86))),
+            ("cargo-token", format!("cio{}", x(32))),
+            ("digitalocean-token", format!("dop_v1_{}", "a".repeat(64))),
+            ("docker-token", format!("dckr_pat_{}", x(27))),
+            ("github-token", format!("ghp_{}", x(36))),
+            ("github-token", format!("github_pat_{}", x(60))),
+            ("gitlab-token", format!("glpat-{}", x(20))),
+            ("google-key", format!("AIza{}", x(35))),
+            ("google-secret", format!("GOCSPX-{}", x(28))),
+            ("huggingface-token", format!("hf_{}", x(34))),
+            ("jwt", format!("eyJ{}.eyJ{}.{}", x(12), x(12), x(30))),
+            ("npm-token", format!("npm_{}", x(36))),
+            ("openai-key", format!("sk-proj-{}", x(40))),
+            ("openai-key", format!("sk-{}T3Blbk{}{}", x(20), "FJ", x(20))),
+            ("private-key", format!("-----BEGIN RSA {}-----", "PRIVATE KEY")),
+            ("private-key", format!("-----BEGIN {}-----", "PRIVATE KEY")),
+            ("private-key", format!("-----BEGIN PGP {} BLOCK-----", "PRIVATE KEY")),
+            ("pypi-token", format!("pypi-AgE{}", x(60))),
+            ("sendgrid-key", format!("SG.{}.{}", x(22), x(43))),
+            ("shopify-token", format!("shpat_{}", "a".repeat(32))),
+            ("slack-token", format!("xoxb-{}", x(30))),
+            ("slack-token", format!("https://hooks.slack.com/services/T{}/B{}/{}", "A".repeat(8), "B".repeat(8), x(24))),
+            ("stripe-key", format!("sk_live_{}", x(24))),
+            ("telegram-token", format!("123456789:AA{}", x(33))),
+            ("vault-token", format!("hvs.{}", x(24))),
+        ]
+    }
+
+    #[test]
+    fn every_known_credential_is_found_among_words_of_any_language() {
+        let patterns = known();
+        for (name, sample) in samples() {
+            for text in [sample.clone(), format!("Schlüssel:\n{sample}\n完了"), format!("\"{sample}\"")] {
+                assert_eq!(found(&patterns, &text), [name], "{text}");
+            }
+        }
+        let names: Vec<_> = samples().into_iter().map(|(name, _)| name).collect();
+        assert!(KNOWN.iter().all(|(name, _)| names.contains(name)), "each has a sample");
+    }
+
+    #[test]
+    fn what_only_speaks_of_credentials_is_let_be() {
+        let patterns = known();
+        for text in [
+            "set GITHUB_TOKEN to your ghp_ token",
+            "ghp_xxxxxxxx",
+            "AKIA in the middle of wordsAKIAQQQQQQQQQQQQQQQQ",
+            "-----BEGIN CERTIFICATE-----",
+            "-----BEGIN PUBLIC KEY-----",
+            "sk-learn and task-proj-manager",
+            "fn eyJ() {}",
+            "",
+        ] {
+            assert!(found(&patterns, text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_added_taken_out_and_excused() {
+        let own = BTreeMap::from([("acme".to_owned(), "acme_[0-9]{4}".to_owned())]);
+        let patterns = Patterns::new(&own, &["jwt".to_owned()], None, vec!["acme_0000".to_owned()]).unwrap();
+        let jwt = format!("eyJ{0}.eyJ{0}.{0}{0}", "a".repeat(12));
+
+        assert_eq!(found(&patterns, "acme_1234 acme_5678"), ["acme"]);
+        assert!(found(&patterns, "acme_0000").is_empty());
+        assert_eq!(found(&patterns, "acme_0000 acme_0001"), ["acme"]);
+        assert!(found(&patterns, &jwt).is_empty());
+    }
+
+    #[test]
+    fn assignments_of_random_values_are_found_where_that_is_wanted() {
+        let patterns = Patterns::new(&BTreeMap::new(), &[], Some(3.5), Vec::new()).unwrap();
+        let value = ["q8Zt", "3LmX", "v1Pw", "9RkB", "y6Nd"].concat();
+        for text in [
+            format!("DB_PASSWORD={value}"),
+            format!("api_key: \"{value}\""),
+            format!("\"clientSecret\" : '{value}'"),
+            format!("token := `{value}`"),
+        ] {
+            assert_eq!(found(&patterns, &text), [ASSIGNED], "{text}");
+            assert!(found(&known(), &text).is_empty());
+        }
+        for text in ["password = process.env.PASSWORD_FOR_TESTS", "token = aaaaaaaaaaaaaaaaaaaa11", "secret: changeme", "the token is long"]
+        {
+            assert!(found(&patterns, text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_patterns_are_named() {
+        let own = |pattern: &str| BTreeMap::from([("acme".to_owned(), pattern.to_owned())]);
+        for (own, without, says) in [
+            (own("acme_[0-9"), vec![], "patterns.acme: "),
+            (own("(acme)?"), vec![], "every prompt"),
+            (BTreeMap::new(), vec!["github".to_owned()], "github-token"),
+        ] {
+            let error = Patterns::new(&own, &without, None, Vec::new()).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

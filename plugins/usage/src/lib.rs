@@ -1,0 +1,162 @@
+//! Counts who used which models how much: per user and day turns, completions and tokens, by editor, language and model.
+//!
+//! Place: an observer of flows and WebSocket messages; reading them is `flowgate_guest::chat`'s. What is counted, and where it is kept, is in
+//! this folder's README.
+
+mod tally;
+
+use flowgate_guest::{
+    Direction, Flow, MessageObserver, MessageRecord, Observer, Plugin, Registration, Rule, WriteMode,
+    chat::{self, Exchange},
+    key_value::{self, StoreError},
+    log,
+    records::{self, KeepError},
+    text,
+};
+use serde::{Deserialize, Serialize};
+pub use tally::Tally;
+use time::{Date, Duration, OffsetDateTime};
+
+/// Days whose counters are kept. The records stay: counters are there to go on with, and no flow lasts for days.
+const KEEP_DAYS: u16 = 7;
+/// Entries that are looked at for being old when a day has begun for a user.
+const LOOK_AT: u32 = 1000;
+/// How often a change is tried beside other instances. One of them wins each time, and there are few.
+const TRIES: usize = 100;
+
+/// What may be configured.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whose models are counted; globs. Default: the hosts that are known to answer prompts.
+    hosts: Vec<String>,
+    /// Days whose counters are kept.
+    keep_days: u16,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { hosts: chat::HOSTS.iter().map(|host| (*host).to_owned()).collect(), keep_days: KEEP_DAYS }
+    }
+}
+
+/// The observer.
+#[derive(Debug)]
+pub struct Usage(Config);
+
+impl Plugin for Usage {
+    type Config = Config;
+
+    fn configure(config: Config) -> Result<(Self, Registration), String> {
+        if config.hosts.is_empty() {
+            return Err("hosts is empty: leave it out for those that are known, or say [\"*\"]".to_owned());
+        }
+        if config.keep_days == 0 {
+            return Err("keep_days is 0: at least the counters of the day are needed".to_owned());
+        }
+        let rule = config.hosts.iter().fold(Rule::any().capture(), |rule, host| rule.host(host));
+        let rule = chat::PATHS.iter().fold(rule, |rule, path| rule.path(path));
+        let registration = Registration::new("usage", env!("CARGO_PKG_VERSION"))
+            .description("Counts turns, completions and tokens per user and day.")
+            .rule(rule);
+        Ok((Self(config), registration))
+    }
+}
+
+impl Observer for Usage {
+    fn on_flow_end(&mut self, flow: &Flow) {
+        let status = flow.response().map_or(0, |response| response.status);
+        for exchange in chat::ended(flow) {
+            self.count(flow, &exchange, status);
+        }
+    }
+}
+
+impl MessageObserver for Usage {
+    fn on_message_passed(&mut self, flow: &Flow, message: MessageRecord) {
+        for exchange in chat::passed(flow, &message) {
+            self.count(flow, &exchange, 101);
+        }
+    }
+}
+
+impl Usage {
+    fn count(&self, flow: &Flow, exchange: &Exchange, status: u16) {
+        let (day, principal) = (day_of(exchange.began), flow.principal());
+        let user = text::file_name(principal.as_deref().unwrap_or_default());
+        let action = ["x-interaction-type", "openai-intent"].iter().find_map(|name| flow.header_text(Direction::Request, name));
+        let is_turn = exchange.is_turn(flow);
+        let counted = self.change(day, &user, |tally| tally.add(exchange, status, is_turn, action.as_deref()));
+        if let Err(error) = counted {
+            log::error(format_args!("an exchange of {user} is not counted: {error}"));
+            return;
+        }
+        if let Err(error) = keep(day, &user, principal.as_deref()) {
+            log::error(format_args!("the record of {user} is behind: {error}"));
+        }
+    }
+
+    /// Changes the counters of that day, whoever else does so meanwhile.
+    fn change(&self, day: Date, user: &str, change: impl Fn(&mut Tally)) -> Result<(), StoreError> {
+        let key = key(day, user);
+        for _ in 0..TRIES {
+            let before = key_value::get(&key)?;
+            let mut tally = before.as_deref().map_or_else(|| Ok(Tally::default()), Tally::read)?;
+            change(&mut tally);
+            if key_value::compare_and_set(&key, before.as_deref(), &tally.to_bytes()?)? {
+                if before.is_none() {
+                    self.forget(day)?;
+                }
+                return Ok(());
+            }
+        }
+        Err(StoreError::Other(format!("{key} changed {TRIES} times meanwhile")))
+    }
+
+    /// Lets go of counters that nothing will be added to.
+    fn forget(&self, today: Date) -> Result<(), StoreError> {
+        let oldest = today.saturating_sub(Duration::days((self.0.keep_days - 1).into())).to_string();
+        // Keys begin with their day, and come sorted.
+        for key in key_value::keys("", LOOK_AT)?.into_iter().take_while(|key| *key < oldest) {
+            key_value::remove(&key)?;
+        }
+        Ok(())
+    }
+}
+
+/// A user's day, as it is kept.
+#[derive(Serialize)]
+struct Record<'a> {
+    day: String,
+    user: Option<&'a str>,
+    #[serde(flatten)]
+    tally: &'a Tally,
+}
+
+/// Writes the record of that day. Of two instances that do so at once, the one that is last has seen what the other has.
+fn keep(day: Date, user: &str, principal: Option<&str>) -> Result<(), KeepError> {
+    let stored = || key_value::get(&key(day, user)).map_err(|error| KeepError::Other(error.to_string()));
+    let mut kept = None;
+    for _ in 0..TRIES {
+        let Some(present) = stored()?.filter(|present| kept.as_ref() != Some(present)) else { break };
+        let tally = Tally::read(&present).map_err(|error| KeepError::Other(error.to_string()))?;
+        let record = Record { day: day.to_string(), user: principal, tally: &tally };
+        records::keep_json(&format!("{day}/{user}.json"), &record, WriteMode::Replace)?;
+        kept = Some(present);
+    }
+    Ok(())
+}
+
+fn key(day: Date, user: &str) -> String {
+    format!("{day}/{user}")
+}
+
+/// In UTC.
+fn day_of(micros: u64) -> Date {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH).date()
+}
+
+flowgate_guest::export!(Usage: observer, message_observer);
+
+#[cfg(test)]
+mod tests;
