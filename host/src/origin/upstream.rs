@@ -8,16 +8,17 @@ use std::{
     fmt, io,
     net::IpAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::BytesMut;
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use http::Uri;
 use hyper_util::{client::legacy::connect::proxy::SocksV5, rt::TokioIo};
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 use url::Url;
 
@@ -54,9 +55,25 @@ pub(super) enum Kind {
 
 /// Origins that are reached without it.
 #[derive(Clone, Debug)]
-struct Direct {
-    names: GlobSet,
-    networks: Vec<IpNet>,
+struct Direct(Vec<Exception>);
+
+/// Some of them.
+#[derive(Clone, Debug)]
+struct Exception {
+    hosts: Hosts,
+    /// All ports if it names none.
+    port: Option<u16>,
+}
+
+/// How an exception says which hosts it is for.
+#[derive(Clone, Debug)]
+enum Hosts {
+    /// `*`: names and addresses.
+    All,
+    /// Names.
+    Named(GlobSet),
+    /// Addresses.
+    Within(IpNet),
 }
 
 /// Why a setting cannot be followed. Holds no credentials.
@@ -68,13 +85,15 @@ pub enum UpstreamError {
     )]
     Url(String),
     /// An exception.
-    #[error("no-proxy: {0:?} is neither a host, as in .example.com, nor an address or a network, as in 10.0.0.0/8")]
+    #[error(
+        "no-proxy: {0:?} is neither a host, as in .example.com, nor an address or a network, as in 10.0.0.0/8, each with :PORT behind it if only that is meant"
+    )]
     Exception(String),
 }
 
 impl Upstream {
     /// Reads `http://user:password@host:port` (or `https`, `socks5`) and the hosts that are reached without it: names with all names below
-    /// them, shell-like patterns, addresses, networks, or `*`.
+    /// them, shell-like patterns, addresses, networks, or `*`, each with `:port` behind it if it is for that port only.
     ///
     /// # Errors
     /// Says what is wrong.
@@ -148,7 +167,7 @@ impl Upstream {
             socks = socks.with_auth(user.clone(), password.clone());
         }
         let opened = socks.call(target).await.map_err(|error| said(&error))?;
-        Ok(opened.into_inner())
+        Ok(opened.into_inner().0)
     }
 }
 
@@ -169,32 +188,60 @@ fn with_port(authority: &Authority) -> String {
 
 impl Direct {
     fn parse(exceptions: &[String]) -> Result<Self, UpstreamError> {
-        let (mut names, mut networks) = (GlobSetBuilder::new(), Vec::new());
-        for text in exceptions {
-            let bad = || UpstreamError::Exception(text.clone());
-            let bare = text.trim().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-            if let Ok(network) = bare.parse::<IpNet>() {
-                networks.push(network);
-            } else if let Ok(address) = bare.parse::<IpAddr>() {
-                networks.push(address.into());
-            } else {
-                if bare.is_empty() || bare.contains(['/', ':', ' ']) {
-                    return Err(bad());
-                }
-                // `example.com`, `.example.com` and `*.example.com` are all written for the name and what is below it.
-                let name = bare.strip_prefix("*.").or(bare.strip_prefix('.')).unwrap_or(&bare);
-                let glob = |pattern: &str| -> Result<Glob, UpstreamError> { GlobBuilder::new(pattern).build().map_err(|_| bad()) };
-                names.add(glob(name)?).add(glob(&format!("*.{name}"))?);
-            }
-        }
-        let names = names.build().map_err(|error| UpstreamError::Exception(error.to_string()))?;
-        Ok(Self { names, networks })
+        let parsed = |text: &String| Exception::parse(text).ok_or_else(|| UpstreamError::Exception(text.clone()));
+        exceptions.iter().map(parsed).collect::<Result<_, _>>().map(Self)
     }
 
     fn covers(&self, authority: &Authority) -> bool {
-        match authority.ip() {
-            Some(address) => self.networks.iter().any(|network| network.contains(&address)),
-            None => self.names.is_match(authority.host().trim_end_matches('.').to_ascii_lowercase()),
+        self.0.iter().any(|exception| exception.covers(authority))
+    }
+}
+
+impl Exception {
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().to_ascii_lowercase();
+        // The last colon of a bare `::1` comes before no port.
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host, Some(port.parse().ok()?)),
+            _ => (text.as_str(), None),
+        };
+        Some(Self { hosts: Hosts::parse(host)?, port })
+    }
+
+    fn covers(&self, authority: &Authority) -> bool {
+        self.port.is_none_or(|port| port == authority.port()) && self.hosts.cover(authority)
+    }
+}
+
+impl Hosts {
+    fn parse(text: &str) -> Option<Self> {
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        if bare == "*" {
+            return Some(Self::All);
+        }
+        if let Ok(network) = bare.parse::<IpNet>() {
+            return Some(Self::Within(network));
+        }
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return Some(Self::Within(address.into()));
+        }
+        // `example.com`, `.example.com` and `*.example.com` are all written for the name and what is below it. No brackets are taken off:
+        // they are a class in a pattern.
+        let name = text.strip_prefix("*.").or(text.strip_prefix('.')).unwrap_or(text).trim_end_matches('.');
+        if name.is_empty() || name.contains(['/', ':', ' ']) {
+            return None;
+        }
+        let glob = |pattern: &str| GlobBuilder::new(pattern).build().ok();
+        let named = GlobSetBuilder::new().add(glob(name)?).add(glob(&format!("*.{name}"))?).build();
+        Some(Self::Named(named.ok()?))
+    }
+
+    fn cover(&self, authority: &Authority) -> bool {
+        match (self, authority.ip()) {
+            (Self::All, _) => true,
+            (Self::Within(network), Some(address)) => network.contains(&address),
+            (Self::Named(names), None) => names.is_match(authority.host().trim_end_matches('.').to_ascii_lowercase()),
+            _ => false,
         }
     }
 }
@@ -203,9 +250,9 @@ impl Direct {
 struct Connected(Option<Io>);
 
 impl Service<Uri> for Connected {
-    type Response = TokioIo<Io>;
+    type Response = TokioIo<Sips>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Io>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Sips>>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -213,7 +260,35 @@ impl Service<Uri> for Connected {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let io = self.0.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
-        Box::pin(async { io.map(TokioIo::new) })
+        Box::pin(async { io.map(Sips).map(TokioIo::new) })
+    }
+}
+
+/// A connection read octet by octet: the handshake throws away what it reads beyond the last reply, which a server that speaks first may
+/// have sent right behind it.
+struct Sips(Io);
+
+impl AsyncRead for Sips {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut octet = [0];
+        let mut sip = ReadBuf::new(&mut octet);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut sip))?;
+        out.put_slice(sip.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Sips {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 
@@ -242,7 +317,7 @@ mod tests {
             let error = Upstream::parse(url, &[]).expect_err(url).to_string();
             assert!(error.contains("http://HOST:PORT") && !error.contains("s3cret"), "{error}");
         }
-        for exception in ["", "http://a.test", "10.0.0.0/33", "a b"] {
+        for exception in ["", ".", "http://a.test", "10.0.0.0/33", "a b", "a.test:", "a.test:https", "a.test:65536", "[::1]:x"] {
             let error = Upstream::parse("http://proxy.test", &[exception.to_owned()]).expect_err(exception).to_string();
             assert!(error.contains("no-proxy"), "{error}");
         }
@@ -251,20 +326,50 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_reached_directly() {
-        let exceptions = ["example.com", ".inner.test", "*.glob.test", "10.0.0.0/8", "::1", "192.168.1.7"].map(str::to_owned);
-        let upstream = Upstream::parse("http://proxy.test", &exceptions).expect("good");
-        let direct = |host: &str| !upstream.leads_to(&Authority::new(host, 443));
+    fn every_form_of_an_exception_covers_what_it_says() {
+        // The exception, what is reached directly by it, and what is not.
+        let table: &[(&str, &[&str], &[&str])] = &[
+            (
+                "example.com",
+                &["example.com:443", "A.Example.com.:80", "x.y.example.com:1"],
+                &["notexample.com:443", "example.com.evil.test:443"],
+            ),
+            (".inner.test", &["inner.test:443", "x.inner.test:443"], &["xinner.test:443"]),
+            ("*.glob.test", &["glob.test:443", "a.glob.test:443"], &["aglob.test:443"]),
+            (" Dotted.Test. ", &["dotted.test:443", "a.dotted.test:443"], &["dotted.tes:443"]),
+            ("db-[0-9]?.test", &["db-1a.test:443", "x.db-22.test:443"], &["db-xa.test:443", "db-1.test:443"]),
+            ("db-[0-9]", &["db-1:443"], &["db-x:443", "db-:443"]),
+            ("192.168.1.7", &["192.168.1.7:443"], &["192.168.1.8:443", "192.168.1.7.test:443"]),
+            ("::1", &["[::1]:443"], &["[::2]:443"]),
+            ("[::2]", &["[::2]:443", "[0:0:0:0:0:0:0:2]:443"], &["[::1]:443"]),
+            ("10.0.0.0/8", &["10.1.2.3:443"], &["11.0.0.1:443", "[::a01:203]:443", "ten.test:443"]),
+            ("fd00::/8", &["[fd12::1]:443"], &["[fe80::1]:443"]),
+            ("*", &["any.test:1", "10.1.2.3:443", "[::1]:443"], &[]),
+            ("ports.test:8443", &["ports.test:8443", "a.ports.test:8443"], &["ports.test:443"]),
+            ("10.0.0.0/8:8443", &["10.1.2.3:8443"], &["10.1.2.3:443"]),
+            ("[::1]:8443", &["[::1]:8443"], &["[::1]:443"]),
+            ("*:8443", &["any.test:8443", "[::1]:8443"], &["any.test:443"]),
+        ];
+        for (exception, direct, through) in table {
+            let upstream = Upstream::parse("http://proxy.test", &[(*exception).to_owned()]).expect(exception);
+            let leads_to = |authority: &str| upstream.leads_to(&Authority::parse(authority.as_bytes()).expect(authority));
+            for authority in *direct {
+                assert!(!leads_to(authority), "{exception} covers {authority}");
+            }
+            for authority in *through {
+                assert!(leads_to(authority), "{exception} does not cover {authority}");
+            }
+        }
+    }
 
-        for host in
-            ["example.com", "A.Example.com.", "inner.test", "x.inner.test", "glob.test", "a.glob.test", "10.1.2.3", "::1", "192.168.1.7"]
-        {
-            assert!(direct(host), "{host}");
-        }
-        for host in ["notexample.com", "example.com.evil.test", "11.0.0.1", "::2", "192.168.1.8"] {
-            assert!(!direct(host), "{host}");
-        }
-        let all = Upstream::parse("http://proxy.test", &["*".to_owned()]).expect("good");
-        assert!(!all.leads_to(&Authority::new("any.test", 1)));
+    #[test]
+    fn exceptions_add_up() {
+        let upstream =
+            Upstream::parse("http://proxy.test", &["a.test:1".to_owned(), "::1".to_owned(), "a.test:2".to_owned()]).expect("good");
+        let direct: Vec<bool> = [("a.test", 1), ("a.test", 2), ("a.test", 3), ("::1", 3)]
+            .map(|(host, port)| !upstream.leads_to(&Authority::new(host, port)))
+            .into();
+        assert_eq!(direct, [true, true, false, true]);
+        assert!(Upstream::parse("http://proxy.test", &[]).expect("good").leads_to(&Authority::new("a.test", 1)));
     }
 }
