@@ -1,56 +1,29 @@
-//! Undoing content codings of captured content, within a bound.
+//! The content codings there are, and how each is undone.
 //!
-//! Place: asked through [`super::Content::decoded`], off the way of the flow: what the client gets is never touched.
-//! Source: RFC 9110 §8.4, RFC 7932 (br), RFC 8878 (zstd).
+//! Place: the one place that knows them; `decoder` undoes what passes by it, `decoded` what was kept. What its sender has flushed comes out at
+//! once, in pieces of bounded size.
+//! Source: RFC 9110 §8.4, RFC 1950, RFC 1952, RFC 7932 (br), RFC 8878 (zstd), RFC 9659 (its window).
 
-use std::io::{self, Read};
+use std::io::{self, Write};
 
-use bytes::Bytes;
+use brotli::{BrotliDecompressStream, BrotliResult, BrotliState, enc::StandardAlloc};
+use bytes::{Buf, Bytes};
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use zstd::stream::raw::{self, DParameter, Operation};
 
 use super::Fields;
 
 /// How many codings may be stacked; more is taken for an attack.
 const MAX_CODINGS: usize = 8;
-
-/// Captured content with its content codings undone as far as that goes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Decoded {
-    /// What came out.
-    pub octets: Bytes,
-    /// Something is missing: capture was cut, the bound was reached, or the coded stream ends early.
-    pub truncated: bool,
-    /// Why the octets are (in part) still as on the wire: an unknown coding, or octets that are not what the coding says.
-    pub trouble: Option<String>,
-}
-
-/// Undoes the codings `fields` names, last first, to at most `max` octets. What cannot be undone stays as it is, with the reason.
-pub fn decode(fields: &Fields, octets: Bytes, is_cut: bool, max: usize) -> Decoded {
-    let mut decoded = Decoded { octets, truncated: is_cut, trouble: None };
-    let names = match names(fields) {
-        Ok(names) => names,
-        Err(trouble) => {
-            decoded.trouble = Some(trouble);
-            return decoded;
-        }
-    };
-    // A HEAD response or a 304 names the coding of content that is not there.
-    if decoded.octets.is_empty() {
-        return decoded;
-    }
-    for name in names.iter().rev() {
-        match undo(name, &decoded.octets, max) {
-            Ok(Undone { octets, truncated }) => {
-                decoded.octets = octets.into();
-                decoded.truncated |= truncated;
-            }
-            Err(error) => {
-                decoded.trouble = Some(format!("{name}: {error}"));
-                return decoded;
-            }
-        }
-    }
-    decoded
-}
+/// Octets that are made at a time, about: what a socket is read by.
+const PIECE: usize = 16 * 1024;
+/// Coded octets that `deflate` is given at a time. It makes no more than 1032 of each, so a piece stays below [`PIECE_MAX`].
+const SIP: usize = 64;
+/// No piece is larger.
+#[cfg(test)]
+pub(super) const PIECE_MAX: usize = PIECE + 1100 * SIP;
+/// Windows of `zstd` are up to 8 MiB, as a power of 2 (RFC 9659 §3): what a sender names is memory that is taken.
+const ZSTD_WINDOW: u32 = 23;
 
 /// The codings that `fields` names, in lower case and in the order they were applied.
 ///
@@ -65,138 +38,197 @@ pub(super) fn names(fields: &Fields) -> Result<Vec<String>, String> {
     }
 }
 
-struct Undone {
-    octets: Vec<u8>,
-    truncated: bool,
+/// One content coding, being undone.
+pub(super) struct Coding {
+    name: String,
+    coded: Bytes,
+    coder: Coder,
+    /// Something came in.
+    begun: bool,
+    /// What is wrong, to be said when all that came out before has been taken.
+    broken: Option<io::Error>,
 }
 
-fn undo(coding: &str, octets: &[u8], max: usize) -> io::Result<Undone> {
-    match coding {
-        // Several members in a row are one content (RFC 1952 §2.2).
-        "gzip" | "x-gzip" => drain(flate2::bufread::MultiGzDecoder::new(octets), max),
-        "deflate" => inflate(octets, max),
-        "br" => drain(brotli::Decompressor::new(octets, 4096), max),
-        "zstd" => drain(zstd::stream::read::Decoder::with_buffer(octets)?, max),
-        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "unknown content coding")),
+/// What one step makes, and what ended it.
+type Made = (Vec<u8>, io::Result<()>);
+
+enum Coder {
+    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
+    /// Zlib or not: the first two octets tell.
+    Deflate(Vec<u8>),
+    Zlib(Box<ZlibDecoder<Vec<u8>>>),
+    Raw(Box<DeflateDecoder<Vec<u8>>>),
+    Brotli {
+        state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
+        finished: bool,
+    },
+    Zstd {
+        decoder: raw::Decoder<'static>,
+        /// Between two frames.
+        finished: bool,
+    },
+}
+
+impl Coding {
+    /// What undoes the coding of that name, in lower case.
+    ///
+    /// # Errors
+    /// Says that it is unknown.
+    pub(super) fn new(name: String) -> Result<Self, String> {
+        let coder = match name.as_str() {
+            // Several members in a row are one content (RFC 1952 §2.2).
+            "gzip" | "x-gzip" => Coder::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            "deflate" => Coder::Deflate(Vec::new()),
+            "br" => Coder::Brotli {
+                state: Box::new(BrotliState::new_strict(StandardAlloc::default(), StandardAlloc::default(), StandardAlloc::default())),
+                finished: false,
+            },
+            "zstd" => {
+                let made = raw::Decoder::new().and_then(|mut decoder| {
+                    decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW))?;
+                    Ok(decoder)
+                });
+                Coder::Zstd { decoder: made.map_err(|error| format!("zstd: {error}"))?, finished: true }
+            }
+            _ => return Err(format!("the content coding {name:?} is unknown")),
+        };
+        Ok(Self { name, coded: Bytes::new(), coder, begun: false, broken: None })
+    }
+
+    /// Takes in coded octets. To be called when [`Coding::make`] has nothing left to give.
+    pub(super) fn feed(&mut self, coded: Bytes) {
+        self.begun |= !coded.is_empty();
+        self.coded = coded;
+    }
+
+    /// Some decoded octets; none: the coded ones are used up.
+    ///
+    /// # Errors
+    /// What came in is not what the coding says, and all that came out before has been taken.
+    pub(super) fn make(&mut self) -> io::Result<Bytes> {
+        if let Some(error) = self.broken.take() {
+            return Err(self.wrong(&error));
+        }
+        self.resolve();
+        let coded = &mut self.coded;
+        let (made, ended) = match &mut self.coder {
+            Coder::Gzip(gzip) => sip(&mut **gzip, coded, |gzip| gzip.get_mut()),
+            Coder::Zlib(zlib) => sip(&mut **zlib, coded, |zlib| zlib.get_mut()),
+            Coder::Raw(raw) => sip(&mut **raw, coded, |raw| raw.get_mut()),
+            Coder::Deflate(_) => (Vec::new(), Ok(())),
+            Coder::Brotli { state, finished } => unbrotli(state, finished, coded),
+            Coder::Zstd { decoder, finished } => unzstd(decoder, finished, coded),
+        };
+        match ended {
+            Err(error) if made.is_empty() => return Err(self.wrong(&error)),
+            ended => self.broken = ended.err(),
+        }
+        Ok(made.into())
+    }
+
+    /// `deflate` means zlib (RFC 9110 §8.4.1.2), but raw deflate is what some senders mean by it; zlib's header is a multiple of 31.
+    fn resolve(&mut self) {
+        let Coder::Deflate(first) = &mut self.coder else { return };
+        while first.len() < 2 && self.coded.has_remaining() {
+            first.push(self.coded.get_u8());
+        }
+        let [method, flags] = *first.as_slice() else { return };
+        let is_zlib = method & 0x0f == 8 && (u16::from(method) << 8 | u16::from(flags)).is_multiple_of(31);
+        let whole = [first.as_slice(), &self.coded].concat();
+        self.coder = match is_zlib {
+            true => Coder::Zlib(Box::new(ZlibDecoder::new(Vec::new()))),
+            false => Coder::Raw(Box::new(DeflateDecoder::new(Vec::new()))),
+        };
+        self.coded = whole.into();
+    }
+
+    /// Nothing more comes in; [`Coding::make`] has given all it had.
+    ///
+    /// # Errors
+    /// Something is missing.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        if !self.begun {
+            // No content at all is none in any coding.
+            return Ok(());
+        }
+        let early = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        let finished = match &mut self.coder {
+            Coder::Gzip(gzip) => gzip.try_finish(),
+            Coder::Zlib(zlib) => zlib.try_finish(),
+            Coder::Raw(raw) => raw.try_finish(),
+            Coder::Brotli { finished: true, .. } | Coder::Zstd { finished: true, .. } => Ok(()),
+            Coder::Deflate(_) | Coder::Brotli { .. } | Coder::Zstd { .. } => early(),
+        };
+        finished.map_err(|error| self.wrong(&error))
+    }
+
+    fn wrong(&self, error: &io::Error) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, format!("the content is not {}: {error}", self.name))
     }
 }
 
-/// `deflate` means zlib (RFC 9110 §8.4.1.2), but raw deflate is what some senders mean by it.
-fn inflate(octets: &[u8], max: usize) -> io::Result<Undone> {
-    drain(flate2::bufread::ZlibDecoder::new(octets), max)
-        .or_else(|error| drain(flate2::bufread::DeflateDecoder::new(octets), max).map_err(|_| error))
+/// Lets a decoder that writes take small sips until it has made a piece, or, if there is nothing left, all there is to make.
+fn sip<D: Write>(decoder: &mut D, coded: &mut Bytes, made: impl Fn(&mut D) -> &mut Vec<u8>) -> Made {
+    let ended = loop {
+        if made(decoder).len() >= PIECE {
+            break Ok(());
+        }
+        if !coded.has_remaining() {
+            break decoder.flush();
+        }
+        match decoder.write(&coded[..coded.len().min(SIP)]) {
+            // What follows the end is nobody's.
+            Ok(0) => coded.clear(),
+            Ok(taken) => coded.advance(taken),
+            Err(error) => break Err(error),
+        }
+    };
+    (std::mem::take(made(decoder)), ended)
 }
 
-/// Reads to the end, to `max`, or to where a cut stream breaks off. An error before the first octet is an error; after it, a truncation:
-/// what came out is worth keeping.
-fn drain(mut decoder: impl Read, max: usize) -> io::Result<Undone> {
-    let mut out = Vec::new();
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        let room = (max + 1 - out.len()).min(buffer.len());
-        match decoder.read(&mut buffer[..room]) {
-            Ok(0) => return Ok(Undone { octets: out, truncated: false }),
-            Ok(read) => out.extend_from_slice(&buffer[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if out.is_empty() => return Err(error),
-            Err(_) => return Ok(Undone { octets: out, truncated: true }),
-        }
-        if out.len() > max {
-            out.truncate(max);
-            return Ok(Undone { octets: out, truncated: true });
-        }
+fn unbrotli(state: &mut BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>, finished: &mut bool, coded: &mut Bytes) -> Made {
+    if *finished {
+        coded.clear();
+        return (Vec::new(), Ok(()));
     }
+    let mut made = vec![0; PIECE];
+    let (mut left, mut at, mut room, mut len, mut total) = (coded.len(), 0, made.len(), 0, 0);
+    let result = BrotliDecompressStream(&mut left, &mut at, coded, &mut room, &mut len, &mut made, &mut total, state);
+    coded.advance(at);
+    made.truncate(len);
+    let ended = match result {
+        BrotliResult::ResultFailure => Err(io::ErrorKind::InvalidData.into()),
+        BrotliResult::ResultSuccess | BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => Ok(()),
+    };
+    *finished = matches!(result, BrotliResult::ResultSuccess);
+    (made, ended)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    const TEXT: &[u8] = "Ünïcödé, twice: Ünïcödé".as_bytes();
-
-    fn gzip(text: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(text).expect("a Vec takes all");
-        encoder.finish().expect("a Vec takes all")
-    }
-
-    fn raw_deflate(text: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(text).expect("a Vec takes all");
-        encoder.finish().expect("a Vec takes all")
-    }
-
-    fn zlib(text: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(text).expect("a Vec takes all");
-        encoder.finish().expect("a Vec takes all")
-    }
-
-    fn br(text: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        brotli::CompressorWriter::new(&mut out, 4096, 5, 20).write_all(text).expect("a Vec takes all");
-        out
-    }
-
-    fn run(coding: &str, octets: Vec<u8>, max: usize) -> Decoded {
-        let mut fields = Fields::default();
-        fields.push("Content-Encoding", coding);
-        decode(&fields, octets.into(), false, max)
-    }
-
-    #[test]
-    fn every_coding_is_undone() {
-        let zstd = zstd::encode_all(TEXT, 3).expect("a Vec takes all");
-        let members = [gzip(&TEXT[..10]), gzip(&TEXT[10..])].concat();
-        let table = [
-            ("gzip", gzip(TEXT)),
-            ("x-gzip", gzip(TEXT)),
-            ("gzip", members),
-            ("deflate", zlib(TEXT)),
-            ("deflate", raw_deflate(TEXT)),
-            ("br", br(TEXT)),
-            ("zstd", zstd),
-            ("identity", TEXT.to_vec()),
-            ("gzip, br", br(&gzip(TEXT))),
-            ("GZIP , identity", gzip(TEXT)),
-        ];
-        for (coding, octets) in table {
-            let whole = Decoded { octets: Bytes::from_static(TEXT), truncated: false, trouble: None };
-            assert_eq!(run(coding, octets, 1000), whole, "{coding}");
+fn unzstd(decoder: &mut raw::Decoder<'static>, finished: &mut bool, coded: &mut Bytes) -> Made {
+    let mut made = vec![0; PIECE];
+    let mut len = 0;
+    let ended = loop {
+        if len == made.len() || *finished && !coded.has_remaining() {
+            break Ok(());
         }
-    }
-
-    #[test]
-    fn what_cannot_be_undone_stays_with_the_reason() {
-        for (coding, octets) in [("gzip", b"not gzip".to_vec()), ("lzma", b"whatever".to_vec()), ("zstd", b"neither".to_vec())] {
-            let decoded = run(coding, octets.clone(), 1000);
-
-            assert_eq!(decoded.octets, octets, "{coding}");
-            assert!(decoded.trouble.is_some_and(|trouble| trouble.starts_with(coding)));
+        if *finished {
+            // Several frames in a row are one content (RFC 8878 §3).
+            if let Err(error) = decoder.reinit() {
+                break Err(error);
+            }
+            *finished = false;
         }
-    }
-
-    #[test]
-    fn a_bomb_is_cut_at_the_bound() {
-        let decoded = run("gzip", gzip(&vec![0; 10 << 20]), 1 << 20);
-
-        assert_eq!((decoded.octets.len(), decoded.truncated), (1 << 20, true));
-    }
-
-    #[test]
-    fn a_stream_that_breaks_off_keeps_what_came_out() {
-        let mut octets = gzip(&TEXT.repeat(5000));
-        octets.truncate(octets.len() - 9);
-
-        let decoded = run("gzip", octets, 1 << 20);
-
-        assert!(decoded.truncated && decoded.trouble.is_none() && decoded.octets.starts_with(TEXT));
-    }
-
-    #[test]
-    fn too_many_codings_are_left_alone() {
-        assert!(run(&["gzip"; 9].join(","), gzip(TEXT), 1000).trouble.is_some());
-    }
+        let status = match decoder.run_on_buffers(coded, &mut made[len..]) {
+            Ok(status) => status,
+            Err(error) => break Err(error),
+        };
+        coded.advance(status.bytes_read);
+        len += status.bytes_written;
+        *finished = status.remaining == 0;
+        if status.bytes_read == 0 && status.bytes_written == 0 {
+            break Ok(());
+        }
+    };
+    made.truncate(len);
+    (made, ended)
 }

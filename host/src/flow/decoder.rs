@@ -1,53 +1,21 @@
 //! Undoing content codings while content passes.
 //!
-//! Place: on the way of content that a plugin rewrites; see `coding` for content that was kept. What an origin has flushed comes out at once,
+//! Place: on the way of content that a plugin rewrites; see `decoded` for content that was kept. What an origin has flushed comes out at once,
 //! and in pieces of bounded size however much a few octets stand for: the next piece is made when the one before has been taken.
-//! Source: RFC 9110 §8.4, RFC 1950, RFC 1952, RFC 7932 (br), RFC 8878 (zstd), RFC 9659 (its window).
+//! Source: RFC 9110 §8.4.
 
-use std::io::{self, Write};
+use std::io;
 
-use brotli::{BrotliDecompressStream, BrotliResult, BrotliState, enc::StandardAlloc};
-use bytes::{Buf, Bytes};
-use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use zstd::stream::raw::{self, DParameter, Operation};
+use bytes::Bytes;
 
-use super::{Fields, coding};
-
-/// Octets that are made at a time, about: what a socket is read by.
-const PIECE: usize = 16 * 1024;
-/// Coded octets that `deflate` is given at a time. It makes no more than 1032 of each, so a piece stays below `PIECE` and 64 KiB more.
-const SIP: usize = 64;
-/// Windows of `zstd` are up to 8 MiB, as a power of 2 (RFC 9659 §3): what a sender names is memory that is taken.
-const ZSTD_WINDOW: u32 = 23;
+use super::{
+    Fields,
+    coding::{self, Coding},
+};
 
 /// The codings of one message's content, in the order in which they are undone.
 pub struct Decoder {
-    stages: Vec<Stage>,
-}
-
-struct Stage {
-    name: String,
-    coded: Bytes,
-    coder: Coder,
-    /// Something came in.
-    begun: bool,
-}
-
-enum Coder {
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
-    /// Zlib or not: the first two octets tell.
-    Deflate(Vec<u8>),
-    Zlib(Box<ZlibDecoder<Vec<u8>>>),
-    Raw(Box<DeflateDecoder<Vec<u8>>>),
-    Brotli {
-        state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
-        finished: bool,
-    },
-    Zstd {
-        decoder: raw::Decoder<'static>,
-        /// Between two frames.
-        finished: bool,
-    },
+    stages: Vec<Coding>,
 }
 
 impl Decoder {
@@ -57,7 +25,7 @@ impl Decoder {
     /// Names a coding that cannot be undone.
     pub fn of(fields: &Fields) -> Result<Option<Self>, String> {
         let names = coding::names(fields)?;
-        let stages: Vec<Stage> = names.into_iter().rev().map(Stage::new).collect::<Result<_, _>>()?;
+        let stages: Vec<Coding> = names.into_iter().rev().map(Coding::new).collect::<Result<_, _>>()?;
         Ok((!stages.is_empty()).then_some(Self { stages }))
     }
 
@@ -95,152 +63,14 @@ impl Decoder {
     /// # Errors
     /// Something is missing.
     pub fn finish(&mut self) -> io::Result<()> {
-        self.stages.iter_mut().try_for_each(Stage::finish)
+        self.stages.iter_mut().try_for_each(Coding::finish)
     }
-}
-
-impl Stage {
-    fn new(name: String) -> Result<Self, String> {
-        let coder = match name.as_str() {
-            "gzip" | "x-gzip" => Coder::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
-            "deflate" => Coder::Deflate(Vec::new()),
-            "br" => Coder::Brotli {
-                state: Box::new(BrotliState::new_strict(StandardAlloc::default(), StandardAlloc::default(), StandardAlloc::default())),
-                finished: false,
-            },
-            "zstd" => {
-                let made = raw::Decoder::new().and_then(|mut decoder| {
-                    decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW))?;
-                    Ok(decoder)
-                });
-                Coder::Zstd { decoder: made.map_err(|error| format!("zstd: {error}"))?, finished: true }
-            }
-            _ => return Err(format!("the content coding {name:?} is unknown")),
-        };
-        Ok(Self { name, coded: Bytes::new(), coder, begun: false })
-    }
-
-    fn feed(&mut self, coded: Bytes) {
-        self.begun |= !coded.is_empty();
-        self.coded = coded;
-    }
-
-    /// Some decoded octets; none: the coded ones are used up.
-    fn make(&mut self) -> io::Result<Bytes> {
-        self.resolve();
-        let coded = &mut self.coded;
-        let made = match &mut self.coder {
-            Coder::Gzip(gzip) => sip(&mut **gzip, coded, |gzip| gzip.get_mut()),
-            Coder::Zlib(zlib) => sip(&mut **zlib, coded, |zlib| zlib.get_mut()),
-            Coder::Raw(raw) => sip(&mut **raw, coded, |raw| raw.get_mut()),
-            Coder::Deflate(_) => Ok(Vec::new()),
-            Coder::Brotli { state, finished } => unbrotli(state, finished, coded),
-            Coder::Zstd { decoder, finished } => unzstd(decoder, finished, coded),
-        };
-        made.map(Bytes::from).map_err(|error| self.wrong(&error))
-    }
-
-    /// `deflate` means zlib (RFC 9110 §8.4.1.2), but raw deflate is what some senders mean by it; zlib's header is a multiple of 31.
-    fn resolve(&mut self) {
-        let Coder::Deflate(first) = &mut self.coder else { return };
-        while first.len() < 2 && self.coded.has_remaining() {
-            first.push(self.coded.get_u8());
-        }
-        let [method, flags] = *first.as_slice() else { return };
-        let is_zlib = method & 0x0f == 8 && (u16::from(method) << 8 | u16::from(flags)).is_multiple_of(31);
-        let whole = [first.as_slice(), &self.coded].concat();
-        self.coder = match is_zlib {
-            true => Coder::Zlib(Box::new(ZlibDecoder::new(Vec::new()))),
-            false => Coder::Raw(Box::new(DeflateDecoder::new(Vec::new()))),
-        };
-        self.coded = whole.into();
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        if !self.begun {
-            // No content at all is none in any coding.
-            return Ok(());
-        }
-        let early = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-        let finished = match &mut self.coder {
-            Coder::Gzip(gzip) => gzip.try_finish(),
-            Coder::Zlib(zlib) => zlib.try_finish(),
-            Coder::Raw(raw) => raw.try_finish(),
-            Coder::Brotli { finished: true, .. } | Coder::Zstd { finished: true, .. } => Ok(()),
-            Coder::Deflate(_) | Coder::Brotli { .. } | Coder::Zstd { .. } => early(),
-        };
-        finished.map_err(|error| self.wrong(&error))
-    }
-
-    fn wrong(&self, error: &io::Error) -> io::Error {
-        io::Error::new(io::ErrorKind::InvalidData, format!("the content is not {}: {error}", self.name))
-    }
-}
-
-/// Lets a decoder that writes take small sips until it has made a piece, or, if there is nothing left, all there is to make.
-fn sip<D: Write>(decoder: &mut D, coded: &mut Bytes, made: impl Fn(&mut D) -> &mut Vec<u8>) -> io::Result<Vec<u8>> {
-    while coded.has_remaining() && made(decoder).len() < PIECE {
-        let taken = decoder.write(&coded[..coded.len().min(SIP)])?;
-        if taken == 0 {
-            // What follows the end is nobody's.
-            coded.clear();
-        }
-        coded.advance(taken.min(coded.len()));
-    }
-    if !coded.has_remaining() && made(decoder).len() < PIECE {
-        decoder.flush()?;
-    }
-    Ok(std::mem::take(made(decoder)))
-}
-
-fn unbrotli(
-    state: &mut BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>,
-    finished: &mut bool,
-    coded: &mut Bytes,
-) -> io::Result<Vec<u8>> {
-    if *finished {
-        coded.clear();
-        return Ok(Vec::new());
-    }
-    let mut made = vec![0; PIECE];
-    let (mut left, mut at, mut room, mut len, mut total) = (coded.len(), 0, made.len(), 0, 0);
-    let result = BrotliDecompressStream(&mut left, &mut at, coded, &mut room, &mut len, &mut made, &mut total, state);
-    coded.advance(at);
-    made.truncate(len);
-    match result {
-        BrotliResult::ResultSuccess => *finished = true,
-        BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
-        BrotliResult::ResultFailure => return Err(io::ErrorKind::InvalidData.into()),
-    }
-    Ok(made)
-}
-
-fn unzstd(decoder: &mut raw::Decoder<'static>, finished: &mut bool, coded: &mut Bytes) -> io::Result<Vec<u8>> {
-    let mut made = vec![0; PIECE];
-    let mut len = 0;
-    while len < made.len() {
-        if *finished {
-            if !coded.has_remaining() {
-                break;
-            }
-            // Several frames in a row are one content (RFC 8878 §3).
-            decoder.reinit()?;
-            *finished = false;
-        }
-        let status = decoder.run_on_buffers(coded, &mut made[len..])?;
-        coded.advance(status.bytes_read);
-        len += status.bytes_written;
-        *finished = status.remaining == 0;
-        if status.bytes_read == 0 && status.bytes_written == 0 {
-            break;
-        }
-    }
-    made.truncate(len);
-    Ok(made)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// Something a reader of events would wait for, flushed by whoever codes it.
@@ -309,7 +139,7 @@ mod tests {
         let mut out = Vec::new();
         decoder.feed(Bytes::copy_from_slice(piece));
         while let Some(made) = decoder.piece()? {
-            assert!(!made.is_empty() && made.len() <= PIECE + 1100 * SIP, "{}", made.len());
+            assert!(!made.is_empty() && made.len() <= coding::PIECE_MAX, "{}", made.len());
             out.extend_from_slice(&made);
         }
         Ok(out)

@@ -6,6 +6,7 @@
 mod authority;
 mod coding;
 mod content;
+mod decoded;
 mod decoder;
 mod fields;
 mod head;
@@ -16,8 +17,8 @@ mod scope;
 mod state;
 
 pub use authority::{Authority, AuthorityError, Origin, Scheme};
-pub use coding::{Decoded, decode};
 pub use content::Content;
+pub use decoded::{Decoded, decode};
 pub use decoder::Decoder;
 pub use fields::{Field, Fields, is_field_value, is_token};
 pub use head::{Direction, RequestHead, ResponseHead};
