@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use brotli::CompressorWriter;
 use flate2::{Compression, write::GzEncoder};
 use flowgate_testkit::{
     Gate, Origin, Script, Setup,
@@ -67,36 +68,53 @@ async fn each_event_passes_over_http2_too() {
     assert_eq!(proxy.records().only().await.text_at("/response/content"), Some(&*told));
 }
 
+/// Events in that coding as servers send them that flush after each: what is written for each, and what ends it all.
+fn flushed(coding: &str) -> Vec<Vec<u8>> {
+    fn pieces<W: Write>(mut coder: W, written: impl Fn(&mut W) -> &mut Vec<u8>, end: impl FnOnce(W) -> Vec<u8>) -> Vec<Vec<u8>> {
+        let mut pieces = Vec::new();
+        for event in copilot::events(EVENTS) {
+            coder.write_all(event.as_bytes()).unwrap();
+            coder.flush().unwrap();
+            pieces.push(std::mem::take(written(&mut coder)));
+        }
+        pieces.push(end(coder));
+        pieces
+    }
+    match coding {
+        "gzip" => pieces(GzEncoder::new(Vec::new(), Compression::default()), GzEncoder::get_mut, |coder| coder.finish().unwrap()),
+        "br" => pieces(CompressorWriter::new(Vec::new(), 4096, 5, 20), CompressorWriter::get_mut, CompressorWriter::into_inner),
+        "zstd" => pieces(zstd::Encoder::new(Vec::new(), 3).unwrap(), zstd::Encoder::get_mut, |coder| coder.finish().unwrap()),
+        other => panic!("no coding {other}"),
+    }
+}
+
 #[tokio::test]
 async fn each_event_passes_compressed_too() {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let mut pieces: Vec<Vec<u8>> = Vec::new();
-    for event in copilot::events(EVENTS) {
-        encoder.write_all(event.as_bytes()).unwrap();
-        // As servers do that flush after each event.
-        encoder.flush().unwrap();
-        pieces.push(std::mem::take(encoder.get_mut()));
-    }
-    pieces.push(encoder.finish().unwrap());
-    let gate = Gate::new();
-    let origin = Origin::start(Setup::http1(), {
-        let (gate, pieces) = (gate.clone(), pieces.clone());
-        move |_| Script::events(pieces.clone(), &gate).field("content-encoding", "gzip")
-    })
-    .await;
-    let target = format!("{}:443", copilot::HOST);
-    let proxy = Proxy::start(Options::new().resolving(&target, &origin)).await;
-    let mut connection = proxy.client().h1(&target).await.unwrap();
-    connection.send(copilot::completion(copilot::HOST, "1", b"{}")).await.unwrap();
-    let mut answer = connection.begin("POST").await.unwrap();
+    for coding in ["gzip", "br", "zstd"] {
+        let (gate, pieces) = (Gate::new(), flushed(coding));
+        let origin = Origin::start(Setup::http1(), {
+            let (gate, pieces) = (gate.clone(), pieces.clone());
+            move |_| Script::events(pieces.clone(), &gate).field("content-encoding", coding)
+        })
+        .await;
+        let target = format!("{}:443", copilot::HOST);
+        let proxy = Proxy::start(Options::new().resolving(&target, &origin)).await;
+        let mut connection = proxy.client().h1(&target).await.unwrap();
+        connection.send(copilot::completion(copilot::HOST, "1", b"{}")).await.unwrap();
+        let mut answer = connection.begin("POST").await.unwrap();
 
-    for piece in &pieces {
-        gate.open();
-        answer.until(piece).await.unwrap();
-    }
+        let mut told = Vec::new();
+        for piece in &pieces {
+            gate.open();
+            told.extend_from_slice(piece);
+            // All of it: what two events are coded as may be the same octets.
+            answer.until(&told).await.unwrap();
+            assert_eq!(answer.incoming.content.len(), told.len(), "{coding}");
+        }
 
-    assert_eq!(answer.finish().await.content, pieces.concat());
-    assert_eq!(proxy.records().only().await.text_at("/response/content"), Some(&*copilot::events(EVENTS).concat()));
+        assert!(answer.finish().await.is_complete(), "{coding}");
+        assert_eq!(proxy.records().only().await.text_at("/response/content"), Some(&*copilot::events(EVENTS).concat()), "{coding}");
+    }
 }
 
 #[tokio::test]
