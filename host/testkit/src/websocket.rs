@@ -256,6 +256,22 @@ impl WebSocket {
         Ok(message.as_text())
     }
 
+    /// Says again what it hears, until the other side closes.
+    pub async fn echo(mut self) {
+        while let Ok(message) = self.next().await {
+            let said = match message.opcode {
+                PING => self.send(PONG, &message.content).await,
+                PONG => Ok(()),
+                opcode => self.send(opcode, &message.content).await,
+            };
+            if said.is_err() || message.opcode == CLOSE {
+                break;
+            }
+        }
+        // The other side may be gone already.
+        let _ = self.wire.finish().await;
+    }
+
     fn inflate(&mut self, mut content: Vec<u8>) -> Vec<u8> {
         let deflate = self.deflate.as_mut().expect("compression was agreed");
         content.extend([0, 0, 0xff, 0xff]);

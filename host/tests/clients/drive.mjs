@@ -1,11 +1,12 @@
-// Node clients through the proxy; see drive.py for what each does.
+// Node clients and Chromium through the proxy; see drive.py for what each does.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import https from 'node:https';
 import { createRequire } from 'node:module';
 
-const { CLIENTS_PROXY: PROXY, CLIENTS_CA: CA, CLIENTS_BASE: BASE, CLIENTS_MODULES: MODULES } = process.env;
+const { CLIENTS_PROXY: PROXY, CLIENTS_CA: CA, CLIENTS_BASE: BASE, CLIENTS_MODULES: MODULES, CLIENTS_HOME: HOME } = process.env;
 const require = createRequire(`${MODULES}/`);
 const ca = fs.readFileSync(CA);
 const STREAM = `${BASE}/v1/chat/completions`;
@@ -83,15 +84,71 @@ const clients = {
   },
   async ws() {
     const WebSocket = require('ws');
-    const socket = new WebSocket(`${BASE.replace('https', 'wss')}/ws`, { agent: await agent(), ca });
+    const socket = new WebSocket(`${BASE.replace('https', 'wss')}/responses`, { agent: await agent(), ca });
     await new Promise((resolve, reject) => {
       socket.on('open', () => socket.send('hello'));
       socket.on('message', (message) => resolve(assert.equal(message.toString(), 'hello')));
       socket.on('error', reject);
     });
     socket.close();
+    await new Promise((resolve) => socket.on('close', resolve));
+  },
+  async chromium() {
+    const { chromium } = require('playwright-core');
+    // Where Chromium looks for what its user trusts.
+    const trusted = `${HOME}/.pki/nssdb`;
+    fs.mkdirSync(trusted, { recursive: true });
+    execFileSync('certutil', ['-d', `sql:${trusted}`, '-N', '--empty-password']);
+    execFileSync('certutil', ['-d', `sql:${trusted}`, '-A', '-n', 'root', '-t', 'C,,', '-i', CA]);
+    const { username, password, host } = new URL(PROXY);
+    const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
+    const browser = await chromium.launchPersistentContext(`${HOME}/chromium`, {
+      executablePath: '/usr/bin/chromium',
+      args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', ...quiet],
+      env: { ...process.env, HOME },
+      proxy: { server: `http://${host}`, username, password },
+    });
+    try {
+      const page = await browser.newPage();
+      assert.equal((await page.goto(`${BASE}/page`)).status(), 200);
+      assert.equal(await page.title(), 'page');
+      assert.equal(await page.evaluate(streamed, { url: STREAM, ack: `${BASE}/ack`, body: BODY, headers: HEADERS }), EVENTS);
+      assert.equal(await page.evaluate(echoed, `${BASE.replace('https', 'wss')}/responses`), 'hello');
+    } finally {
+      await browser.close();
+    }
   },
 };
+
+/** In the page: events of a stream, each acknowledged as soon as it is there. */
+async function streamed({ url, ack, body, headers }) {
+  const answer = await fetch(url, { method: 'POST', headers, body });
+  let [text, events] = ['', 0];
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let read; !(read = await reader.read()).done; ) {
+    text += read.value;
+    for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
+      events += 1;
+      await (await fetch(ack)).text();
+    }
+  }
+  return events;
+}
+
+/** In the page: what a WebSocket says to a greeting. */
+function echoed(url) {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(url);
+    let heard;
+    socket.onopen = () => socket.send('hello');
+    socket.onmessage = ({ data }) => {
+      heard = data;
+      socket.close();
+    };
+    socket.onclose = () => resolve(heard);
+    socket.onerror = () => reject(new Error('the WebSocket failed'));
+  });
+}
 
 await clients[process.argv[2]]();
 process.exit(0);

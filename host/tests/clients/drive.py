@@ -1,4 +1,4 @@
-"""Python clients and curl through the proxy: a plain request, a streamed answer acknowledged event by event, a WebSocket where there is one.
+"""Python clients, curl and git through the proxy: a plain request, a streamed answer acknowledged event by event, a WebSocket where there is one.
 
 The origin sends the next event only when the one before was acknowledged by a request of its own, so a proxy that holds events back
 hangs here instead of being late.
@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 PROXY, CA, BASE = os.environ["CLIENTS_PROXY"], os.environ["CLIENTS_CA"], os.environ["CLIENTS_BASE"]
-STREAM, ACK, WS = BASE + "/v1/chat/completions", BASE + "/ack", BASE.replace("https", "wss") + "/ws"
+STREAM, ACK, WS = BASE + "/v1/chat/completions", BASE + "/ack", BASE.replace("https", "wss") + "/responses"
 BODY = '{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}'
 HEADERS = {"content-type": "application/json"}
 EVENTS = 6
@@ -118,6 +118,17 @@ def curl(version):
     assert (events, process.returncode) == (EVENTS, 0)
 
 
+def git():
+    into = os.environ["CLIENTS_HOME"] + "/clone"
+    # What the machine has configured counts for nothing.
+    configured = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "NO_PROXY": "", "no_proxy": ""}
+    alone = os.environ | configured | {"GIT_SSL_CAINFO": CA, "GIT_TERMINAL_PROMPT": "0"}
+    subprocess.run(["git", "-c", "http.proxy=" + PROXY, "clone", "--quiet", BASE + "/repository.git", into], check=True, env=alone, timeout=30)
+    subprocess.run(["git", "fsck", "--strict"], cwd=into, check=True, env=alone, stdout=subprocess.DEVNULL)
+    with open(into + "/note") as note:
+        assert note.read() == "cloned\n"
+
+
 {
     "requests": requests_,
     "httpx": httpx_,
@@ -126,4 +137,5 @@ def curl(version):
     "websockets": websockets_,
     "curl-http1": lambda: curl("--http1.1"),
     "curl-http2": lambda: curl("--http2"),
+    "git": git,
 }[sys.argv[1]]()

@@ -90,6 +90,11 @@ impl Exchange<'_> {
                 }
                 Act::Count(count) => drop(count.fetch_add(1, Ordering::SeqCst)),
                 Act::Echo => return Err(self.echo().await),
+                Act::Speak(talk) => {
+                    self.answered();
+                    talk(self.wire).await;
+                    return Err(End::Ours);
+                }
                 Act::Close => {
                     self.answered();
                     let _ = self.wire.finish().await;

@@ -92,7 +92,7 @@ impl Exchange {
                     }
                     return Ok(());
                 }
-                Act::Raw(_) | Act::Echo | Act::Cut => panic!("{act:?} is for HTTP/1.1 only"),
+                Act::Raw(_) | Act::Echo | Act::Speak(_) | Act::Cut => panic!("{act:?} is for HTTP/1.1 only"),
             }
         }
         self.stream().send_data(Bytes::new(), true)

@@ -105,7 +105,8 @@ impl Setup {
 }
 
 type Answer = Arc<dyn Fn(&Seen) -> Script + Send + Sync>;
-type Talk = Arc<dyn Fn(Wire) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+/// A protocol of its own, on a connection.
+pub type Talk = Arc<dyn Fn(Wire) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// What an origin speaks.
 #[derive(Clone)]

@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 
-use super::Seen;
-use crate::{gate::Gate, message::Framing};
+use super::{Seen, Talk};
+use crate::{gate::Gate, message::Framing, wire::Wire};
 
 /// One step.
 pub enum Act {
@@ -41,6 +41,8 @@ pub enum Act {
     Count(Arc<AtomicUsize>),
     /// Send back whatever comes, until the client ends; HTTP/1.1 only.
     Echo,
+    /// Speak another protocol on the connection until it ends; HTTP/1.1 only.
+    Speak(Talk),
     /// Close in good order.
     Close,
     /// TCP without `close_notify`; HTTP/1.1 only.
@@ -62,6 +64,7 @@ impl fmt::Debug for Act {
             Self::Then(_) => "Then",
             Self::Count(_) => "Count",
             Self::Echo => "Echo",
+            Self::Speak(_) => "Speak",
             Self::Close => "Close",
             Self::Cut => "Cut",
             Self::Reset => "Reset",
@@ -107,6 +110,14 @@ impl Script {
     /// 101 with an `Upgrade` field; everything after it is sent back as it comes.
     pub fn upgrade(protocol: &str) -> Self {
         Self::raw(format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n")).then(Act::Echo)
+    }
+
+    /// The head of a 101, then another protocol.
+    pub fn switching<F>(head: impl Into<Bytes>, talk: impl Fn(Wire) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::raw(head).then(Act::Speak(Arc::new(move |wire| Box::pin(talk(wire)))))
     }
 
     /// One more field of the head.
