@@ -15,7 +15,6 @@ use super::{
     http2, respond,
     run::{After, Request, Upgraded, Via},
     target::in_tunnel,
-    upgrade::relay,
     websocket,
 };
 use crate::{
@@ -108,14 +107,7 @@ impl Exchange {
             After::Upgraded(upgraded) => {
                 let Upgraded { connection, messages } = *upgraded;
                 let origin = (connection.reader, connection.writer);
-                match messages {
-                    Some((response, messages)) => {
-                        let stopping = self.tasks.stopping();
-                        websocket::converse((reader, writer), origin, &response, messages, &self.limits, stopping).await
-                    }
-                    // How either side ends it is theirs to say.
-                    None => drop(relay((reader, writer), origin).await),
-                }
+                websocket::converse((reader, writer), origin, messages, &self.limits, self.tasks.stopping()).await;
                 Served::Ended
             }
         }

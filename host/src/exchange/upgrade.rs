@@ -1,7 +1,7 @@
-//! Relaying octets that are no HTTP (any more).
+//! Relaying octets that are no HTTP.
 //!
-//! Place: after 101, and for tunnels that are spliced. Octets already read go first; an end is passed on to the other side.
-//! Source: RFC 9110 §7.8, §9.3.6.
+//! Place: for tunnels that are spliced; what follows a 101 is `websocket`'s. Octets already read go first; an end is passed on to the other side.
+//! Source: RFC 9110 §9.3.6.
 
 use std::io;
 

@@ -12,12 +12,12 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 /// Becomes a WebSocket, and hands over each octet that comes.
-async fn listening() -> (Origin, mpsc::Receiver<u8>) {
+async fn listening(extensions: Option<&'static str>) -> (Origin, mpsc::Receiver<u8>) {
     let (hear, heard) = mpsc::channel(1 << 16);
     let origin = Origin::speaking(Setup::http1(), move |wire| {
         let hear = hear.clone();
         async move {
-            let mut socket = WebSocket::accept(wire, None).await.unwrap();
+            let mut socket = WebSocket::accept(wire, extensions).await.unwrap();
             while let Ok(octets) = socket.wire().some(usize::MAX).await {
                 for octet in octets {
                     hear.send(octet).await.unwrap();
@@ -44,13 +44,10 @@ async fn code(heard: &mut mpsc::Receiver<u8>) -> u16 {
     u16::from_be_bytes([frame[6] ^ frame[2], frame[7] ^ frame[3]])
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_observed_websocket_is_told_between_two_frames() {
-    let (origin, mut heard) = listening().await;
-    let watcher = json!({ "messages": "messages", "name": "watcher" });
-    let options = Options::new().without_logger().component("watcher", CHAMELEON).plugin("watcher", watcher);
-    let proxy = Proxy::start(options).await;
-    let mut socket = WebSocket::open(&proxy.client(), &origin.authority(), "/ws", None).await.unwrap();
+/// A frame passes in two parts; the proxy stops between them.
+async fn told_between_two_frames(proxy: Proxy, extensions: Option<&'static str>) {
+    let (origin, mut heard) = listening(extensions).await;
+    let mut socket = WebSocket::open(&proxy.client(), &origin.authority(), "/ws", extensions).await.unwrap();
     let frame = socket.message(TEXT, b"in two parts");
     let (one, other) = frame.split_at(5);
     socket.wire().send(one).await.unwrap();
@@ -67,8 +64,22 @@ async fn an_observed_websocket_is_told_between_two_frames() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_observed_websocket_is_told_between_two_frames() {
+    let watcher = json!({ "messages": "messages", "name": "watcher" });
+    let observed = || Options::new().without_logger().component("watcher", CHAMELEON).plugin("watcher", watcher.clone());
+
+    told_between_two_frames(Proxy::start(observed()).await, None).await;
+    told_between_two_frames(Proxy::start(observed()).await, Some("x-unreadable")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_that_nobody_observes_is_told_too() {
+    told_between_two_frames(Proxy::without_plugins(Options::new()).await, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_filtered_websocket_is_told_at_once() {
-    let (origin, mut heard) = listening().await;
+    let (origin, mut heard) = listening(None).await;
     let options = Options::new().without_logger().component("mediator", MEDIATOR).plugin("mediator", json!({ "name": "mediator" }));
     let proxy = Proxy::start(options).await;
     let mut socket = WebSocket::open(&proxy.client(), &origin.authority(), "/ws", None).await.unwrap();

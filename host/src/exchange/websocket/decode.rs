@@ -87,11 +87,6 @@ impl Decoder {
         self.was_compressed
     }
 
-    /// Whether what was taken ends with a frame, so that another one may follow.
-    pub(super) fn is_between_frames(&self) -> bool {
-        self.frame.is_none()
-    }
-
     /// Takes the next event out of `input`; `None`: more octets are needed.
     pub(super) fn next(&mut self, input: &mut BytesMut) -> Result<Option<Event>, Unreadable> {
         loop {

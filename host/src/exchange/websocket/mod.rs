@@ -1,10 +1,11 @@
 //! WebSocket: what passes after a 101, read as messages.
 //!
-//! Place: between `upgrade`, which has the two connections, and the plugins behind `hooks::Messages`. The codec (`frame`, `extensions`,
-//! `deflate`, `decode`, `encode`) knows octets only; `watch` forwards octets as they are and reads beside, `rewrite` makes frames of its own
-//! for filters.
+//! Place: between `serve`, which has the two connections, and the plugins behind `hooks::Messages`. The codec (`frame`, `borders`,
+//! `extensions`, `deflate`, `decode`, `encode`) knows octets only; `watch` forwards octets as they are and reads beside if anybody wants that,
+//! `rewrite` makes frames of its own for filters.
 //! Source: RFC 6455, RFC 7692.
 
+mod borders;
 mod decode;
 mod deflate;
 mod encode;
@@ -21,10 +22,7 @@ use extensions::Extensions;
 use tokio::{io::AsyncReadExt, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Limits,
-    upgrade::{Ends, relay},
-};
+use super::{Limits, upgrade::Ends};
 use crate::{
     flow::Fields,
     hooks::{MessageVerdict, Messages},
@@ -41,29 +39,35 @@ struct Terms<'a> {
     stopping: &'a CancellationToken,
 }
 
-/// Relays between two ends that have become a WebSocket, whose messages `messages` wants. `response`: the fields of the 101.
+/// Relays between two ends that have become a WebSocket. `messages`: the fields of the 101, and who wants the messages.
 pub(super) async fn converse(
     client: Ends,
     origin: Ends,
-    response: &Fields,
-    messages: Arc<dyn Messages>,
+    messages: Option<(Fields, Arc<dyn Messages>)>,
     limits: &Limits,
     stopping: &CancellationToken,
 ) {
     let terms = Terms { limits, stopping };
-    let is_filtered = messages.needs().filter.is_some();
     // How either side ends it is theirs to say.
-    let _ = match (Extensions::of(response), is_filtered) {
-        (Extensions::Known(deflate), false) => watch::run(client, origin, deflate, &*messages, terms).await,
-        (Extensions::Known(deflate), true) => rewrite::run(client, origin, deflate, &*messages, terms).await,
+    let _ = match messages {
+        None => watch::run(client, origin, None, terms).await,
+        Some((response, messages)) => told(client, origin, &response, &*messages, terms).await,
+    };
+}
+
+async fn told(client: Ends, origin: Ends, response: &Fields, messages: &dyn Messages, terms: Terms<'_>) -> io::Result<()> {
+    let is_filtered = messages.needs().filter.is_some();
+    match (Extensions::of(response), is_filtered) {
+        (Extensions::Known(deflate), false) => watch::run(client, origin, Some((messages, deflate)), terms).await,
+        (Extensions::Known(deflate), true) => rewrite::run(client, origin, deflate, messages, terms).await,
         (Extensions::Unknown, _) => {
             tracing::info!("a WebSocket with unknown extensions: its messages cannot be read");
             match messages.unreadable() {
                 MessageVerdict::Close(code) if is_filtered => rewrite::refuse(client, origin, code, terms).await,
-                _ => relay(client, origin).await.map(drop),
+                _ => watch::run(client, origin, None, terms).await,
             }
         }
-    };
+    }
 }
 
 /// Lets both ends read what was said to them: a reset caused by unread octets would take it away again.

@@ -1,7 +1,7 @@
-//! Forwarding octets the moment they arrive, and reading messages beside.
+//! Forwarding octets the moment they arrive, and reading messages beside where somebody wants them.
 //!
-//! Place: where messages are observed and nobody may change them. What the decoder makes of the octets never reaches the other side: where
-//! it cannot go on, nobody is told any more, and the octets pass all the same.
+//! Place: where nobody may change messages. What is made of the octets never reaches the other side: where the decoder cannot go on, nobody is
+//! told any more, and the octets pass all the same. Neither side is kept from hearing that the proxy goes away.
 
 use std::{io, time::Instant};
 
@@ -9,6 +9,7 @@ use bytes::BytesMut;
 
 use super::{
     GOING_AWAY, Terms,
+    borders::Borders,
     decode::{Decoder, Event},
     encode::Encoder,
     extensions::Deflate,
@@ -23,12 +24,21 @@ use crate::{
     io::{HalfReader, HalfWriter},
 };
 
-/// Relays until both sides have ended, one is broken, or the proxy stops.
-pub(super) async fn run(client: Ends, origin: Ends, deflate: Option<Deflate>, messages: &dyn Messages, terms: Terms<'_>) -> io::Result<()> {
+/// Relays until both sides have ended, one is broken, or the proxy stops. `messages`: who wants them, and how they are compressed.
+pub(super) async fn run(
+    client: Ends,
+    origin: Ends,
+    messages: Option<(&dyn Messages, Option<Deflate>)>,
+    terms: Terms<'_>,
+) -> io::Result<()> {
     let ((mut from_client, mut to_client), (mut from_origin, mut to_origin)) = (client, origin);
-    let watch = |of| Watch::new(of, deflate, messages, terms.limits.inflated_message);
-    let up = forward(&mut from_client, &mut to_origin, watch(Direction::Request), terms);
-    let down = forward(&mut from_origin, &mut to_client, watch(Direction::Response), terms);
+    let way = |of| Way {
+        of,
+        borders: Borders::default(),
+        watch: messages.map(|(messages, deflate)| Watch::new(of, deflate, messages, terms.limits.inflated_message)),
+    };
+    let up = way(Direction::Request).forward(&mut from_client, &mut to_origin, terms);
+    let down = way(Direction::Response).forward(&mut from_origin, &mut to_client, terms);
     match tokio::try_join!(up, down)? {
         (End::Closed, End::Closed) => Ok(()),
         _ => part((from_client, to_client), (from_origin, to_origin), terms).await,
@@ -44,28 +54,39 @@ enum End {
 }
 
 /// One direction.
-async fn forward(from: &mut HalfReader, to: &mut HalfWriter, mut watch: Watch<'_>, terms: Terms<'_>) -> io::Result<End> {
-    loop {
-        if from.buffer().is_empty() {
-            let filled = tokio::select! {
-                biased;
-                // Only between two frames of its sender is there room for one of ours.
-                () = terms.stopping.cancelled(), if watch.is_between_frames() => {
-                    Encoder::new(watch.of, None).control(to.buffer(), Opcode::Close, &GOING_AWAY.to_be_bytes());
-                    to.flush().await?;
-                    return Ok(End::Left);
+struct Way<'a> {
+    of: Direction,
+    borders: Borders,
+    watch: Option<Watch<'a>>,
+}
+
+impl Way<'_> {
+    async fn forward(mut self, from: &mut HalfReader, to: &mut HalfWriter, terms: Terms<'_>) -> io::Result<End> {
+        loop {
+            if from.buffer().is_empty() {
+                let filled = tokio::select! {
+                    biased;
+                    // Only between two frames of its sender is there room for one of ours.
+                    () = terms.stopping.cancelled(), if self.borders.is_between_frames() => {
+                        Encoder::new(self.of, None).control(to.buffer(), Opcode::Close, &GOING_AWAY.to_be_bytes());
+                        to.flush().await?;
+                        return Ok(End::Left);
+                    }
+                    filled = from.fill() => filled?,
+                };
+                if filled == 0 {
+                    to.shutdown().await?;
+                    return Ok(End::Closed);
                 }
-                filled = from.fill() => filled?,
-            };
-            if filled == 0 {
-                to.shutdown().await?;
-                return Ok(End::Closed);
+            }
+            let octets = from.buffer().split();
+            to.buffer().extend_from_slice(&octets);
+            to.flush().await?;
+            self.borders.passed(&octets);
+            if let Some(watch) = &mut self.watch {
+                watch.passed(octets).await;
             }
         }
-        let octets = from.buffer().split();
-        to.buffer().extend_from_slice(&octets);
-        to.flush().await?;
-        watch.passed(octets).await;
     }
 }
 
@@ -89,11 +110,6 @@ impl<'a> Watch<'a> {
             gather: Gather::new(messages.needs().observe.unwrap_or_default()),
             messages,
         }
-    }
-
-    /// Whether what was forwarded ends with a frame, and not the last one.
-    fn is_between_frames(&self) -> bool {
-        self.input.is_empty() && self.decoder.as_ref().is_some_and(Decoder::is_between_frames)
     }
 
     /// Octets that have been forwarded.
