@@ -1,7 +1,7 @@
 //! From an authority to a connection: names, addresses, TCP, TLS.
 //!
 //! Place: below `pool`, and directly below tunnels that are spliced. A request is never sent to an origin whose certificate does not verify.
-//! Source: RFC 9110 §4.3.4, RFC 6125; RFC 8305 for trying one address after the other.
+//! Source: RFC 9110 §4.3.4, RFC 6125.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Destination,
+    Destination, attempts,
     placed::Placed,
     reach::Reach,
     upstream::{Kind, Upstream},
@@ -142,18 +142,8 @@ impl Dialler {
         let Ok(Ok(place)) = timeout(self.limits.connect, self.places.clone().acquire_owned()).await else {
             return Err(Refusal::Overloaded("there are as many connections to origins as there may be (limits.origin-connections)"));
         };
-        let attempts = async {
-            let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-            for address in addresses {
-                match TcpStream::connect(address).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
-        };
         let refused = |source| Refusal::ConnectionRefused { authority: authority.clone(), source };
-        let stream = match timeout(self.limits.connect, attempts).await {
+        let stream = match timeout(self.limits.connect, attempts::first(addresses, TcpStream::connect)).await {
             Ok(connected) => connected.map_err(refused)?,
             Err(_elapsed) => return Err(Refusal::ConnectionTimeout { authority: authority.clone(), after: self.limits.connect }),
         };

@@ -3,6 +3,7 @@
 //! Place: asked by `exchange` for a connection per request; dials, verifies certificates by `tls`, keeps connections for the next request.
 //! Source: RFC 9110 §7.3, RFC 9112 §9, RFC 9113 §9.1.
 
+mod attempts;
 mod dial;
 mod idle;
 mod placed;
