@@ -38,6 +38,7 @@ mod splice;
 mod storing;
 mod streaming;
 mod swap;
+mod translation;
 mod trying;
 mod upgrade;
 mod upstream;
