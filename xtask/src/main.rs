@@ -24,7 +24,7 @@ enum Chore {
     Ci,
     /// Builds, tests and soaks plugins in every language, with toolchains from their package registries
     Languages,
-    /// CPU time per intercepted request, beside a plain tunnel
+    /// CPU time, memory and latency of interception, beside a plain tunnel or no proxy at all
     Bench(bench::Options),
     #[command(flatten)]
     Part(bench::Part),

@@ -1,4 +1,4 @@
-//! CPU time of a process, and where it may run.
+//! CPU time and memory of a process, and where it may run.
 
 use std::{fs, thread, time::Duration};
 
@@ -18,6 +18,25 @@ pub(crate) fn cpu_time(process: u32) -> anyhow::Result<Duration> {
     Ok(TICK * ticks)
 }
 
+/// Octets of memory that a process holds, and the most it held since [`forget_most`].
+pub(crate) fn memory(process: u32) -> anyhow::Result<(u64, u64)> {
+    let path = format!("/proc/{process}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let value = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        let kibibytes: u64 =
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok()).with_context(|| format!("{path} has no {key}"))?;
+        anyhow::Ok(kibibytes << 10)
+    };
+    Ok((value("VmRSS:")?, value("VmHWM:")?))
+}
+
+/// From now on the most memory a process held is counted anew.
+pub(crate) fn forget_most(process: u32) -> anyhow::Result<()> {
+    let path = format!("/proc/{process}/clear_refs");
+    fs::write(&path, "5").with_context(|| format!("writing {path}"))
+}
+
 /// CPU time once it stands still: work that goes on after the answers (records) belongs to the requests.
 pub(crate) fn at_rest(process: u32) -> anyhow::Result<Duration> {
     let mut last = cpu_time(process)?;
@@ -32,12 +51,17 @@ pub(crate) fn at_rest(process: u32) -> anyhow::Result<Duration> {
     anyhow::bail!("process {process} does not come to rest")
 }
 
+/// Keeps this thread, and all that it starts, on that CPU.
+pub(crate) fn stay_on(cpu: usize) -> anyhow::Result<()> {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    sched_setaffinity(None, &only).with_context(|| format!("moving to CPU {cpu}"))
+}
+
 /// Starts a child that runs on that CPU only: affinity is inherited, so that no thread of it ever runs elsewhere.
 pub(crate) fn on_cpu<T>(cpu: usize, start: impl FnOnce() -> std::io::Result<T>) -> anyhow::Result<T> {
     let before = sched_getaffinity(None).context("reading the CPU affinity")?;
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    sched_setaffinity(None, &only).with_context(|| format!("moving to CPU {cpu}"))?;
+    stay_on(cpu)?;
     let started = start();
     sched_setaffinity(None, &before).context("restoring the CPU affinity")?;
     Ok(started?)

@@ -10,8 +10,6 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,9 +17,9 @@ use tokio::{
     runtime::Runtime,
     task::JoinSet,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 
-use super::shape;
+use super::{shape, visitor::Visitor};
 
 /// What it says once every connection was answered.
 pub(crate) const READY: &str = "ready";
@@ -58,11 +56,11 @@ pub(crate) fn one_thread() -> anyhow::Result<Runtime> {
 /// Connects and warms up, says [`READY`]; then, for each line with a number of seconds, loads so long and says what it did.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = one_thread()?;
-    let config = config(options)?;
+    let visitor = Visitor::new(Some(options.proxy), &options.root, &options.origin)?;
     let mut connections = runtime.block_on(async {
         let mut connections = Vec::new();
         for _ in 0..options.connections {
-            let mut connection = Connection::open(options, config.clone()).await?;
+            let mut connection = Connection::open(&visitor).await?;
             for _ in 0..WARM_UP {
                 connection.ask().await?;
             }
@@ -111,20 +109,9 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(options: &Options, config: Arc<ClientConfig>) -> anyhow::Result<Self> {
-        let mut tcp = TcpStream::connect(options.proxy).await.context("connecting to the proxy")?;
-        tcp.set_nodelay(true)?;
-        // "octocat:" in base64.
-        let head = format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\nProxy-Authorization: Basic b2N0b2NhdDo=\r\n\r\n", options.origin);
-        tcp.write_all(head.as_bytes()).await?;
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            ensure!(tcp.read_buf(&mut answer).await? > 0, "the proxy closed instead of answering CONNECT");
-        }
-        ensure!(answer.starts_with(b"HTTP/1.1 200"), "CONNECT: {}", String::from_utf8_lossy(&answer));
-        let name = ServerName::try_from("localhost")?;
-        let tls = TlsConnector::from(config).connect(name, tcp).await.context("TLS through the proxy")?;
-        Ok(Self { tls, request: shape::request(&options.origin).into(), held: Vec::with_capacity(4096) })
+    async fn open(visitor: &Visitor) -> anyhow::Result<Self> {
+        let request = shape::request(visitor.origin()).into();
+        Ok(Self { tls: visitor.open().await?, request, held: Vec::with_capacity(4096) })
     }
 
     /// One request; the time to its whole answer.
@@ -143,16 +130,4 @@ impl Connection {
         ensure!(whole, "a wrong answer: {}", String::from_utf8_lossy(&self.held));
         Ok(begin.elapsed())
     }
-}
-
-fn config(options: &Options) -> anyhow::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    let root = CertificateDer::from_pem_file(&options.root).with_context(|| format!("reading {}", options.root.display()))?;
-    roots.add(root)?;
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }

@@ -1,17 +1,26 @@
-//! `cargo xtask bench`: what interception costs, as CPU time of the proxy per request.
+//! `cargo xtask bench`: what interception costs, and how soon things pass.
 //!
-//! Proxies run on CPU 0, origin and load on CPU 1, each a process of its own. All run the whole time (an idle one takes no CPU) and take
-//! turns, in another order each round; ratios are taken within a round, between neighbours in time, so that what else the machine does
-//! falls on both sides. A request is what Copilot sends: 548 octets in, 367 octets of events out, on 16 connections kept alive.
+//! Proxies run on CPU 0, the rest on CPU 1. All run the whole time (an idle one takes no CPU) and take turns, in another order each round;
+//! ratios and differences are taken within a round, between neighbours in time, so that what else the machine does falls on both sides.
+//! `keep-alive`: CPU time of the proxy per request, which is what Copilot sends: 548 octets in, 367 octets of events out, on 16 connections
+//! kept alive; origin and load are processes of their own. The other modes: see the module of each.
 
+mod bulk;
+mod cancel;
 mod clock;
+mod events;
+mod latency;
 mod load;
 mod origin;
 mod process;
 mod report;
 mod shape;
+mod site;
 pub(crate) mod soak;
+mod stand;
 mod tunnel;
+mod visitor;
+mod wire;
 
 use std::{
     fs,
@@ -21,7 +30,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
 
 use self::{
     process::{Helper, Proxy},
@@ -34,8 +44,24 @@ const PROXY_CPU: usize = 0;
 /// Where the rest runs.
 const OTHER_CPU: usize = 1;
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// CPU time per request, on connections kept alive
+    KeepAlive,
+    /// Time of server-sent events from origin to client, in every coding
+    Events,
+    /// Time until the origin sees that a client has left
+    Cancel,
+    /// CPU time per megabyte and memory, down and up
+    Bulk,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Options {
+    /// What to measure
+    #[arg(value_enum, default_value = "keep-alive")]
+    mode: Mode,
     /// Times that every proxy gets its turn
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -45,15 +71,15 @@ pub(crate) struct Options {
     /// Connections kept alive
     #[arg(long, default_value_t = 16)]
     connections: usize,
-    /// Take the release builds of flowgate and of this program as they are
+    /// Take the release build of flowgate as it is, and this very program for the rest
     #[arg(long)]
     no_build: bool,
     /// Measure that binary
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Write samples and medians there
-    #[arg(long, value_name = "FILE", default_value = "target/bench/keep-alive.json")]
-    json: PathBuf,
+    /// Write samples and medians there [default: target/bench/MODE.json]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// The helper processes of a benchmark, started by it.
@@ -93,25 +119,54 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(cpus > OTHER_CPU, "the benchmark needs two CPUs, one for the proxy and one for the rest: there is one");
     let programs = Programs::built(options)?;
     let folder = tempfile::tempdir().context("making a folder for the benchmark")?;
-    let authority = shape::Certificates::make(folder.path())?;
+    let measured = match options.mode {
+        Mode::KeepAlive => keep_alive(options, &programs, folder.path()),
+        Mode::Events => events::run(options, &programs, folder.path()),
+        Mode::Cancel => cancel::run(options, &programs, folder.path()),
+        Mode::Bulk => bulk::run(options, &programs, folder.path()),
+    };
+    let mode = options.mode.to_possible_value().context("every mode has a name")?;
+    let text = serde_json::to_string_pretty(&json!({ "mode": mode.get_name(), "rounds": options.rounds, "measured": measured? }))?;
+    let file = options.json.clone().unwrap_or_else(|| format!("target/bench/{}.json", mode.get_name()).into());
+    let file = workspace().join(file);
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    fs::write(&file, text + "\n").with_context(|| format!("writing {}", file.display()))
+}
+
+fn keep_alive(options: &Options, programs: &Programs, folder: &Path) -> anyhow::Result<Value> {
+    let authority = shape::Certificates::make(folder)?;
     let origin = programs.helper("bench-origin", &[path(&authority.chain)?, path(&authority.key)?], OTHER_CPU)?;
     let address: SocketAddr = origin.line()?.parse().context("reading the origin's address")?;
 
-    let mut contenders = vec![programs.tunnel(&authority, address, options)?];
-    for (name, logger) in [("flowgate, no plugin", false), ("flowgate, logger", true)] {
-        contenders.push(programs.intercepting(name, logger, folder.path(), &authority, address, options)?);
+    let (tunnel, at) = programs.tunnel()?;
+    let mut contenders = vec![Contender { name: "tunnel", proxy: tunnel, load: programs.load(at, &authority.root, address, options)? }];
+    for (name, settings, own) in
+        [("flowgate, no plugin", "[plugins.logger]\nenabled = false\n", "plain"), ("flowgate, logger", "", "logger")]
+    {
+        let (proxy, at, root) = programs.flowgate(settings, &folder.join(own), &authority)?;
+        contenders.push(Contender { name, proxy, load: programs.load(at, &root, address, options)? });
     }
 
     let mut report = Report::new(contenders.iter().map(|contender| contender.name), options.connections);
-    for round in 0..options.rounds {
-        for turn in 0..contenders.len() {
-            let contender = (round + turn) % contenders.len();
-            report.add(contender, contenders[contender].turn(options.seconds)?);
-        }
-        eprintln!("round {} of {}", round + 1, options.rounds);
-    }
+    in_turns(options.rounds, contenders.len(), |contender| {
+        report.add(contender, contenders[contender].turn(options.seconds)?);
+        Ok(())
+    })?;
     println!("{report}");
-    report.write(&workspace().join(&options.json))
+    Ok(report.json())
+}
+
+/// Every contender once in each round, beginning with another one.
+fn in_turns(rounds: usize, contenders: usize, mut turn: impl FnMut(usize) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for round in 0..rounds {
+        for at in 0..contenders {
+            turn((round + at) % contenders)?;
+        }
+        eprintln!("round {} of {rounds}", round + 1);
+    }
+    Ok(())
 }
 
 impl Contender {
@@ -126,7 +181,8 @@ impl Contender {
     }
 }
 
-/// Optimised builds: what is measured, and this very program for the helpers, so that the lower bound is not slowed down by a debug build.
+/// What is measured, and this very program for the helpers; both optimised, so that the lower bound is not slowed down by a debug build,
+/// unless nothing is to be built.
 struct Programs {
     flowgate: PathBuf,
     xtask: PathBuf,
@@ -144,44 +200,39 @@ impl Programs {
             Ok(program)
         };
         let flowgate = options.binary.clone().map_or_else(|| release("flowgate"), Ok)?;
-        Ok(Self { flowgate, xtask: release("xtask")? })
+        let xtask = match options.no_build {
+            true => std::env::current_exe().context("finding this program")?,
+            false => release("xtask")?,
+        };
+        Ok(Self { flowgate, xtask })
     }
 
     fn helper(&self, chore: &'static str, arguments: &[&str], cpu: usize) -> anyhow::Result<Helper> {
         Helper::start(&self.xtask, chore, arguments, cpu)
     }
 
-    fn tunnel(&self, certificates: &shape::Certificates, origin: SocketAddr, options: &Options) -> anyhow::Result<Contender> {
+    /// The lower bound, and where it listens.
+    fn tunnel(&self) -> anyhow::Result<(Proxy, SocketAddr)> {
         let helper = self.helper("bench-tunnel", &[], PROXY_CPU)?;
-        let address: SocketAddr = helper.line()?.parse().context("reading the tunnel's address")?;
-        let load = self.load(address, &certificates.root, origin, options)?;
-        Ok(Contender { name: "tunnel", proxy: Proxy::Helper(helper), load })
+        let address = helper.line()?.parse().context("reading the tunnel's address")?;
+        Ok((Proxy::Helper(helper), address))
     }
 
-    fn intercepting(
-        &self,
-        name: &'static str,
-        logger: bool,
-        folder: &Path,
-        certificates: &shape::Certificates,
-        origin: SocketAddr,
-        options: &Options,
-    ) -> anyhow::Result<Contender> {
-        let own = folder.join(if logger { "logger" } else { "plain" });
+    /// The product with these settings, everything it has in that folder; where it listens, and its root certificate.
+    fn flowgate(&self, settings: &str, own: &Path, certificates: &shape::Certificates) -> anyhow::Result<(Proxy, SocketAddr, PathBuf)> {
         let (state, logs, plugins) = (own.join("state"), own.join("logs"), own.join("plugins"));
         for made in [&state, &logs, &plugins] {
             fs::create_dir_all(made).with_context(|| format!("making {}", made.display()))?;
         }
         let config = own.join("flowgate.toml");
-        fs::write(&config, format!("[plugins.logger]\nenabled = {logger}\n")).with_context(|| format!("writing {}", config.display()))?;
+        fs::write(&config, settings).with_context(|| format!("writing {}", config.display()))?;
 
         let mut command = Command::new(&self.flowgate);
-        command.current_dir(&own).env("RUST_LOG", "warn").args(["run", "--intercept", "*", "--listen", "127.0.0.1:0"]);
+        command.current_dir(own).env("RUST_LOG", "warn").args(["run", "--intercept", "*", "--listen", "127.0.0.1:0"]);
         command.arg("--config").arg(&config).arg("--state").arg(&state).arg("--logs").arg(&logs);
         command.arg("--plugins").arg(&plugins).arg("--upstream-ca").arg(&certificates.root);
         let (proxy, address) = Proxy::start(command, PROXY_CPU)?;
-        let load = self.load(address, &root_of(&state)?, origin, options)?;
-        Ok(Contender { name, proxy, load })
+        Ok((proxy, address, root_of(&state)?))
     }
 
     /// Load that is connected and warm.

@@ -1,6 +1,11 @@
 //! An origin that gives the same answer to every request. HTTP/1.1 over TLS, one thread.
 
-use std::{net::Ipv4Addr, path::PathBuf, rc::Rc, sync::Arc};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -23,13 +28,7 @@ pub(crate) struct Options {
 
 /// Prints its address, then serves until it is killed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let chain = CertificateDer::from_pem_file(&options.chain).context("reading the certificate")?;
-    let key = PrivateKeyDer::from_pem_file(&options.key).context("reading the key")?;
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![chain], key)?;
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(&options.chain, &options.key)?;
     let response: Rc<[u8]> = shape::response().into();
     LocalSet::new().block_on(&one_thread()?, async move {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening")?;
@@ -41,6 +40,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             spawn_local(async move { serve(tcp, acceptor, &response).await.ok() });
         }
     })
+}
+
+/// What shows that certificate.
+pub(crate) fn acceptor(chain: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
+    let chain = CertificateDer::from_pem_file(chain).context("reading the certificate")?;
+    let key = PrivateKeyDer::from_pem_file(key).context("reading the key")?;
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, response: &[u8]) -> anyhow::Result<()> {
@@ -61,12 +71,18 @@ async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, response: &[u8]) -> anyhow
 
 /// Where the first request ends, if it is all there.
 fn request_end(octets: &[u8]) -> Option<usize> {
+    let (head, content) = head_end(octets)?;
+    let end = head + usize::try_from(content).ok()?;
+    (octets.len() >= end).then_some(end)
+}
+
+/// Where the first request's head ends, if it is there, and how much content follows.
+pub(crate) fn head_end(octets: &[u8]) -> Option<(usize, u64)> {
     let head = octets.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&octets[..head]).ok()?;
     let length = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
     });
-    let end = head + length.unwrap_or_default();
-    (octets.len() >= end).then_some(end)
+    Some((head, length.unwrap_or_default()))
 }

@@ -1,8 +1,7 @@
 //! Medians over rounds, and ratios taken within each round.
 
-use std::{fmt, fs, path::Path};
+use std::fmt;
 
-use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::load::Done;
@@ -46,14 +45,10 @@ impl Report {
         samples.iter().zip(base).map(|(sample, base)| sample.cpu_us / base.cpu_us).collect()
     }
 
-    /// Writes samples and medians as JSON.
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+    /// Samples and medians.
+    pub(crate) fn json(&self) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(|(name, samples)| self.row(name, samples)).collect();
-        let text = serde_json::to_string_pretty(&json!({ "mode": "keep-alive", "connections": self.connections, "proxies": rows }))?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        }
-        fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
+        json!({ "connections": self.connections, "proxies": rows })
     }
 
     fn row(&self, name: &str, samples: &[Sample]) -> Value {
@@ -78,7 +73,7 @@ impl fmt::Display for Report {
         for (name, samples) in &self.rows {
             let column = |value: fn(&Sample) -> f64| median(&samples.iter().map(value).collect::<Vec<_>>());
             let ratios = self.ratios(samples);
-            let (least, most) = ratios.iter().fold((f64::MAX, 0.0_f64), |(least, most), ratio| (least.min(*ratio), most.max(*ratio)));
+            let (least, most) = spread(&ratios);
             let ratio = format!("{:.2} [{least:.2}–{most:.2}]", median(&ratios));
             let (cpu, rate) = (column(|sample| sample.cpu_us), column(|sample| sample.per_second));
             let (p50, p99) = (column(|sample| sample.p50_us), column(|sample| sample.p99_us));
@@ -88,8 +83,13 @@ impl fmt::Display for Report {
     }
 }
 
+/// The least and the most of them.
+pub(crate) fn spread(values: &[f64]) -> (f64, f64) {
+    values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)))
+}
+
 /// 0 where there is nothing.
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (Some(low), Some(high)) = (sorted.get(sorted.len().saturating_sub(1) / 2), sorted.get(sorted.len() / 2)) else { return 0.0 };

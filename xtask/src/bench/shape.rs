@@ -40,6 +40,13 @@ pub(crate) fn request(authority: &str) -> Vec<u8> {
     octets
 }
 
+/// A completion of which the site is to make that, with so many octets of content to follow.
+pub(crate) fn asking(authority: &str, wanted: &str, content: u64) -> Vec<u8> {
+    let target = format!("/v1/engines/copilot-codex/completions?{wanted}");
+    format!("POST {target} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\ncontent-length: {content}\r\n\r\n")
+        .into_bytes()
+}
+
 /// The answer: one chunk of two events, 367 octets.
 pub(crate) fn response() -> Vec<u8> {
     let begin = r#"data: {"id":"cmpl-000000000000000000000000000","created":1700000000,"model":"gpt-35-turbo","choices":[{"text":"return f\"hello {name}\"","index":0,"finish_reason":"stop","logprobs":null,"p":""#;

@@ -1,0 +1,62 @@
+//! Clients: connections to the origin, straight or through a proxy, over TLS.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::{Context, ensure};
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// Where somebody goes, how, and whom they trust.
+pub(crate) struct Visitor {
+    proxy: Option<SocketAddr>,
+    config: Arc<ClientConfig>,
+    origin: String,
+}
+
+impl Visitor {
+    /// `proxy`: none goes straight. `root`: a PEM file. `origin`: `localhost:PORT`.
+    pub(crate) fn new(proxy: Option<SocketAddr>, root: &Path, origin: &str) -> anyhow::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(root).with_context(|| format!("reading {}", root.display()))?)?;
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { proxy, config: Arc::new(config), origin: origin.to_owned() })
+    }
+
+    /// Who is visited.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// A new connection.
+    pub(crate) async fn open(&self) -> anyhow::Result<TlsStream<TcpStream>> {
+        let tcp = match self.proxy {
+            Some(proxy) => self.tunnel(proxy).await?,
+            None => TcpStream::connect(&self.origin).await.context("connecting to the origin")?,
+        };
+        tcp.set_nodelay(true)?;
+        let name = ServerName::try_from("localhost")?;
+        TlsConnector::from(self.config.clone()).connect(name, tcp).await.context("TLS with the origin")
+    }
+
+    async fn tunnel(&self, proxy: SocketAddr) -> anyhow::Result<TcpStream> {
+        let mut tcp = TcpStream::connect(proxy).await.context("connecting to the proxy")?;
+        // "octocat:" in base64.
+        let head = format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\nProxy-Authorization: Basic b2N0b2NhdDo=\r\n\r\n", self.origin);
+        tcp.write_all(head.as_bytes()).await?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            ensure!(tcp.read_buf(&mut answer).await? > 0, "the proxy closed instead of answering CONNECT");
+        }
+        ensure!(answer.starts_with(b"HTTP/1.1 200"), "CONNECT: {}", String::from_utf8_lossy(&answer));
+        Ok(tcp)
+    }
+}
