@@ -380,16 +380,21 @@ async fn converse(audience: &dyn Audience, recorded: &RecordedFlow, mut open: Op
         false => None,
     };
     drop(open);
-    let Some(messages) = messages else { return };
+    let passed = |frame: &RecordedFrame| (frame.kind != MessageKind::Closed).then(|| (frame.sent, message(frame)));
+    let Some(messages) = messages else {
+        if is_switched {
+            rehearsed.messages = recorded.frames.iter().filter_map(passed).collect();
+        }
+        return;
+    };
     let needs = messages.needs();
     for frame in &recorded.frames {
         audience.now(recorded.began + frame.at);
         let mut passing = frame.clone();
         if let Some(limit) = needs.filter.filter(|_| frame.kind != MessageKind::Closed) {
-            let message = Message { is_text: frame.kind == MessageKind::Text, content: frame.content.clone() };
             let verdict = match frame.content.len() > limit {
                 true => messages.overflow(frame.sent),
-                false => messages.filter(frame.sent, message).await,
+                false => messages.filter(frame.sent, message(frame)).await,
             };
             match verdict {
                 MessageVerdict::Pass => {}
@@ -401,10 +406,7 @@ async fn converse(audience: &dyn Audience, recorded: &RecordedFlow, mut open: Op
                 }
             }
         }
-        if passing.kind != MessageKind::Closed {
-            let message = Message { is_text: passing.kind == MessageKind::Text, content: passing.content.clone() };
-            rehearsed.messages.push((passing.sent, message));
-        }
+        rehearsed.messages.extend(passed(&passing));
         if let Some(most) = needs.observe {
             let at = lock(&flow).timings.after(Duration::from_micros(frame.at));
             let content = passing.content.slice(..passing.content.len().min(most));
@@ -412,6 +414,10 @@ async fn converse(audience: &dyn Audience, recorded: &RecordedFlow, mut open: Op
             audience.told().await;
         }
     }
+}
+
+fn message(frame: &RecordedFrame) -> Message {
+    Message { is_text: frame.kind == MessageKind::Text, content: frame.content.clone() }
 }
 
 fn replaced(frame: &RecordedFrame, message: Message) -> RecordedFrame {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use crate::{
-    flow::{Direction, Fields, LocalResponse, Outcome},
+    flow::{Direction, Fields, LocalResponse, MessageKind, Outcome},
     plugin::{Played, PluginInfo},
     recording::RecordedFlow,
-    rehearsal::Tunnel,
+    rehearsal::{Rehearsed, Tunnel},
 };
 
 /// Octets of content that are shown; of more, a hash is.
@@ -70,13 +72,7 @@ pub(super) fn flow(recorded: &RecordedFlow, played: &Played) -> String {
             text += &format!("  response content:\n{}", content(&rehearsed.got));
         }
     }
-    let sent: Vec<_> = recorded.frames.iter().map(|frame| (frame.sent, &frame.content)).collect();
-    if !rehearsed.messages.iter().all(|(of, message)| sent.contains(&(*of, &message.content))) || rehearsed.closed.is_some() {
-        for (of, message) in &rehearsed.messages {
-            let arrow = if *of == Direction::Request { ">" } else { "<" };
-            text += &format!("  message {arrow}\n{}", content(&message.content));
-        }
-    }
+    text += &messages(recorded, rehearsed);
     if let Some(code) = rehearsed.closed {
         text += &format!("  closed with {code}\n");
     }
@@ -84,6 +80,22 @@ pub(super) fn flow(recorded: &RecordedFlow, played: &Played) -> String {
         text += &format!("  ended: {}\n", flow.outcome);
     }
     text
+}
+
+/// All that went on, where that is not what came.
+fn messages(recorded: &RecordedFlow, rehearsed: &Rehearsed) -> String {
+    let came = recorded.frames.iter().filter(|frame| frame.kind != MessageKind::Closed);
+    let came = came.map(|frame| (frame.sent, frame.kind == MessageKind::Text, &frame.content));
+    let went = || rehearsed.messages.iter().map(|(of, message)| (*of, message.is_text, &message.content));
+    if rehearsed.answer.is_some() || rehearsed.refused.is_some() || came.eq(went()) {
+        return String::new();
+    }
+    let line = |(of, is_text, octets): (Direction, bool, &Bytes)| {
+        let (arrow, kind) = (if of == Direction::Request { ">" } else { "<" }, if is_text { "text" } else { "binary" });
+        format!("  message {arrow} {kind}\n{}", content(octets))
+    };
+    let lines: String = went().map(line).collect();
+    if lines.is_empty() { "  no message went on\n".to_owned() } else { lines }
 }
 
 fn local(response: &LocalResponse) -> String {

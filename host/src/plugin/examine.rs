@@ -58,8 +58,9 @@ pub async fn examine(file: &Path, settings: Settings) -> anyhow::Result<Examined
     let mut took = [Duration::ZERO; 2];
     let mut builds = Vec::new();
     for took in &mut took {
-        let means = Arc::new(Means::new(Writer::start(crate::record::Limits::default())?, Arc::new(()), &settings));
-        let loader = Loader::staged(&settings, means, Tasks::new(), Scene::noting())?;
+        let scene = Scene::noting();
+        let means = Arc::new(Means::staged(Writer::start(crate::record::Limits::default())?, Arc::new(()), &settings, &scene));
+        let loader = Loader::staged(&settings, means, Tasks::new(), scene)?;
         let source = Source { name: name.clone(), code: Code::Octets(octets.clone()), hash, file: Some(file.to_owned()) };
         let began = Instant::now();
         builds.push(loader.load(source, &settings).await.with_context(loading)?);

@@ -8,12 +8,13 @@ use tokio::sync::OnceCell;
 
 use super::{
     metrics::Metrics,
+    scene::Scene,
     settings::{Grant, PluginSettings, Settings},
 };
 use crate::{
     outbound::Outbound,
     record::Writer,
-    store::{Namespace, Store},
+    store::{self, Namespace, Store},
 };
 
 /// See the module.
@@ -23,16 +24,23 @@ pub(super) struct Means {
     pub(super) carrier: Arc<dyn Outbound>,
     /// Opened when the first plugin needs it, so that two proxies that do not use it can share a state folder.
     store: OnceCell<Store>,
+    /// Entries of a store in memory end by that.
+    clock: store::Clock,
 }
 
 impl Means {
     pub(super) fn new(records: Writer, carrier: Arc<dyn Outbound>, settings: &Settings) -> Self {
-        Self { records, metrics: Metrics::new(settings.limits.metrics), carrier, store: OnceCell::new() }
+        Self { records, metrics: Metrics::new(settings.limits.metrics), carrier, store: OnceCell::new(), clock: store::machine() }
+    }
+
+    /// The same for builds that serve nobody, on that scene.
+    pub(super) fn staged(records: Writer, carrier: Arc<dyn Outbound>, settings: &Settings, scene: &Arc<Scene>) -> Self {
+        Self { clock: scene.clock(), ..Self::new(records, carrier, settings) }
     }
 
     /// Others for a build that serves nobody: nothing is carried, and what it stores and reports is gone with them.
-    pub(super) fn aside(&self, settings: &Settings) -> Self {
-        Self::new(self.records.clone(), Arc::new(()), settings)
+    pub(super) fn aside(&self, settings: &Settings, scene: &Arc<Scene>) -> Self {
+        Self::staged(self.records.clone(), Arc::new(()), settings, scene)
     }
 
     /// Opens what some plugin is granted.
@@ -72,7 +80,7 @@ impl Means {
         let limits = settings.limits.key_value;
         let open = async || match &settings.store {
             Some(file) => Store::open(file.clone(), limits).await,
-            None => Ok(Store::in_memory(limits)),
+            None => Ok(Store::in_memory(limits, self.clock.clone())),
         };
         self.store.get_or_try_init(open).await
     }

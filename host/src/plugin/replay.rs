@@ -104,7 +104,7 @@ impl Shadow {
         let settings = staged((*settings).clone());
         let scene = Scene::quiet();
         scene.set(first.began);
-        let means = Arc::new(loader.means().aside(&settings));
+        let means = Arc::new(loader.means().aside(&settings, &scene));
         let hash = Hash::parse(&build.info.hash).context("its hash is none")?;
         let code = Code::Compiled(build.pool.component().clone());
         let source = Source { name: build.info.name.clone(), code, hash, file: build.info.file.clone() };

@@ -16,7 +16,7 @@ use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
 use super::{cost::Costs, hook::Hook};
-use crate::record::WriteMode;
+use crate::{record::WriteMode, store};
 
 /// Most lines that are noted: a plugin that writes more is not read further by anyone.
 const MAX_LINES: usize = 100_000;
@@ -71,6 +71,12 @@ impl Scene {
     /// It is that moment from here on.
     pub(super) fn set(&self, micros: u64) {
         self.now.store(micros, Ordering::Relaxed);
+    }
+
+    /// The same for what is stored, in milliseconds.
+    pub(super) fn clock(self: &Arc<Self>) -> store::Clock {
+        let scene = self.clone();
+        Arc::new(move || scene.now.load(Ordering::Relaxed) / 1000)
     }
 
     /// Clocks and randomness of one more instance.

@@ -70,7 +70,7 @@ impl Stage {
         let settings = staged(settings);
         let scene = Scene::noting();
         scene.set(began);
-        let means = Arc::new(Means::new(Writer::start(crate::record::Limits::default())?, outbound, &settings));
+        let means = Arc::new(Means::staged(Writer::start(crate::record::Limits::default())?, outbound, &settings, &scene));
         let loader = Loader::staged(&settings, means.clone(), Tasks::new(), scene.clone())?;
         let hash = Hash::of(&octets);
         let source = Source { name, code: Code::Octets(octets), hash, file: Some(file.to_owned()) };

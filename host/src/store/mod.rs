@@ -65,6 +65,9 @@ pub enum StoreError {
     Overflow,
 }
 
+/// What time it is, in milliseconds since the Unix epoch.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// See the module; a cheap handle.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -77,6 +80,7 @@ struct Inner {
     changed: Notify,
     /// The last commit failed, and that has been said.
     failing: AtomicBool,
+    clock: Clock,
     tasks: Tasks,
 }
 
@@ -88,9 +92,9 @@ pub struct Namespace {
 }
 
 impl Store {
-    /// In memory only.
-    pub fn in_memory(limits: Limits) -> Self {
-        Self::start(limits, None)
+    /// In memory only; entries end by that clock.
+    pub fn in_memory(limits: Limits, clock: Clock) -> Self {
+        Self::start(limits, None, clock)
     }
 
     /// With what the file holds; makes it (0600), and its folder (0700), where there is none.
@@ -103,10 +107,10 @@ impl Store {
             move || Disk::open(&path)
         });
         let opened = opening.await.unwrap_or_else(|_| Err(disk::contradictory(&path)));
-        Ok(Self::start(limits, Some(Arc::new(opened?))))
+        Ok(Self::start(limits, Some(Arc::new(opened?)), machine()))
     }
 
-    fn start(limits: Limits, disk: Option<Arc<Disk>>) -> Self {
+    fn start(limits: Limits, disk: Option<Arc<Disk>>, clock: Clock) -> Self {
         let tasks = Tasks::new();
         let inner = Inner {
             limits,
@@ -114,6 +118,7 @@ impl Store {
             shelves: Mutex::default(),
             changed: Notify::new(),
             failing: AtomicBool::new(false),
+            clock,
             tasks: tasks.clone(),
         };
         let inner = Arc::new(inner);
@@ -157,7 +162,7 @@ impl Store {
 impl Namespace {
     /// What is stored under `key`.
     pub fn get(&self, key: &str) -> Option<Bytes> {
-        self.shelf().get(key, now())
+        self.shelf().get(key, self.now())
     }
 
     /// Stores; the entry is gone after `ttl`, if there is one.
@@ -166,7 +171,7 @@ impl Namespace {
     /// Key or value is too long, or the quota is used up.
     pub fn set(&self, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<(), StoreError> {
         self.check(key, &value)?;
-        let now = now();
+        let now = self.now();
         let expires = ttl.map(|ttl| now.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)));
         self.change(|shelf| shelf.set(key, value, expires, now))
     }
@@ -183,7 +188,7 @@ impl Namespace {
     /// As for [`Namespace::set`].
     pub fn compare_and_set(&self, key: &str, expected: Option<&[u8]>, value: Bytes) -> Result<bool, StoreError> {
         self.check(key, &value)?;
-        self.change(|shelf| shelf.compare_and_set(key, expected, value, now()))
+        self.change(|shelf| shelf.compare_and_set(key, expected, value, self.now()))
     }
 
     /// Adds to a counter, which begins at 0 and is stored as a decimal number; the new value. An entry that is there keeps its end.
@@ -192,12 +197,12 @@ impl Namespace {
     /// As for [`Namespace::set`], and what is there is no counter, or the sum is too large.
     pub fn increment(&self, key: &str, by: u32) -> Result<u64, StoreError> {
         self.check(key, &[])?;
-        self.change(|shelf| shelf.increment(key, by, now()))
+        self.change(|shelf| shelf.increment(key, by, self.now()))
     }
 
     /// Keys that begin with `prefix`, sorted, at most `limit`.
     pub fn keys(&self, prefix: &str, limit: usize) -> Vec<String> {
-        self.shelf().keys(prefix, limit, now())
+        self.shelf().keys(prefix, limit, self.now())
     }
 
     /// Entries, those that have expired and were not swept included.
@@ -225,6 +230,10 @@ impl Namespace {
             return Err(StoreError::Value(value_bytes));
         }
         Ok(())
+    }
+
+    fn now(&self) -> u64 {
+        (self.store.clock)()
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -272,7 +281,7 @@ impl Inner {
         let mut batch = Batch::new();
         for (owner, shelf) in &*self.shelves() {
             let mut shelf = lock(shelf);
-            shelf.sweep(now());
+            shelf.sweep((self.clock)());
             let changes = shelf.take_changes();
             if !changes.is_empty() && self.disk.is_some() {
                 batch.push((owner.clone(), changes));
@@ -313,9 +322,9 @@ fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Milliseconds since the Unix epoch: what lies in a file is read by another process, on another day.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+/// The machine's, by the wall: what lies in a file is read by another process, on another day.
+pub fn machine() -> Clock {
+    Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// Whether the file, if it is there, is one that can be opened. One that is in use, or that was not closed, passes.
@@ -377,9 +386,25 @@ mod tests {
         assert!(store.close(GRACE).await);
     }
 
+    #[tokio::test]
+    async fn entries_end_by_the_clock_they_are_given() {
+        let now = Arc::new(std::sync::atomic::AtomicU64::new(5_000));
+        let clock = now.clone();
+        let store = Store::in_memory(lazy(), Arc::new(move || clock.load(Ordering::Relaxed)));
+        let namespace = store.namespace("x", QUOTA).await.unwrap();
+        namespace.set("a", bytes("1"), Some(Duration::from_secs(60))).unwrap();
+
+        let seen = [64_999, 65_000].map(|millis| {
+            now.store(millis, Ordering::Relaxed);
+            (namespace.get("a"), namespace.keys("", 9).len())
+        });
+
+        assert_eq!(seen, [(Some(bytes("1")), 1), (None, 0)]);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn increments_of_many_lose_nothing() {
-        let store = Store::in_memory(Limits::default());
+        let store = Store::in_memory(Limits::default(), machine());
         let namespace = store.namespace("x", QUOTA).await.unwrap();
 
         let adding: Vec<_> = (0..8)
@@ -446,7 +471,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn keys_and_values_have_their_bounds() {
-        let store = Store::in_memory(Limits { key_bytes: 3, value_bytes: 4, ..Limits::default() });
+        let store = Store::in_memory(Limits { key_bytes: 3, value_bytes: 4, ..Limits::default() }, machine());
         let namespace = store.namespace("x", QUOTA).await.unwrap();
 
         namespace.set("abc", bytes("1234"), None).unwrap();

@@ -33,6 +33,8 @@ mod recording;
 mod records;
 mod redaction;
 mod refusals;
+#[cfg(target_os = "linux")]
+mod repeating;
 mod shipped;
 mod splice;
 mod storing;

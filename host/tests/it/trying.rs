@@ -7,7 +7,10 @@ use std::{
 };
 
 use flowgate::plugin::LOGGER_WASM;
-use flowgate_testkit::{guests::CHAMELEON, program};
+use flowgate_testkit::{
+    guests::{CHAMELEON, MEDIATOR},
+    program,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -33,11 +36,12 @@ impl Desk {
     }
 
     pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
-        self.run_in("UTC", arguments).await
+        self.run_with(&[("TZ", "UTC")], arguments).await
     }
 
-    async fn run_in(&self, zone: &str, arguments: &[&str]) -> Output {
-        program::output(program::command(BINARY, self.0.path()).env("TZ", zone).args(arguments)).await.unwrap()
+    /// The same in that environment.
+    pub(crate) async fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+        program::output(program::command(BINARY, self.0.path()).envs(environment.iter().copied()).args(arguments)).await.unwrap()
     }
 
     /// What it says to bad input, and that it ends accordingly.
@@ -106,7 +110,7 @@ async fn the_same_flows_give_the_same_octets_wherever_and_whenever() {
     let arguments = ["plugin", "test", "logger.wasm", "flows.har"];
 
     let here = text(&desk.run(&arguments).await);
-    let there = text(&desk.run_in("Pacific/Kiritimati", &arguments).await);
+    let there = text(&desk.run_with(&[("TZ", "Pacific/Kiritimati")], &arguments).await);
 
     assert_eq!(here, there);
     assert!(here.contains("completions/2024-12-08T13-18-22.9"), "{here}");
@@ -159,6 +163,36 @@ async fn what_a_plugin_does_is_printed_and_compared() {
             .unwrap()
             .contains("1 files are not as in golden: if that is right, write them anew with --update")
     );
+}
+
+#[tokio::test]
+async fn what_became_of_messages_is_printed() {
+    let desk = Desk::new();
+    fs::write(desk.path("mediator.wasm"), MEDIATOR).unwrap();
+    desk.put(
+        "flows.har",
+        &archive(|entry| {
+            entry["response"] = json!({ "status": 101 });
+            entry["_webSocketMessages"] = json!([
+                { "type": "send", "opcode": 1, "data": "a secret" },
+                { "type": "receive", "opcode": 2, "data": "AAE=" },
+                { "type": "send", "opcode": 1, "data": "goodbye" },
+            ]);
+        }),
+    );
+    let rest = "  message < binary\n    | \0\u{1}\n  message > text\n    | goodbye\n";
+    let table = [
+        (json!({}), "  on-message: pass × 3\n".to_owned()),
+        (json!({ "act": "replace" }), format!("  on-message: replace\n  on-message: pass × 2\n  message > text\n    | a ******\n{rest}")),
+        (json!({ "act": "discard-word" }), format!("  on-message: discard\n  on-message: pass × 2\n{rest}")),
+        (json!({ "act": "close" }), "  on-message: close 1000\n  no message went on\n  closed with 1000\n".to_owned()),
+    ];
+    for (config, expected) in table {
+        let printed = text(&desk.run(&["plugin", "test", "mediator.wasm", "flows.har", "--config", &config.to_string()]).await);
+
+        let (_, told) = printed.split_once("flow 1: POST https://a.test/chat\n").unwrap();
+        assert_eq!(told, expected, "{config}");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod handoff;
 mod hostile;
 mod messages;
 mod orders;
+mod rehearsing;
 mod replaying;
 mod streams;
 mod swapping;

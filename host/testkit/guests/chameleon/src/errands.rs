@@ -1,6 +1,10 @@
 //! Errands: what the guest asks of the capabilities that it has to be granted, and how it tells what came of it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use flowgate_guest::{WriteMode, key_value, log, metrics, outbound::Fetch, records};
 use serde::Deserialize;
@@ -9,6 +13,10 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) enum Errand {
+    /// `"now"`: tells the time, in microseconds since the Unix epoch.
+    Now,
+    /// `"chance"`: tells a random number.
+    Chance,
     /// `{"get": "key"}`
     Get(String),
     /// `{"set": ["key", "value", seconds or null]}`
@@ -57,6 +65,8 @@ pub(crate) fn run_in_silence(errands: &[Errand]) {
 impl Errand {
     fn run(&self) -> String {
         match self {
+            Self::Now => format!("{}", SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros())),
+            Self::Chance => format!("{:x}", RandomState::new().hash_one(0)),
             Self::Get(key) => format!("{:?}", key_value::get(key).map(|value| value.map(text))),
             Self::Set(key, value, ttl) => format!("{:?}", key_value::set(key, value.as_bytes(), *ttl)),
             Self::Fill(key, octets) => format!("{:?}", key_value::set(key, &vec![b'x'; *octets], None)),
