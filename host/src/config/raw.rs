@@ -476,6 +476,7 @@ mod tests {
                 "destinations" => return "[destinations]\nallow = '10.0.0.0/8'\ndeny = ['private']\nconnect-ports = [80]\n".to_owned(),
                 "limits" => return LIMIT_KEYS.iter().fold("[limits]\n".to_owned(), |text, key| format!("{text}{key} = 3\n")),
                 "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),
+                "swap" => return "[swap]\nreplay = 3\n".to_owned(),
                 "listen" | "listen-tls" => "'127.0.0.1:1'",
                 "open" | "enabled" | "required" => "true",
                 "auth" => "'ask'",
@@ -490,7 +491,7 @@ mod tests {
             .to_owned()
         };
         let line = |key: &&str| match *key {
-            "destinations" | "limits" | "origins" | "plugins" | "redaction" => value(key),
+            "destinations" | "limits" | "origins" | "plugins" | "redaction" | "swap" => value(key),
             key => format!("{key} = {}\n", value(key)),
         };
         for key in &KEYS {
@@ -511,6 +512,8 @@ mod tests {
             ("plugins = 'wasm'", "the folder's key is plugins-dir"),
             ("[redaction]\nfield = 'a'", "there is no key redaction.field; did you mean redaction.fields?"),
             ("redaction = 'a'", "as in [redaction]"),
+            ("[swap]\nreply = 1", "there is no key swap.reply; did you mean swap.replay?"),
+            ("swap = 1", "as in [swap]"),
             ("[limits]\nconnection = 1", "there is no key limits.connection; did you mean limits.connections?"),
             ("[limits]\nconnections = '1'", "line 2"),
             ("origins = 'a'", "as in [origins."),
