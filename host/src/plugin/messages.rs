@@ -31,7 +31,7 @@ use super::{
     hook::Hook,
     instance::Failure,
     journal::Page,
-    observe::{Shared, View},
+    observe::{Heard, Shared, View},
     set::Set,
     settings::{Limits, OnFailure},
 };
@@ -94,6 +94,7 @@ struct Listener {
 
 struct Queued {
     told: Told,
+    heard: Arc<Heard>,
     _octets: OwnedSemaphorePermit,
 }
 
@@ -101,6 +102,8 @@ struct Queued {
 struct Telling {
     shared: Arc<Shared>,
     shown: Shown,
+    /// Octets of a message that it sees.
+    limit: usize,
     page: Arc<Page>,
     /// `None`: it never asks for them.
     held: Option<Arc<Held>>,
@@ -137,7 +140,8 @@ impl Conversation {
                 && (ends || !build.observes)
             {
                 let held = build.keeps_messages.then(|| Arc::new(Held::new(rule.limit)));
-                let telling = Telling { shared: shared.clone(), shown: super::course::shown(rule), page: page.clone(), held, ends };
+                let shown = super::course::shown(rule);
+                let telling = Telling { shared: shared.clone(), shown, limit: rule.limit, page: page.clone(), held, ends };
                 listeners.push(observers.crowd().listen(rule.limit, telling));
                 if build.observes_messages {
                     needs.observe = needs.observe.max(Some(rule.limit));
@@ -193,10 +197,11 @@ impl Conversation {
         let mut next = self.next.lock().await;
         let sequence = *next;
         *next += 1;
+        let heard = Heard::new(message.content.clone());
         for listener in self.listeners.iter().filter(|listener| listener.crowd.build.observes_messages) {
             let content = message.content.slice(..message.content.len().min(listener.limit));
             let PassedMessage { sent, kind, length, .. } = message;
-            listener.send(Told { sent, kind, at, sequence, length, content }).await;
+            listener.send(Told { sent, kind, at, sequence, length, content }, heard.clone()).await;
         }
     }
 }
@@ -256,7 +261,7 @@ impl Crowd {
 
 impl Listener {
     /// Full: waits for a place within the bound, then the message goes unobserved, and is counted.
-    async fn send(&self, told: Told) {
+    async fn send(&self, told: Told, heard: Arc<Heard>) {
         let crowd = &*self.crowd;
         let octets = u32::try_from(told.content.len()).unwrap_or(u32::MAX).clamp(1, crowd.most_octets);
         let place = async {
@@ -269,7 +274,7 @@ impl Listener {
             Ok(Some((octets, place))) => {
                 self.is_behind.store(false, Ordering::Relaxed);
                 crowd.is_crowded.store(false, Ordering::Relaxed);
-                place.send(Queued { told, _octets: octets });
+                place.send(Queued { told, heard, _octets: octets });
             }
             Ok(None) | Err(_) => {
                 self.is_behind.store(true, Ordering::Relaxed);
@@ -287,8 +292,9 @@ async fn tell(crowd: Arc<Crowd>, mut queued: Receiver<Queued>, telling: Telling)
     let Crowd { build, view, tasks, turns, .. } = &*crowd;
     // Nothing of it changes any more but its tags.
     let flow = view.of(&telling.shared, tasks).await;
-    while let Some(Queued { mut told, _octets }) = queued.recv().await {
-        told.content = view.of_message(told.content, tasks).await;
+    while let Some(Queued { mut told, heard, _octets }) = queued.recv().await {
+        told.content = view.of_message(&heard, tasks).await;
+        told.content.truncate(telling.limit);
         // Never closed.
         let _turn = turns.acquire().await;
         build.tell_message(told, &flow, &telling).await;

@@ -100,6 +100,19 @@ impl Shared {
     }
 }
 
+/// One WebSocket message for all its observers, likewise.
+pub(super) struct Heard {
+    content: Bytes,
+    shown: OnceCell<Bytes>,
+}
+
+impl Heard {
+    /// As much of it as any of them sees.
+    pub(super) fn new(content: Bytes) -> Arc<Self> {
+        Arc::new(Self { content, shown: OnceCell::new() })
+    }
+}
+
 /// What observers see of a flow.
 #[derive(Clone)]
 pub(super) struct View {
@@ -142,7 +155,11 @@ impl View {
     }
 
     /// The same for a WebSocket message.
-    pub(super) async fn of_message(&self, content: Bytes, tasks: &Tasks) -> Bytes {
+    pub(super) async fn of_message(&self, heard: &Heard, tasks: &Tasks) -> Bytes {
+        heard.shown.get_or_init(|| self.redacted_message(heard.content.clone(), tasks)).await.clone()
+    }
+
+    async fn redacted_message(&self, content: Bytes, tasks: &Tasks) -> Bytes {
         let redaction = self.redaction.load_full();
         if redaction.is_empty() {
             return content;
@@ -190,6 +207,18 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &shared.flow));
         let value = |flow: &SharedFlow| lock(flow).request.fields.iter().next().map(|field| field.value().to_vec());
         assert_eq!((value(&first), value(&shared.flow)), (Some(b"[redacted]".to_vec()), Some(b"a.test".to_vec())));
+    }
+
+    #[tokio::test]
+    async fn a_message_is_redacted_once_for_all_its_observers() {
+        let redaction = Redaction::new(&[], &[], &["s3cret".to_owned()]).expect("good rules");
+        let view = View { redaction: Arc::new(ArcSwap::from_pointee(redaction)), ..view(&[]) };
+        let heard = Heard::new(Bytes::from_static(b"it is s3cret"));
+
+        let (first, second) = (view.of_message(&heard, &Tasks::new()).await, view.of_message(&heard, &Tasks::new()).await);
+
+        assert_eq!(first, "it is [redacted]");
+        assert_eq!(first.as_ptr(), second.as_ptr());
     }
 
     #[tokio::test]

@@ -1,7 +1,9 @@
 //! A singleton's state over a swap: handed over whole, or done without and said so.
 
+use tracing::instrument::WithSubscriber;
+
 use super::*;
-use crate::plugin::PluginState;
+use crate::plugin::{PluginState, handoff::hand_over};
 
 /// A singleton that writes down what it is called for.
 fn singleton(mut more: Value) -> Value {
@@ -83,6 +85,39 @@ async fn whatever_goes_wrong_costs_the_state_and_not_the_swap() {
         // Whatever it had taken before it failed, it is not the instance that serves.
         assert_eq!(lines.last().map(String::as_str), Some("1"), "{config}: {lines:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_state_is_lost_is_said_once_with_the_reason() {
+    let table = [
+        (json!({ "on_save": "trap" }), "saving it failed: "),
+        (json!({ "on_save": "flood", "leak_bytes": 1001 }), "saving it failed: its state has more than 1000 octets"),
+        (json!({ "on_restore": "decline" }), "restoring it failed: it did not take the state: told to decline"),
+    ];
+    for (config, why) in table {
+        let start = async || {
+            let mut plan = Plan::new().with("x", singleton(config.clone()));
+            plan.settings.limits.state_bytes = 1000;
+            plan.start().await
+        };
+        let (old, new) = (start().await, start().await);
+        let build = |bench: &Bench| bench.platform.set_in_service().plugins[0].build.clone();
+
+        let text = said(hand_over(&build(&old), &build(&new))).await;
+
+        let warning =
+            "WARN flowgate::plugin::handoff: the plugin's state was not handed over: the new build begins without it plugin=\"x\"";
+        let warnings: Vec<&str> = text.lines().filter(|line| line.contains("handoff")).collect();
+        assert!(warnings.len() == 1 && warnings[0].contains(warning) && warnings[0].contains(why), "{text}");
+    }
+}
+
+/// What is said in the diagnostics meanwhile.
+async fn said<T>(what: impl Future<Output = T>) -> String {
+    let written = tempfile::NamedTempFile::new().expect("a file");
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(written.reopen().expect("open"))).finish();
+    what.with_subscriber(subscriber).await;
+    fs::read_to_string(written.path()).expect("text")
 }
 
 #[tokio::test(flavor = "multi_thread")]
