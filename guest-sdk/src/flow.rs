@@ -133,7 +133,7 @@ impl Flow {
     ///
     /// # Errors
     /// As for every change: in an observer, on a message that has been sent, on a field that is the host's (framing, hop-by-hop), with
-    /// octets that no field may hold.
+    /// octets that no field may hold, or where the message would end elsewhere for the client (HEAD, 204, 304).
     pub fn set_header(&self, of: Direction, name: &str, value: impl AsRef<[u8]>) -> Result<(), String> {
         self.0.set_header(of, name, value.as_ref())
     }

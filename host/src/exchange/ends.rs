@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::http2;
 use crate::{
     flow::{Direction, Fields, ResponseHead},
-    h1::{Framing, HeadLimits, Incoming, Outgoing, Piece, encode_response},
+    h1::{Framing, HeadLimits, Incoming, Outgoing, Piece, encode_response, trailers_are_sane},
     hooks::Tap,
     io::{HalfReader, HalfWriter},
 };
@@ -106,8 +106,10 @@ impl<'a> Source<'a> {
                         }
                         None => {
                             let trailers = stream.trailers().await.map_err(h2_error)?;
+                            let trailers = trailers.as_ref().map(http2::fields).unwrap_or_default();
+                            trailers_are_sane(&trailers).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
                             *done = true;
-                            Piece::End(trailers.as_ref().map(http2::fields).unwrap_or_default())
+                            Piece::End(trailers)
                         }
                     };
                     if piece != Piece::Data(Bytes::new()) {

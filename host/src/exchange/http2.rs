@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, V
 use super::target::http2_authority;
 use crate::{
     flow::{Authority, Field, Fields, Refusal, RequestHead, ResponseHead, Scheme},
-    h1::Framing,
+    h1::{Framing, request_framing},
 };
 
 /// Field lines of a map, all in one allocation.
@@ -50,7 +50,18 @@ pub(super) fn request_head(request: &Request<RecvStream>, scheme: Scheme) -> Res
     let fields = fields(request.headers());
     let authority = http2_authority(request.uri().authority().map(|authority| authority.as_str()), &fields)?;
     Authority::parse_or(&authority, Some(scheme.default_port()))?;
+    if request.uri().scheme_str().is_some_and(|said| said != scheme.as_str()) {
+        return Err(Refusal::BadRequest(":scheme is not that of the tunnel"));
+    }
     let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    let is_asterisk = path == "*" && request.method() == Method::OPTIONS;
+    // The crate takes `?x`, and DEL, for paths; a request line of HTTP/1 has no place for them (RFC 9113 §8.3.1).
+    let is_path = path.starts_with('/') && path.bytes().all(|octet| octet > b' ' && octet != 0x7f);
+    if !(is_asterisk || is_path) {
+        return Err(Refusal::BadRequest(":path is no path"));
+    }
+    // RFC 9113 §8.1.1. The crate lets equal ones pass, and an empty one.
+    request_framing(Version::HTTP_11, &fields).map_err(|error| Refusal::BadRequest(error.0))?;
     Ok(RequestHead {
         method: request.method().clone(),
         scheme,

@@ -66,7 +66,10 @@ pub fn head(response: &LocalResponse, closes: bool) -> ResponseHead {
     for field in &response.fields {
         fields.append(field.clone());
     }
-    fields.push("Content-Length", response.content.len().to_string());
+    // RFC 9110 §8.6: never where there can be no content.
+    if !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        fields.push("Content-Length", response.content.len().to_string());
+    }
     if closes {
         fields.push("Connection", "close");
     }

@@ -28,7 +28,7 @@ use crate::{
         Content, Direction, Fields, Flow, LocalResponse, OpenFlow, Origin, Outcome, Refusal, RequestHead, ResponseHead, Scope, SharedFlow,
         lock,
     },
-    h1::{Framing, encode_request, response_framing},
+    h1::{Framing, contradicts_itself, encode_request, response_framing},
     hooks::{Messages, Probe},
     origin::{Connection, Destination, Lease},
 };
@@ -172,7 +172,7 @@ impl Exchange {
         if let Some(open) = open.as_deref_mut() {
             if let Some(local) = filter::request(open, request, responder).await? {
                 let closes = request.head.version != Version::HTTP_2 && !request.content.is_done();
-                send(&local, closes, responder).await?;
+                send(&local, &request.head.method, closes, responder).await?;
                 return Ok(if closes { After::Close } else { After::Next });
             }
             request.rewriting = stream::request(open, request).await?;
@@ -198,7 +198,7 @@ impl Exchange {
             Fault::Refused(refusal) => {
                 tracing::info!(host = %String::from_utf8_lossy(&request.head.authority), "{}", respond::sentence(&refusal));
                 let closes = !is_http2 && !request.content.is_done();
-                if send(&respond::refusal(&refusal), closes, &mut responder).await.is_ok() {
+                if send(&respond::refusal(&refusal), &request.head.method, closes, &mut responder).await.is_ok() {
                     return if closes { After::Close } else { After::Next };
                 }
             }
@@ -303,7 +303,10 @@ impl Exchange {
         let asked = Asked {
             method: request.head.method.clone(),
             version: request.head.version,
-            upgrade: request.head.version == Version::HTTP_11 && fields::asks_for_websocket(&request.head.fields),
+            // RFC 6455 §4.1: content that is still to come would be taken for frames.
+            upgrade: request.head.version == Version::HTTP_11
+                && matches!(request.framing, Framing::Empty | Framing::Length(0))
+                && fields::asks_for_websocket(&request.head.fields),
         };
         let client_persists = fields::persists(request.head.version, &request.head.fields);
         let rewriting = request.rewriting.take();
@@ -346,10 +349,13 @@ impl Exchange {
             (false, _) => {}
         }
         let framing = match head.version {
-            Version::HTTP_2 => http2_framing(method, &head),
+            // RFC 9113 §8.1.1: one length or none, here too.
+            Version::HTTP_2 => response_framing(method, &head).map(|_| http2_framing(method, &head)).map_err(|error| bad(error.0))?,
             _ => response_framing(method, &head).map_err(|error| bad(error.0))?,
         };
-        let origin_persists = framing != Framing::UntilClose && fields::persists(head.version, &head.fields);
+        // No connection outlives what one reader may find content behind.
+        let is_clear = !contradicts_itself(&head);
+        let origin_persists = is_clear && framing != Framing::UntilClose && fields::persists(head.version, &head.fields);
         let mut content = answer.content(framing, self.limits.idle);
         content.tap(open.as_ref().and_then(|open| open.tap()), Direction::Response);
         let mut head = head;
@@ -361,7 +367,7 @@ impl Exchange {
         if let Some(open) = open.as_deref_mut()
             && let Some(local) = filter::response(open, &mut head, &mut framing, &mut content).await?
         {
-            send(&local, client_version != Version::HTTP_2, responder).await?;
+            send(&local, method, client_version != Version::HTTP_2, responder).await?;
             return Ok(Answered { status: local.status, client_persists: false, origin_persists: false });
         }
         let mut rewriting = None;
@@ -370,6 +376,7 @@ impl Exchange {
         }
         let status = head.status;
         let (head, framing, client_persists) = for_client(head, framing, client_version);
+        let client_persists = client_persists && is_clear;
         let flow = open.as_ref().map(|open| open.flow());
         let responder = responder.take().ok_or(Fault::Client)?;
         let mut sink = responder.head(&head, framing).map_err(|_| Fault::Client)?;
@@ -417,7 +424,7 @@ impl Exchange {
                 head = answer.head(self.limits.head) => head,
                 _ = responder.gone() => return Err(Fault::Client),
             };
-            let head = head.map_err(|none| {
+            let mut head = head.map_err(|none| {
                 Fault::Refused(match none {
                     NoAnswer::Closed(source) => Refusal::NoResponse { origin: origin.clone(), source },
                     NoAnswer::Malformed(reason) => Refusal::BadResponse { origin: origin.clone(), reason },
@@ -425,6 +432,14 @@ impl Exchange {
             })?;
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(head);
+            }
+            if contradicts_itself(&head) {
+                let reason = "an interim response announces content".to_owned();
+                return Err(Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason }));
+            }
+            match client_version {
+                Version::HTTP_2 => fields::to_http2(&mut head.fields, false),
+                _ => fields::response_to_http1(&mut head.fields, false),
             }
             // RFC 9110 §15.2: never to a client of HTTP/1.0.
             if client_version != Version::HTTP_10 {
@@ -497,14 +512,16 @@ fn messages(open: &mut OpenFlow) -> Option<(Fields, Arc<dyn Messages>)> {
     Some((fields, messages))
 }
 
-/// Sends a response made here.
-pub(super) async fn send(local: &LocalResponse, closes: bool, responder: &mut Option<Responder<'_>>) -> Result<(), Fault> {
+/// Sends a response made here to a request with that method.
+pub(super) async fn send(local: &LocalResponse, method: &Method, closes: bool, responder: &mut Option<Responder<'_>>) -> Result<(), Fault> {
     let responder = responder.take().ok_or(Fault::Client)?;
     let head = respond::head(local, closes);
-    let framing = Framing::Length(local.content.len() as u64);
+    // RFC 9112 §6.3: whoever asked with HEAD would take content for the next response.
+    let has_content = *method != Method::HEAD && !local.content.is_empty();
+    let framing = if has_content { Framing::Length(local.content.len() as u64) } else { Framing::Empty };
     let sent = async {
         let mut sink = responder.head(&head, framing)?;
-        if !local.content.is_empty() {
+        if has_content {
             sink.put(local.content.clone()).await?;
         }
         sink.finish(&crate::flow::Fields::default())?;

@@ -162,7 +162,7 @@ impl Exchange {
             Err(refusal) => {
                 tracing::info!("{}", respond::sentence(&refusal));
                 let mut responder = Some(Responder::Http2(respond));
-                let _ = super::run::send(&respond::refusal(&refusal), false, &mut responder).await;
+                let _ = super::run::send(&respond::refusal(&refusal), request.method(), false, &mut responder).await;
                 return;
             }
         };

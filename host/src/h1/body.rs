@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
     Framing, FramingError, HeadLimits,
+    framing::trailers_are_sane,
     head::{Scan, parse_fields},
 };
 use crate::flow::Fields;
@@ -109,6 +110,7 @@ impl Incoming {
                         return early(at_end);
                     };
                     let trailers = parse_fields(buffer.split_to(len).freeze(), TRAILERS).map_err(|_| trouble)?;
+                    trailers_are_sane(&trailers)?;
                     return Ok(Some(self.end(trailers)));
                 }
                 State::ChunkData(_) | State::ChunkEnd => return early(at_end),
@@ -154,7 +156,9 @@ fn chunk_line(buffer: &mut BytesMut) -> Result<Option<u64>, FramingError> {
 }
 
 fn extension_is_sane(rest: &[u8]) -> bool {
-    let rest = rest.trim_ascii_start();
+    // SP and HTAB only: `trim_ascii_start` would take a bare CR for white space.
+    let blank = rest.iter().take_while(|octet| matches!(octet, b' ' | b'\t')).count();
+    let rest = &rest[blank..];
     (rest.is_empty() || rest[0] == b';') && crate::flow::is_field_value(rest)
 }
 
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn bad_chunks_and_early_ends_are_errors() {
-        let table: [&[u8]; 16] = [
+        let table: [&[u8]; 21] = [
             b"4\nWiki\r\n0\r\n\r\n",
             b"-4\r\nWiki\r\n0\r\n\r\n",
             b"+4\r\nWiki\r\n0\r\n\r\n",
@@ -210,6 +214,11 @@ mod tests {
             b"4;\0\r\nWiki\r\n0\r\n\r\n",
             b"4\r\nWiki\r\n0\r\nbad trailer\r\n\r\n",
             b"4\r\nWiki\r\n0\r\nX: 1\n\r\n\r\n",
+            b"4\r\r\nWiki\r\n0\r\n\r\n",
+            b"4\x0c\r\nWiki\r\n0\r\n\r\n",
+            b"4\r\nWiki\r\n0\r\nContent-Length: 4\r\n\r\n",
+            b"4\r\nWiki\r\n0\r\ntransfer-encoding: chunked\r\n\r\n",
+            b"4\r\nWiki\r\n0\r\nHost: b.test\r\n\r\n",
         ];
         for octets in table {
             for step in [1, 5, 100] {

@@ -48,6 +48,29 @@ pub fn response_framing(method: &Method, head: &ResponseHead) -> Result<Framing,
     Ok(declared.unwrap_or(Framing::UntilClose))
 }
 
+/// Whether a response announces content that its status cannot have (RFC 9110 §8.6, RFC 9112 §6.1): what follows it on the connection may be
+/// taken for that content, or for the next response.
+pub fn contradicts_itself(head: &ResponseHead) -> bool {
+    let announces = head.fields.contains("transfer-encoding") || head.fields.get_all("content-length").any(|length| length != b"0");
+    announces && (head.status.is_informational() || head.status == StatusCode::NO_CONTENT)
+}
+
+/// Fields that say where a message ends, whom it is for, or what holds for one connection: too late in trailers, and a recipient that merges
+/// them into the head reads another message (RFC 9110 §6.5.1).
+const NEVER_TRAILERS: [&str; 9] =
+    ["connection", "content-length", "host", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// Whether trailers change nothing about the message they end.
+///
+/// # Errors
+/// If they would: the message is not to be used.
+pub fn trailers_are_sane(trailers: &Fields) -> Result<(), FramingError> {
+    match trailers.iter().any(|field| NEVER_TRAILERS.iter().any(|name| field.is(name))) {
+        false => Ok(()),
+        true => Err(FramingError("the trailers would change the message")),
+    }
+}
+
 fn declared(version: Version, fields: &Fields) -> Result<Option<Framing>, FramingError> {
     let mut lengths = fields.get_all("content-length");
     let mut codings = fields.get_all("transfer-encoding");
@@ -124,5 +147,15 @@ mod tests {
         assert_eq!(response_framing(&Method::GET, &head(204, &[])), Ok(Framing::Empty));
         assert_eq!(response_framing(&Method::GET, &head(200, &[])), Ok(Framing::UntilClose));
         assert!(response_framing(&Method::GET, &head(200, &[("content-length", "9"), ("content-length", "8")])).is_err());
+        for (status, lines, contradicts) in [
+            (204, ("content-length", "9"), true),
+            (204, ("transfer-encoding", "chunked"), true),
+            (103, ("content-length", "9"), true),
+            (204, ("content-length", "0"), false),
+            (304, ("content-length", "9"), false),
+            (200, ("content-length", "9"), false),
+        ] {
+            assert_eq!(contradicts_itself(&head(status, &[lines])), contradicts, "{status} {lines:?}");
+        }
     }
 }

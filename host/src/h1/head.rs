@@ -61,6 +61,10 @@ impl Scan {
         while self.at == 0 && buffer.starts_with(b"\r\n") {
             let _ = buffer.split_to(2);
         }
+        if self.at == 0 && buffer.as_ref() == b"\r" {
+            // The next octet says whether this is such a line.
+            return Ok(None);
+        }
         while let Some(found) = memchr::memchr(b'\n', &buffer[self.at..]) {
             let end = self.at + found;
             if end == 0 || buffer[end - 1] != b'\r' {

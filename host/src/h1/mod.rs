@@ -11,7 +11,7 @@ mod reader;
 mod writer;
 
 pub use body::{Incoming, Piece};
-pub use framing::{Framing, FramingError, request_framing, response_framing};
+pub use framing::{Framing, FramingError, contradicts_itself, request_framing, response_framing, trailers_are_sane};
 pub use head::{HeadError, HeadLimits, RequestLine, parse_fields, parse_request, parse_response};
 pub use reader::{ReadError, Reader};
 pub use writer::{Outgoing, Writer, encode_request, encode_response};

@@ -37,6 +37,7 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
             Err(refusal) => return exchange.refuse(refusal, reader, writer).await,
         };
         let credentials = line.fields.get("proxy-authorization").map(<[u8]>::to_vec);
+        let method = line.method.clone();
         let target = match at_proxy(line) {
             Ok(target) => target,
             Err(refusal) => return exchange.refuse(refusal, reader, writer).await,
@@ -46,7 +47,7 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
         }
         let scope = match front.policy.load_full().gate.admit(credentials.as_deref()).await {
             Ok(principal) => Arc::new(Scope { connection, client, principal }),
-            Err(refusal) => match own::turn_away(&front, refusal, framing, reader, writer).await {
+            Err(refusal) => match own::turn_away(&front, refusal, &method, framing, reader, writer).await {
                 Some(halves) => {
                     (reader, writer) = halves;
                     continue;

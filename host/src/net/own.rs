@@ -18,6 +18,7 @@ use crate::{
 pub(super) async fn turn_away(
     front: &Front,
     refusal: Refusal,
+    method: &Method,
     framing: Framing,
     reader: HalfReader,
     mut writer: HalfWriter,
@@ -28,7 +29,10 @@ pub(super) async fn turn_away(
     }
     let response = local_refusal(&refusal);
     encode_response(writer.buffer(), &local_head(&response, false));
-    writer.buffer().extend_from_slice(&response.content);
+    // RFC 9112 §6.3: such a client would take content for the next response.
+    if method != Method::HEAD {
+        writer.buffer().extend_from_slice(&response.content);
+    }
     writer.flush().await.ok()?;
     Some((reader, writer))
 }

@@ -180,7 +180,7 @@ pub(super) fn origin(origin: &types::Origin) -> Result<flow::Origin, String> {
 /// A response made by a guest: else says why it cannot be sent. Fields that are the host's are left out, which makes no other response.
 pub(super) fn local_response(response: types::LocalResponse) -> Result<flow::LocalResponse, String> {
     let status = final_status(response.status)?;
-    if matches!(response.status, 204 | 304) && !response.body.is_empty() {
+    if has_no_content(status) && !response.body.is_empty() {
         return Err(format!("a {} has no content", response.status));
     }
     let mut fields = Fields::with_capacity(response.headers.len());
@@ -191,6 +191,11 @@ pub(super) fn local_response(response: types::LocalResponse) -> Result<flow::Loc
         }
     }
     Ok(flow::LocalResponse { status, fields, content: response.body.into() })
+}
+
+/// Whether a response of that status never has content (RFC 9110 §6.4.1).
+pub(super) fn has_no_content(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// 200 to 599: what ends an exchange (RFC 9110 §15).

@@ -36,6 +36,7 @@ mod refusals;
 #[cfg(target_os = "linux")]
 mod repeating;
 mod shipped;
+mod smuggling;
 mod splice;
 mod storing;
 mod streaming;

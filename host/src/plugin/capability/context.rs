@@ -417,6 +417,10 @@ impl HostFlow for Guest {
             if method == Method::CONNECT {
                 return Err("a request cannot be made a tunnel".into());
             }
+            // The client knows by its own method whether content follows (RFC 9112 §6.3).
+            if (method == Method::HEAD) != (flow.request.method == Method::HEAD) {
+                return Err("a request cannot be made a HEAD, nor a HEAD another: its answer ends elsewhere".into());
+            }
             flow.request.method = method;
             Ok(())
         })
@@ -437,6 +441,10 @@ impl HostFlow for Guest {
         self.change(&flow, Direction::Response, |flow| {
             let status = convert::final_status(status)?;
             if let Some(response) = &mut flow.response {
+                // Where the message ends would be another place (RFC 9112 §6.3).
+                if convert::has_no_content(status) != convert::has_no_content(response.status) {
+                    return Err(format!("a {} cannot be made a {status}: only one of them has content", response.status));
+                }
                 response.status = status;
                 // It was the phrase of another status.
                 response.reason = Some(Bytes::new());
