@@ -33,6 +33,7 @@ impl Origins {
         let pool = PoolLimits {
             per_origin: limits::ORIGIN_IDLE_CONNECTIONS_EACH,
             in_all: config.limits.idle_origin_connections,
+            http2_per_origin: limits::ORIGIN_HTTP2_CONNECTIONS_EACH,
             idle: limits::ORIGIN_IDLE,
         };
         let dialler = Dialler::new(trust(config)?, dial, fixed, upstream(config)?, reach(config));

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
 use tokio::time::timeout;
 
-use super::http2;
+use super::{flushes::Flushes, http2};
 use crate::{
     flow::{Direction, Fields, ResponseHead},
     h1::{Framing, HeadLimits, Incoming, Outgoing, Piece, encode_response, trailers_are_sane},
@@ -181,8 +181,8 @@ pub enum Sink<'a> {
         /// In which framing.
         outgoing: Outgoing,
     },
-    /// To an HTTP/2 stream.
-    Http2(SendStream<Bytes>),
+    /// To an HTTP/2 stream; to a client's, with what tells when it has been written.
+    Http2(SendStream<Bytes>, Option<Flushes>),
     /// The head has ended the message.
     Ended,
 }
@@ -195,7 +195,7 @@ impl Sink<'_> {
     pub async fn put(&mut self, mut piece: Bytes) -> io::Result<()> {
         match self {
             Self::Http1 { writer, outgoing } => writer.put(outgoing, &piece).await,
-            Self::Http2(stream) => {
+            Self::Http2(stream, _) => {
                 stream.reserve_capacity(piece.len());
                 while !piece.is_empty() {
                     let capacity = match stream.capacity() {
@@ -223,8 +223,8 @@ impl Sink<'_> {
     pub fn finish(&mut self, trailers: &Fields) -> io::Result<()> {
         match self {
             Self::Http1 { writer, outgoing } => writer.finish(outgoing, trailers),
-            Self::Http2(stream) if trailers.is_empty() => stream.send_data(Bytes::new(), true).map_err(h2_error),
-            Self::Http2(stream) => stream.send_trailers(http2::map(trailers)).map_err(h2_error),
+            Self::Http2(stream, _) if trailers.is_empty() => stream.send_data(Bytes::new(), true).map_err(h2_error),
+            Self::Http2(stream, _) => stream.send_trailers(http2::map(trailers)).map_err(h2_error),
             Self::Ended => Ok(()),
         }
     }
@@ -236,23 +236,35 @@ impl Sink<'_> {
     pub async fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Http1 { writer, .. } => writer.flush().await,
-            Self::Http2(_) | Self::Ended => Ok(()),
+            Self::Http2(..) | Self::Ended => Ok(()),
         }
     }
 
     /// Resolves when the receiver of an HTTP/2 stream has reset it.
     pub async fn gone(&mut self) -> io::Error {
         match self {
-            Self::Http2(stream) => reset(poll_fn(|cx| stream.poll_reset(cx)).await),
+            Self::Http2(stream, _) => reset(poll_fn(|cx| stream.poll_reset(cx)).await),
             // A client over HTTP/1 is watched where its requests come from.
             Self::Http1 { .. } | Self::Ended => std::future::pending().await,
         }
     }
 
-    /// Breaks the message off so that its receiver can see that something is missing. HTTP/1 has only the end of the connection for that.
-    pub fn break_off(&mut self) {
-        if let Self::Http2(stream) = self {
-            stream.send_reset(Reason::INTERNAL_ERROR);
+    /// Breaks a response off so that its receiver, once it has what came before, can see that something is missing; for the reason its sender
+    /// gave, if it gave one. HTTP/1 has only the end of the connection for that.
+    pub async fn break_off(&mut self, reason: Option<Reason>) {
+        if let Self::Http2(stream, flushes) = self {
+            if let Some(flushes) = flushes {
+                flushes.written(stream).await;
+            }
+            // Not CANCEL, if it is for us to say: some clients take that for an end like any other.
+            stream.send_reset(reason.unwrap_or(Reason::INTERNAL_ERROR));
+        }
+    }
+
+    /// Gives a request up, nobody waits for its answer any more.
+    pub fn cancel(&mut self) {
+        if let Self::Http2(stream, _) = self {
+            stream.send_reset(Reason::CANCEL);
         }
     }
 }
@@ -262,7 +274,7 @@ pub enum Responder<'a> {
     /// An HTTP/1 client.
     Http1(&'a mut HalfWriter),
     /// An HTTP/2 client.
-    Http2(SendResponse<Bytes>),
+    Http2(SendResponse<Bytes>, Flushes),
 }
 
 impl<'a> Responder<'a> {
@@ -276,7 +288,7 @@ impl<'a> Responder<'a> {
                 encode_response(writer.buffer(), head);
                 writer.flush().await
             }
-            Self::Http2(respond) => respond.send_informational(http2::response(head)).map_err(h2_error),
+            Self::Http2(respond, _) => respond.send_informational(http2::response(head)).map_err(h2_error),
         }
     }
 
@@ -290,10 +302,10 @@ impl<'a> Responder<'a> {
                 encode_response(writer.buffer(), head);
                 Ok(Sink::Http1 { writer, outgoing: framing.into() })
             }
-            Self::Http2(mut respond) => {
+            Self::Http2(mut respond, flushes) => {
                 let ends = matches!(framing, Framing::Empty | Framing::Length(0));
                 let stream = respond.send_response(http2::response(head), ends).map_err(h2_error)?;
-                Ok(if ends { Sink::Ended } else { Sink::Http2(stream) })
+                Ok(if ends { Sink::Ended } else { Sink::Http2(stream, Some(flushes)) })
             }
         }
     }
@@ -302,13 +314,13 @@ impl<'a> Responder<'a> {
     pub async fn gone(&mut self) -> io::Error {
         match self {
             Self::Http1(_) => std::future::pending().await,
-            Self::Http2(respond) => reset(poll_fn(|cx| respond.poll_reset(cx)).await),
+            Self::Http2(respond, _) => reset(poll_fn(|cx| respond.poll_reset(cx)).await),
         }
     }
 
     /// Closes the stream without an answer.
     pub fn disconnect(self) {
-        if let Self::Http2(mut respond) = self {
+        if let Self::Http2(mut respond, _) = self {
             respond.send_reset(Reason::CANCEL);
         }
     }
@@ -369,9 +381,24 @@ impl<'a> Answer<'a> {
 
 fn reset(reason: Result<Reason, h2::Error>) -> io::Error {
     match reason {
-        Ok(reason) => io::Error::new(io::ErrorKind::ConnectionReset, reason.to_string()),
+        Ok(reason) => io::Error::new(io::ErrorKind::ConnectionReset, h2::Error::from(reason)),
         Err(error) => h2_error(error),
     }
+}
+
+/// Why the other side reset an HTTP/2 stream, if it did.
+pub(super) fn said_reason(error: &io::Error) -> Option<Reason> {
+    let error: &h2::Error = error.get_ref()?.downcast_ref()?;
+    error.reason().filter(|_| error.is_reset() && error.is_remote())
+}
+
+/// Whether an HTTP/2 origin says that it has done nothing about a request (RFC 9113 §8.7): it may be sent again, whatever it is.
+pub(super) fn was_not_processed(error: &io::Error) -> bool {
+    let error: Option<&h2::Error> = error.get_ref().and_then(|error| error.downcast_ref());
+    // Streams that a GOAWAY does not count as processed end with it; others go on.
+    error.is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM))
+    })
 }
 
 /// The system's error, where there is one below.

@@ -6,7 +6,7 @@
 
 use std::{io, pin::pin, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{Method, StatusCode, Version};
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
     flow::{Fields, LocalResponse, Origin, Refusal, RequestHead, ResponseHead},
     h1::{Framing, encode_request, response_framing},
     hooks::BoxFuture,
-    origin::{Connection, Destination, Lease, Pool},
+    origin::{Connection, Destination, Lease, Pool, Share},
     outbound::{FetchError, Order, Outbound},
 };
 
@@ -72,7 +72,7 @@ impl Errand {
         let mut lease = self.pool.http2(&destination).await?;
         loop {
             let mut connection = match lease {
-                Lease::Http2(send) => return self.over_http2(send).await,
+                Lease::Http2(share) => return self.over_http2(&share).await,
                 Lease::Http1(connection) => connection,
             };
             match self.over_http1(&mut connection).await {
@@ -99,13 +99,13 @@ impl Errand {
         self.talk(sink, Answer::Http1(reader)).await
     }
 
-    async fn over_http2(&self, send: h2::client::SendRequest<Bytes>) -> Result<LocalResponse, End> {
+    async fn over_http2(&self, share: &Share) -> Result<LocalResponse, End> {
         let ends = self.order.content.is_empty();
         let outgoing = http2::request(&self.head(Version::HTTP_2))?;
         let failed = |error| Refusal::NoResponse { origin: self.order.origin.clone(), source: Some(h2_error(error)) };
-        let mut send = send.ready().await.map_err(failed)?;
+        let mut send = share.send.clone().ready().await.map_err(failed)?;
         let (answer, stream) = send.send_request(outgoing, ends).map_err(failed)?;
-        let sink = if ends { Sink::Ended } else { Sink::Http2(stream) };
+        let sink = if ends { Sink::Ended } else { Sink::Http2(stream, None) };
         self.talk(sink, Answer::Http2(answer, None)).await.map(|(response, _)| response)
     }
 

@@ -8,6 +8,7 @@ mod ends;
 mod fetch;
 mod fields;
 mod filter;
+mod flushes;
 mod http2;
 mod respond;
 mod run;

@@ -13,12 +13,11 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
 use super::{
     Exchange,
-    ends::{Answer, NoAnswer, Responder, Sink, Source},
+    ends::{self, Answer, NoAnswer, Responder, Sink, Source},
     fields, filter, http2, respond,
     stream::{self, Ended, Rewriting},
     tee::{PumpError, Tee},
@@ -30,7 +29,7 @@ use crate::{
     },
     h1::{Framing, contradicts_itself, encode_request, response_framing},
     hooks::{Messages, Probe},
-    origin::{Connection, Destination, Lease},
+    origin::{Connection, Destination, Lease, Share},
 };
 
 /// On whose behalf, and where to.
@@ -206,7 +205,7 @@ impl Exchange {
         if is_http2 { After::Next } else { After::Abort }
     }
 
-    /// To the origin and back, once more on a fresh connection where a kept one turned out to be dead.
+    /// To the origin and back, once more on a fresh connection where a kept one turned out to be dead or the origin says that it did nothing.
     async fn forward<'a>(
         &self,
         destination: Destination,
@@ -221,7 +220,17 @@ impl Exchange {
                 _ => self.pool.http1(&destination, fresh).await.map(Lease::Http1),
             };
             match lease.map_err(Fault::Refused)? {
-                Lease::Http2(send) => return self.over_http2(&destination.origin, send, request, responder, open).await,
+                Lease::Http2(share) => {
+                    let sent = self.over_http2(&destination.origin, &share, request, responder, open.as_deref_mut()).await;
+                    match sent {
+                        Err(Fault::Refused(Refusal::NoResponse { source: Some(error), .. }))
+                            if !fresh && request.framing == Framing::Empty && ends::was_not_processed(&error) =>
+                        {
+                            fresh = true
+                        }
+                        sent => return sent,
+                    }
+                }
                 Lease::Http1(mut connection) => {
                     let sent = self.over_http1(&destination.origin, &mut connection, request, responder, open.as_deref_mut()).await;
                     match sent {
@@ -271,7 +280,7 @@ impl Exchange {
     async fn over_http2<'a>(
         &self,
         origin: &Origin,
-        send: h2::client::SendRequest<Bytes>,
+        share: &Share,
         request: &mut Request<'a>,
         responder: &mut Option<Responder<'a>>,
         open: Option<&mut OpenFlow>,
@@ -282,9 +291,9 @@ impl Exchange {
             let source = Some(super::ends::h2_error(error));
             Fault::Refused(Refusal::NoResponse { origin: origin.clone(), source })
         };
-        let mut send = send.ready().await.map_err(failed)?;
+        let mut send = share.send.clone().ready().await.map_err(failed)?;
         let (answer, stream) = send.send_request(outgoing, ends).map_err(failed)?;
-        let sink = if ends { Sink::Ended } else { Sink::Http2(stream) };
+        let sink = if ends { Sink::Ended } else { Sink::Http2(stream, None) };
         self.drive(origin, request, sink, Answer::Http2(answer, None), responder, open).await.map(|_| After::Next)
     }
 
@@ -325,7 +334,7 @@ impl Exchange {
             answered.client_persists &= client_persists;
             answered.origin_persists &= uploaded.load(Ordering::Relaxed);
         } else if !uploaded.load(Ordering::Relaxed) {
-            sink.break_off();
+            sink.cancel();
         }
         answered
     }
@@ -399,12 +408,12 @@ impl Exchange {
             Err(PumpError::Source(error)) => {
                 // What came before the break still belongs to the client.
                 let _ = sink.flush().await;
-                sink.break_off();
+                sink.break_off(ends::said_reason(&error)).await;
                 Err(Fault::Origin(error))
             }
             Err(PumpError::Filter(refusal)) => {
                 let _ = sink.flush().await;
-                sink.break_off();
+                sink.break_off(None).await;
                 Err(Fault::Broken(refusal))
             }
         }

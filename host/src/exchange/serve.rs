@@ -12,6 +12,7 @@ use tokio::{io::AsyncReadExt, time::timeout};
 use super::{
     Exchange,
     ends::{Responder, Source},
+    flushes::Flushes,
     http2, respond,
     run::{After, Request, Upgraded, Via},
     target::in_tunnel,
@@ -130,13 +131,14 @@ impl Exchange {
 
     /// Serves HTTP/2 inside a tunnel until either side has enough.
     pub async fn serve_http2(self: &Arc<Self>, io: Io, via: Via) {
+        let flushes = Flushes::default();
         let mut builder = h2::server::Builder::new();
         builder
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(self.limits.streams)
             .max_header_list_size(u32::try_from(self.limits.head.octets).unwrap_or(u32::MAX));
-        let Ok(Ok(mut connection)) = timeout(self.limits.head_deadline, builder.handshake::<_, Bytes>(io)).await else {
+        let Ok(Ok(mut connection)) = timeout(self.limits.head_deadline, builder.handshake::<_, Bytes>(flushes.of(io))).await else {
             return;
         };
         let mut stopping = false;
@@ -151,17 +153,17 @@ impl Exchange {
             };
             // An error ends the connection; its streams see it themselves.
             let Some(Ok((request, respond))) = accepted else { return };
-            let (exchange, via) = (self.clone(), via.clone());
-            self.tasks.spawn_severable(async move { exchange.stream(via, request, respond).await });
+            let (exchange, via, responder) = (self.clone(), via.clone(), Responder::Http2(respond, flushes.clone()));
+            self.tasks.spawn_severable(async move { exchange.stream(via, request, responder).await });
         }
     }
 
-    async fn stream(&self, via: Via, request: http::Request<h2::RecvStream>, respond: h2::server::SendResponse<Bytes>) {
+    async fn stream(&self, via: Via, request: http::Request<h2::RecvStream>, responder: Responder<'_>) {
         let head = match http2::request_head(&request, via.destination.origin.scheme) {
             Ok(head) => head,
             Err(refusal) => {
                 tracing::info!("{}", respond::sentence(&refusal));
-                let mut responder = Some(Responder::Http2(respond));
+                let mut responder = Some(responder);
                 let _ = super::run::send(&respond::refusal(&refusal), request.method(), false, &mut responder).await;
                 return;
             }
@@ -173,7 +175,7 @@ impl Exchange {
             false => http2_request_framing(&head),
         };
         let content = Source::http2(stream, self.limits.idle);
-        self.run(&via, Request::new(head, framing, content), Responder::Http2(respond)).await;
+        self.run(&via, Request::new(head, framing, content), responder).await;
     }
 }
 

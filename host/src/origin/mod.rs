@@ -9,9 +9,11 @@ mod idle;
 mod placed;
 mod pool;
 mod reach;
+mod shared;
 mod upstream;
 
 pub use dial::{DialLimits, Dialler};
 pub use pool::{CONNECTION_WINDOW, Connection, Destination, Lease, Pool, PoolLimits, STREAM_WINDOW};
 pub use reach::Reach;
+pub use shared::Share;
 pub use upstream::{Upstream, UpstreamError};

@@ -11,16 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
-use h2::client::SendRequest;
-
-use super::{dial::SharedDialler, idle::Idles};
+use super::{
+    dial::SharedDialler,
+    idle::Idles,
+    shared::{Connections, Share},
+};
 use crate::{
     flow::{Authority, Origin, Refusal, Scheme},
     io::{HalfReader, HalfWriter, Io, halves},
     tasks::Tasks,
     tls::Protocol,
 };
+use bytes::{Bytes, BytesMut};
 
 /// Content of one HTTP/2 stream that may be on its way to us, in octets, on either side: what a stalled reader can make us hold.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
@@ -73,7 +75,7 @@ pub enum Lease {
     /// A connection of its own.
     Http1(Box<Connection>),
     /// A stream on a shared connection.
-    Http2(SendRequest<Bytes>),
+    Http2(Share),
 }
 
 /// Bounds of the pool.
@@ -81,8 +83,10 @@ pub enum Lease {
 pub struct PoolLimits {
     /// Idle connections to one origin.
     pub per_origin: usize,
-    /// Idle connections in all, and origins whose protocol is remembered, each with at most one HTTP/2 connection.
+    /// Idle connections in all, and origins whose protocol is remembered, each with its HTTP/2 connections.
     pub in_all: usize,
+    /// HTTP/2 connections to one origin; more than one are made only where it allows too few streams on each.
+    pub http2_per_origin: usize,
     /// Longest time a connection is kept idle.
     pub idle: Duration,
 }
@@ -102,13 +106,14 @@ struct Asked {
     last: Instant,
 }
 
-/// The HTTP/2 connection to one origin; the lock makes dialling single-flight.
-type Slot = tokio::sync::Mutex<Option<Known>>;
+/// What is known of one origin; the lock makes dialling single-flight.
+type Slot = tokio::sync::Mutex<Known>;
 
-/// What is known of an origin's protocol.
-enum Known {
-    Http2(SendRequest<Bytes>),
-    Http1,
+#[derive(Default)]
+struct Known {
+    /// Whether it speaks HTTP/2; `None`: nobody has asked yet.
+    http2: Option<bool>,
+    connections: Connections,
 }
 
 impl Pool {
@@ -157,22 +162,21 @@ impl Pool {
         }
         let slot = self.slot(destination);
         let mut known = slot.lock().await;
-        match &*known {
-            Some(Known::Http2(send)) => {
-                if let Ok(send) = send.clone().ready().await {
-                    return Ok(Lease::Http2(send));
-                }
-            }
-            Some(Known::Http1) => {
-                drop(known);
-                return self.http1(destination, false).await.map(Lease::Http1);
-            }
-            None => {}
+        if known.http2 == Some(false) {
+            drop(known);
+            return self.http1(destination, false).await.map(Lease::Http1);
+        }
+        if let Some(share) = known.connections.share(self.limits.http2_per_origin) {
+            return Ok(Lease::Http2(share));
         }
         self.make_room();
-        let (io, http2) = self.dialler.connect(destination, Protocol::Http2).await?;
+        let (io, http2) = match self.dialler.connect(destination, Protocol::Http2).await {
+            Ok(dialled) => dialled,
+            // There is one already, on which there will be room at some time.
+            Err(refusal) => return known.connections.share(0).map(Lease::Http2).ok_or(refusal),
+        };
+        known.http2 = Some(http2);
         if !http2 {
-            *known = Some(Known::Http1);
             let (reader, writer) = halves(io, BytesMut::new());
             return Ok(Lease::Http1(Box::new(Connection { reader, writer, reused: false })));
         }
@@ -196,8 +200,7 @@ impl Pool {
                 () = stopping.cancelled() => drop(connection.await),
             }
         });
-        *known = Some(Known::Http2(send.clone()));
-        Ok(Lease::Http2(send))
+        Ok(Lease::Http2(known.connections.add(send)))
     }
 
     /// Whether the origin speaks HTTP/2, so that its clients can be offered the same. Asks it, the first time.
@@ -205,8 +208,8 @@ impl Pool {
     /// # Errors
     /// Whatever keeps a connection from coming up.
     pub async fn speaks_http2(&self, destination: &Destination) -> Result<bool, Refusal> {
-        if let Some(known) = &*self.slot(destination).lock().await {
-            return Ok(matches!(known, Known::Http2(_)));
+        if let Some(http2) = self.slot(destination).lock().await.http2 {
+            return Ok(http2);
         }
         match self.http2(destination).await? {
             Lease::Http2(_) => Ok(true),

@@ -35,6 +35,7 @@ mod redaction;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod repeating;
+mod sharing;
 mod shipped;
 mod smuggling;
 mod splice;

@@ -18,9 +18,13 @@ use super::{Act, Answer, Journal, Script, Seen};
 use crate::{message::Trouble, wire::Stream};
 
 /// Serves one connection to its end; how that came.
-pub(super) async fn serve(stream: Stream, answer: Answer, journal: Arc<Journal>, connection: usize) -> Trouble {
+/// `streams`: how many the client may have at a time.
+pub(super) async fn serve(stream: Stream, answer: Answer, journal: Arc<Journal>, connection: usize, streams: Option<u32>) -> Trouble {
     let mut builder = server::Builder::new();
     builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20).max_header_list_size(1 << 20);
+    if let Some(streams) = streams {
+        builder.max_concurrent_streams(streams);
+    }
     let mut accepting = match builder.handshake::<_, Bytes>(stream).await {
         Ok(accepting) => accepting,
         Err(error) => return trouble(&error),
@@ -86,16 +90,24 @@ impl Exchange {
                 Act::Count(count) => drop(count.fetch_add(1, Ordering::SeqCst)),
                 Act::Close => break,
                 Act::Reset => {
-                    match &mut self.response {
-                        Some(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
-                        None => self.respond.send_reset(Reason::INTERNAL_ERROR),
-                    }
+                    self.reset(Reason::INTERNAL_ERROR);
+                    return Ok(());
+                }
+                Act::Refuse => {
+                    self.reset(Reason::REFUSED_STREAM);
                     return Ok(());
                 }
                 Act::Raw(_) | Act::Echo | Act::Speak(_) | Act::Cut => panic!("{act:?} is for HTTP/1.1 only"),
             }
         }
         self.stream().send_data(Bytes::new(), true)
+    }
+
+    fn reset(&mut self, reason: Reason) {
+        match &mut self.response {
+            Some(stream) => stream.send_reset(reason),
+            None => self.respond.send_reset(reason),
+        }
     }
 
     fn stream(&mut self) -> &mut SendStream<Bytes> {

@@ -42,12 +42,13 @@ pub struct Setup {
     alpn: Vec<Vec<u8>>,
     fault: Fault,
     asks_for_client: bool,
+    streams: Option<u32>,
 }
 
 impl Setup {
     /// Over TLS, HTTP/2 and HTTP/1.1 by ALPN.
     pub fn tls() -> Self {
-        Self { tls: true, alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()], fault: Fault::None, asks_for_client: false }
+        Self { tls: true, alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()], fault: Fault::None, asks_for_client: false, streams: None }
     }
 
     /// Over TLS, HTTP/1.1 only.
@@ -62,7 +63,7 @@ impl Setup {
 
     /// Without TLS.
     pub fn clear() -> Self {
-        Self { tls: false, alpn: Vec::new(), fault: Fault::None, asks_for_client: false }
+        Self { tls: false, alpn: Vec::new(), ..Self::tls() }
     }
 
     /// Selects by ALPN among these; empty: says nothing.
@@ -80,6 +81,12 @@ impl Setup {
     /// Lets nobody in who shows no certificate of the kit's authority.
     pub fn asking_for_client(mut self) -> Self {
         self.asks_for_client = true;
+        self
+    }
+
+    /// Allows so many streams at a time on a connection (HTTP/2).
+    pub fn streams(mut self, most: u32) -> Self {
+        self.streams = Some(most);
         self
     }
 
@@ -111,7 +118,8 @@ pub type Talk = Arc<dyn Fn(Wire) -> Pin<Box<dyn Future<Output = ()> + Send>> + S
 /// What an origin speaks.
 #[derive(Clone)]
 enum Service {
-    Http(Answer),
+    /// Streams at a time on a connection of HTTP/2.
+    Http(Answer, Option<u32>),
     /// Any protocol.
     Other(Talk),
 }
@@ -134,7 +142,8 @@ impl Drop for Origin {
 impl Origin {
     /// Answers each request with the script that `answer` makes of its head.
     pub async fn start(setup: Setup, answer: impl Fn(&Seen) -> Script + Send + Sync + 'static) -> Self {
-        Self::serve(setup, Service::Http(Arc::new(answer))).await
+        let streams = setup.streams;
+        Self::serve(setup, Service::Http(Arc::new(answer), streams)).await
     }
 
     /// Speaks a protocol of its own.
@@ -292,7 +301,9 @@ async fn connected(tcp: TcpStream, acceptor: Option<TlsAcceptor>, service: Servi
             talk(Wire::new(stream)).await;
             Trouble::Closed
         }
-        Service::Http(answer) if alpn.as_deref() == Some(b"h2") => h2::serve(stream, answer, journal.clone(), connection).await,
-        Service::Http(answer) => h1::serve(Wire::new(stream), answer, journal, connection).await,
+        Service::Http(answer, streams) if alpn.as_deref() == Some(b"h2") => {
+            h2::serve(stream, answer, journal.clone(), connection, streams).await
+        }
+        Service::Http(answer, _) => h1::serve(Wire::new(stream), answer, journal, connection).await,
     }
 }

@@ -49,6 +49,8 @@ pub enum Act {
     Cut,
     /// RST, or RST_STREAM.
     Reset,
+    /// RST_STREAM that says that nothing was done about the request; HTTP/2 only.
+    Refuse,
 }
 
 impl fmt::Debug for Act {
@@ -68,6 +70,7 @@ impl fmt::Debug for Act {
             Self::Close => "Close",
             Self::Cut => "Cut",
             Self::Reset => "Reset",
+            Self::Refuse => "Refuse",
         })
     }
 }
@@ -94,6 +97,11 @@ impl Script {
     /// Octets as they stand. HTTP/1.1 only.
     pub fn raw(octets: impl Into<Bytes>) -> Self {
         Self { acts: vec![Act::Read, Act::Raw(octets.into())], framing: Framing::None }
+    }
+
+    /// No answer: nothing was done. HTTP/2 only.
+    pub fn refusing() -> Self {
+        Self { acts: vec![Act::Refuse], framing: Framing::None }
     }
 
     /// What `make` makes of the whole request.

@@ -1,0 +1,64 @@
+//! HTTP/2 connections to one origin, each of which carries many exchanges.
+//!
+//! Place: part of `pool`. One is enough until it carries as many streams as the origin allows: events take theirs for long, and the clients of
+//! a proxy are many, so that others would wait for minutes. Then there is another.
+//! Policy when full: who comes then waits for a stream of the connection that carries the fewest.
+//! Source: RFC 9113 §5.1.2, §9.1.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Connections(Vec<One>);
+
+struct One {
+    send: SendRequest<Bytes>,
+    /// Held by this, and by each share.
+    streams: Arc<()>,
+}
+
+/// Room for one stream on a connection; held as long as that is in use.
+pub struct Share {
+    /// Takes the request.
+    pub send: SendRequest<Bytes>,
+    _stream: Arc<()>,
+}
+
+impl Connections {
+    /// Room on a connection that has some; with `most` of them, on any. `None`: another one is needed.
+    pub(super) fn share(&mut self, most: usize) -> Option<Share> {
+        self.0.retain_mut(One::is_alive);
+        let least = self.0.iter().min_by_key(|one| one.carried())?;
+        let has_room = least.carried() < least.send.current_max_send_streams();
+        (has_room || self.0.len() >= most).then(|| least.share())
+    }
+
+    /// One more, and room on it.
+    pub(super) fn add(&mut self, send: SendRequest<Bytes>) -> Share {
+        let one = One { send, streams: Arc::default() };
+        let share = one.share();
+        self.0.push(one);
+        share
+    }
+}
+
+impl One {
+    fn share(&self) -> Share {
+        Share { send: self.send.clone(), _stream: self.streams.clone() }
+    }
+
+    fn carried(&self) -> usize {
+        Arc::strong_count(&self.streams) - 1
+    }
+
+    /// Alive is: it stands, and the origin does not want it to end. A handle that has sent nothing waits for nothing.
+    fn is_alive(&mut self) -> bool {
+        matches!(self.send.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
+    }
+}
