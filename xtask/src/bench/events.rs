@@ -49,11 +49,12 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
     Ok(json!({ "events_per_stream": EVENTS, "tables": tables }))
 }
 
-/// Straight, and as the product comes.
+/// Straight, through a plain tunnel, which shows what another process in between costs on this machine at this time, and as the product comes.
 pub(super) fn contenders(stand: &Stand, programs: &Programs, folder: &Path) -> anyhow::Result<Vec<Contender>> {
     let plain = "[plugins.logger]\nenabled = false\n";
     Ok(vec![
         stand.direct()?,
+        stand.tunnel(programs)?,
         stand.flowgate(programs, "flowgate, no plugin", plain, folder)?,
         stand.flowgate(programs, "flowgate, logger", "", folder)?,
     ])

@@ -56,7 +56,7 @@ pub(crate) fn one_thread() -> anyhow::Result<Runtime> {
 /// Connects and warms up, says [`READY`]; then, for each line with a number of seconds, loads so long and says what it did.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = one_thread()?;
-    let visitor = Visitor::new(Some(options.proxy), &options.root, &options.origin)?;
+    let visitor = Visitor::new(Some(options.proxy), &[&options.root], &options.origin)?;
     let mut connections = runtime.block_on(async {
         let mut connections = Vec::new();
         for _ in 0..options.connections {

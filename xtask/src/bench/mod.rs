@@ -2,6 +2,7 @@
 //!
 //! Proxies run on CPU 0, the rest on CPU 1. All run the whole time (an idle one takes no CPU) and take turns, in another order each round;
 //! ratios and differences are taken within a round, between neighbours in time, so that what else the machine does falls on both sides.
+//! Where that is much, `chrt -r 10 cargo xtask bench …` puts all of this in front of it.
 //! `keep-alive`: CPU time of the proxy per request, which is what Copilot sends: 548 octets in, 367 octets of events out, on 16 connections
 //! kept alive; origin and load are processes of their own. The other modes: see the module of each.
 

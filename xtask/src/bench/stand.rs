@@ -45,21 +45,23 @@ impl Stand {
     }
 
     pub(crate) fn direct(&self) -> anyhow::Result<Contender> {
-        Ok(Contender { name: "direct", proxy: None, visitor: self.visitor(None, &self.certificates.root)? })
+        Ok(Contender { name: "direct", proxy: None, visitor: self.visitor(None, &[])? })
     }
 
     pub(crate) fn tunnel(&self, programs: &Programs) -> anyhow::Result<Contender> {
         let (proxy, address) = programs.tunnel()?;
-        Ok(Contender { name: "tunnel", proxy: Some(proxy), visitor: self.visitor(Some(address), &self.certificates.root)? })
+        Ok(Contender { name: "tunnel", proxy: Some(proxy), visitor: self.visitor(Some(address), &[])? })
     }
 
     /// `settings`: the text of its `flowgate.toml`.
     pub(crate) fn flowgate(&self, programs: &Programs, name: &'static str, settings: &str, folder: &Path) -> anyhow::Result<Contender> {
         let (proxy, address, root) = programs.flowgate(settings, &folder.join(name.replace([' ', ','], "-")), &self.certificates)?;
-        Ok(Contender { name, proxy: Some(proxy), visitor: self.visitor(Some(address), &root).context(name)? })
+        Ok(Contender { name, proxy: Some(proxy), visitor: self.visitor(Some(address), &[&root]).context(name)? })
     }
 
-    fn visitor(&self, proxy: Option<SocketAddr>, root: &Path) -> anyhow::Result<Visitor> {
-        Visitor::new(proxy, root, &format!("localhost:{}", self.address.port()))
+    /// Trusts the site, and whoever else is named.
+    fn visitor(&self, proxy: Option<SocketAddr>, others: &[&Path]) -> anyhow::Result<Visitor> {
+        let trusted = [&[self.certificates.root.as_path()], others].concat();
+        Visitor::new(proxy, &trusted, &format!("localhost:{}", self.address.port()))
     }
 }

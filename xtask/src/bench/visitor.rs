@@ -19,10 +19,12 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    /// `proxy`: none goes straight. `root`: a PEM file. `origin`: `localhost:PORT`.
-    pub(crate) fn new(proxy: Option<SocketAddr>, root: &Path, origin: &str) -> anyhow::Result<Self> {
+    /// `proxy`: none goes straight. `trusted`: PEM files. `origin`: `localhost:PORT`.
+    pub(crate) fn new(proxy: Option<SocketAddr>, trusted: &[&Path], origin: &str) -> anyhow::Result<Self> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(root).with_context(|| format!("reading {}", root.display()))?)?;
+        for root in trusted {
+            roots.add(CertificateDer::from_pem_file(root).with_context(|| format!("reading {}", root.display()))?)?;
+        }
         let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
