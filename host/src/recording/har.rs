@@ -4,15 +4,17 @@
 //! undone: what does not fit is kept in members beginning with `_`, as the format provides for.
 //! Source: the HAR 1.2 specification; WebSocket messages as Chromium writes them.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    RecordedBody, RecordedFlow, RecordedFrame, RecordedMessage,
+    RecordedBody, RecordedFlow, RecordedFrame, RecordedMessage, RecordedPiece,
     read::{address, content_fields, fields_of, target},
     text,
 };
@@ -75,7 +77,7 @@ struct Response {
     content: Content12,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Pair {
     name: String,
     #[serde(default)]
@@ -116,13 +118,41 @@ struct Message {
     data: String,
 }
 
-#[derive(Default, Deserialize)]
+/// What an archive of our own says besides.
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Own {
+    id: Option<u64>,
+    connection: Option<u64>,
     user: Option<String>,
-    client: Option<std::net::IpAddr>,
+    client: Option<IpAddr>,
+    port: u16,
     outcome: Option<String>,
     cause: String,
+    request: OwnBody,
+    response: OwnBody,
+}
+
+/// What HAR has no place for about a content.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct OwnBody {
+    /// Octets on the wire, where not all were recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<u64>,
+    /// It ended before it was whole.
+    #[serde(skip_serializing_if = "is_false")]
+    broken: bool,
+    /// Of each piece, when it arrived (microseconds after the flow began) and its octets. Only where no coding was undone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pieces: Vec<(u64, usize)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trailers: Vec<Pair>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The flows of an archive. Entries that were never sent (status 0 without a word of what failed) have no response.
@@ -147,7 +177,7 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
     let sent = micros(entry.timings.send);
     let authority = fields.get("host").map_or_else(|| Bytes::from(said_authority(&entry.request.url)), Bytes::copy_from_slice);
     let head = RequestHead { method, scheme: origin.scheme, authority, path, version, fields: content_fields(fields, content.len()) };
-    let request = RecordedMessage { head, at: 0, body: RecordedBody::whole(content, sent) };
+    let request = RecordedMessage { head, at: 0, body: entry.own.request.body(content, sent)? };
     let Timings { blocked, dns, connect, send, wait } = entry.timings;
     let head_at = [blocked, dns, connect, send, wait].into_iter().map(micros).sum::<u64>();
     let ended = micros(entry.time).max(head_at);
@@ -164,7 +194,7 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
                 version,
                 fields: content_fields(fields, content.len()),
             };
-            Some(RecordedMessage { head, at: head_at, body: RecordedBody::whole(content, ended) })
+            Some(RecordedMessage { head, at: head_at, body: entry.own.response.body(content, ended)? })
         }
     };
     let outcome = match entry.own.outcome.as_deref() {
@@ -175,11 +205,13 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
         _ => Outcome::OriginFailed("there is no response in the archive".into()),
     };
     let frames = entry.messages.into_iter().filter_map(|message| frame(message, began).transpose()).collect::<anyhow::Result<_>>()?;
+    let mut client = address(entry.own.client);
+    client.set_port(entry.own.port);
     Ok(RecordedFlow {
-        id,
+        id: entry.own.id.unwrap_or(id),
         began,
-        client: address(entry.own.client),
-        connection: id,
+        client,
+        connection: entry.own.connection.unwrap_or(id),
         user: entry.own.user,
         origin,
         request,
@@ -187,6 +219,36 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
         frames,
         outcome,
     })
+}
+
+impl OwnBody {
+    fn of(body: &RecordedBody, fields: &Fields) -> Self {
+        let is_plain = !fields.contains("content-encoding");
+        let pieces = body.pieces.iter().map(|piece| (piece.at, piece.octets.len()));
+        let trailers = body.trailers.iter().map(|field| Pair { name: field.name_str().to_owned(), value: text::of_octets(field.value()) });
+        Self {
+            length: body.is_cut().then_some(body.length),
+            broken: body.ended.is_none(),
+            pieces: if is_plain { pieces.collect() } else { Vec::new() },
+            trailers: trailers.collect(),
+        }
+    }
+
+    /// That content, as it arrived as far as that is known.
+    fn body(&self, content: Bytes, at: u64) -> anyhow::Result<RecordedBody> {
+        let mut body = RecordedBody::whole(content.clone(), at);
+        let lengths = self.pieces.iter().try_fold(0_usize, |sum, (_, length)| if *length > 0 { sum.checked_add(*length) } else { None });
+        if lengths == Some(content.len()) {
+            let mut rest = content;
+            body.pieces = self.pieces.iter().map(|(at, length)| RecordedPiece { at: *at, octets: rest.split_to(*length) }).collect();
+        }
+        body.length = body.length.max(self.length.unwrap_or_default());
+        if self.broken {
+            body.ended = None;
+        }
+        body.trailers = fields_of(self.trailers.iter().map(Pair::both))?;
+        Ok(body)
+    }
 }
 
 impl Pair {
@@ -203,6 +265,11 @@ fn said_authority(url: &str) -> String {
 /// Milliseconds; what does not apply is -1 in HAR.
 fn micros(millis: f64) -> u64 {
     if millis.is_finite() && millis > 0.0 { (millis.min(1e12) * 1000.0).round() as u64 } else { 0 }
+}
+
+/// Seconds since the Unix epoch, as microseconds.
+fn moment(seconds: f64) -> u64 {
+    if seconds.is_finite() && seconds > 0.0 { (seconds.min(1e12) * 1e6).round() as u64 } else { 0 }
 }
 
 fn version(text: &str) -> Version {
@@ -250,7 +317,7 @@ fn frame(message: Message, began: u64) -> anyhow::Result<Option<RecordedFrame>> 
         }
         _ => return Ok(None),
     };
-    let at = micros(message.time * 1000.0).saturating_sub(began);
+    let at = moment(message.time).saturating_sub(began);
     Ok(Some(RecordedFrame { sent, kind, at, length: content.len() as u64, content }))
 }
 
@@ -275,6 +342,17 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
         Outcome::ClientAborted => ("client-aborted", ""),
         Outcome::OriginFailed(why) => ("origin-failed", why.as_str()),
         Outcome::AnsweredBy(whom) => ("answered-by", whom.as_str()),
+    };
+    let own = Own {
+        id: Some(flow.id),
+        connection: Some(flow.connection),
+        user: flow.user.clone(),
+        client: Some(flow.client.ip()),
+        port: flow.client.port(),
+        outcome: Some(outcome.to_owned()),
+        cause: cause.to_owned(),
+        request: OwnBody::of(body, &head.fields),
+        response: flow.response.as_ref().map(|response| OwnBody::of(&response.body, &response.head.fields)).unwrap_or_default(),
     };
     let mut request = json!({
         "method": head.method.as_str(),
@@ -314,7 +392,7 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
         "cache": {},
         "timings": { "send": millis(sent), "wait": millis(head_at - sent), "receive": millis(ended - head_at) },
         "connection": flow.connection.to_string(),
-        "_flowgate": { "id": flow.id, "user": flow.user, "client": flow.client.ip(), "outcome": outcome, "cause": cause },
+        "_flowgate": own,
     });
     if !flow.frames.is_empty() {
         entry["_resourceType"] = "websocket".into();

@@ -163,7 +163,10 @@ mod tests {
     use super::*;
     use crate::{
         flow::Outcome,
-        recording::testing::{conversation, flow},
+        recording::{
+            RecordedPiece,
+            testing::{conversation, flow},
+        },
     };
 
     /// What is wrong with a file of that content.
@@ -176,19 +179,40 @@ mod tests {
 
     #[test]
     fn an_archive_holds_what_was_exported_into_it() {
-        let archive = har::export(&[flow(1), conversation(2)]).expect("an archive");
+        let mut broken = flow(3);
+        broken.outcome = Outcome::ClientAborted;
+        let response = broken.response.as_mut().expect("one");
+        (response.body.ended, response.body.length) = (None, 1000);
+        response.body.trailers.push("X-Sum", "1");
+        let mut silent = flow(9);
+        (silent.response, silent.outcome) = (None, Outcome::OriginFailed("no address for a.test".into()));
+        silent.client = "[2001:db8::7]:5".parse().expect("an address");
+        let flows = [flow(1), conversation(2), broken, silent];
 
-        let (source, read) = parse(archive.to_string().into()).expect("flows");
+        let (source, read) = parse(har::export(&flows).expect("an archive").to_string().into()).expect("flows");
 
         assert_eq!(source, Source::Har);
-        let [chat, talk] = read.as_slice() else { panic!("{read:?}") };
-        assert_eq!((chat.user.as_deref(), chat.began, chat.url()), (Some("ana"), flow(1).began, flow(1).url()));
-        assert_eq!(chat.request.head.fields, flow(1).request.head.fields);
-        let response = chat.response.as_ref().expect("a response");
-        assert_eq!((response.at, response.body.octets()), (150, flow(1).response.expect("one").body.octets()));
-        let told: Vec<_> = talk.frames.iter().map(|frame| (frame.sent, frame.kind, frame.content.clone())).collect();
-        let sent: Vec<_> = conversation(2).frames.into_iter().map(|frame| (frame.sent, frame.kind, frame.content)).collect();
-        assert_eq!(told, sent);
+        for (read, flow) in read.iter().zip(&flows) {
+            assert_eq!(read, flow);
+        }
+        assert_eq!(read.len(), flows.len());
+    }
+
+    #[test]
+    fn coded_content_comes_out_of_an_archive_decoded_and_whole() {
+        let mut coded = flow(1);
+        let response = coded.response.as_mut().expect("one");
+        response.head.fields.push("Content-Encoding", "gzip");
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, b"hello").expect("written");
+        let octets = Bytes::from(encoder.finish().expect("written"));
+        (response.body.length, response.body.pieces) = (octets.len() as u64, vec![RecordedPiece { at: 200, octets }]);
+
+        let (_, read) = parse(har::export(&[coded]).expect("an archive").to_string().into()).expect("flows");
+
+        let response = read[0].response.as_ref().expect("a response");
+        assert_eq!((response.body.octets(), response.head.fields.contains("content-encoding")), (Bytes::from_static(b"hello"), false));
+        assert!(!response.body.is_cut());
     }
 
     #[test]
