@@ -72,11 +72,11 @@ pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
     let failed: u64 = card.hooks.iter().map(|hook| hook.failed).sum();
     if failed > 0 {
         let test = format!("flowgate plugin test {}", bench.tried.file().display());
-        return Err(Failure::Run(anyhow!("{failed} calls failed, so these are not its costs: `{test} FLOWS` says why")));
+        return Err(Failure::Run(anyhow!("{failed} of its calls failed, so these are not its costs: `{test} FLOWS` says why")));
     }
     if card.hooks.iter().all(|hook| hook.is_start) {
         let flows = flows.len();
-        return Err(Failure::Run(anyhow!("none of the {flows} flows is wanted by its rules, so no hook was called: play others")));
+        return Err(Failure::Run(anyhow!("its rules want none of the flows ({flows}), so no hook was called: play others")));
     }
     match crossed.is_empty() {
         true => Ok(()),

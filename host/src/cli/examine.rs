@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow, bail};
 use wit_component::{DecodedWasm, WitPrinter};
 
 use super::{Failure, plugin::micros, print, rehearse, runtime};
-use crate::plugin;
+use crate::plugin::{self, Standing};
 
 /// Say whether a proxy could serve a component, and what that would mean
 ///
@@ -36,11 +36,16 @@ pub(super) fn check(check: Check) -> Result<(), Failure> {
     let info = &examined.info;
     print(format_args!("{} {}: {}", info.name, info.version, info.description));
     print(format_args!("file: {}, {} octets, SHA-256 {}", check.file.display(), examined.size, info.hash));
+    print(format_args!("contract: flowgate:plugin@{}", examined.contract));
     print(format_args!("hooks: {}", some(&info.hooks.iter().map(|hook| (*hook).to_owned()).collect::<Vec<_>>())));
-    print(format_args!("imports: {}", some(&info.capabilities)));
+    let imports: Vec<String> = examined.imports.iter().map(|(name, standing)| format!("{name}{}", said(*standing))).collect();
+    print(format_args!("imports: {}; {} interfaces of WASI 0.2", some(&imports), examined.wasi));
     print(format_args!("instances: {}", if examined.is_singleton { "one" } else { "any number" }));
     for rule in &examined.rules {
         print(format_args!("rule: {rule}"));
+    }
+    for doubt in &examined.doubts {
+        print(format_args!("note: {doubt}"));
     }
     if examined.rules.is_empty() {
         print(format_args!("rule: none, so it is never called"));
@@ -53,6 +58,14 @@ pub(super) fn check(check: Check) -> Result<(), Failure> {
             Ok(())
         }
         Some(missing) => Err(Failure::Usage(anyhow!("{missing}"))),
+    }
+}
+
+fn said(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Free => "",
+        Standing::Granted => " (granted)",
+        Standing::Ungranted => " (not granted)",
     }
 }
 

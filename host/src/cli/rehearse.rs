@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -124,8 +125,11 @@ pub(super) fn run(test: &Test) -> Result<(), Failure> {
             print(format_args!("{}: {} flows as before", outcome.plugin, outcome.flows));
         }
     }
+    if outcome.wanted == 0 {
+        let _ = writeln!(io::stderr(), "flowgate: its rules want none of these flows: `flowgate plugin check` prints them");
+    }
     if outcome.failures > 0 && test.golden.is_none() {
-        return Err(Failure::Run(anyhow!("{} calls of {} failed: see above", outcome.failures, outcome.plugin)));
+        return Err(Failure::Run(anyhow!("{} of its calls failed: see above", outcome.failures)));
     }
     Ok(())
 }
@@ -133,6 +137,8 @@ pub(super) fn run(test: &Test) -> Result<(), Failure> {
 struct Outcome {
     plugin: String,
     flows: usize,
+    /// Flows that it was called about.
+    wanted: usize,
     failures: u64,
     /// What comes of it, by name.
     files: BTreeMap<String, Vec<u8>>,
@@ -143,16 +149,19 @@ async fn outcome(tried: &Tried) -> Result<Outcome, Failure> {
     let first = flows.first().map_or(0, |flow| flow.began);
     let stage = Stage::open(&tried.file, settings, outbound, first).await?;
     let mut text = report::head(stage.info(), &stage.begin_lines());
+    let mut wanted = 0;
     for flow in &flows {
-        text += &report::flow(flow, &stage.play(flow).await);
+        let played = stage.play(flow).await;
+        wanted += usize::from(played.rehearsed.flow.is_some() || played.rehearsed.tunnel.is_some());
+        text += &report::flow(flow, &played);
     }
     let mut files = BTreeMap::from([("flows.txt".to_owned(), text.into_bytes())]);
     let metrics = stage.metrics();
-    if metrics.lines().any(|line| !line.starts_with('#')) {
+    if !metrics.is_empty() {
         files.insert("metrics.txt".to_owned(), metrics.into_bytes());
     }
     files.extend(stage.records().into_iter().map(|(path, octets)| (format!("records/{path}"), octets)));
-    Ok(Outcome { plugin: stage.to_string(), flows: flows.len(), failures: stage.failures(), files })
+    Ok(Outcome { plugin: stage.to_string(), flows: flows.len(), wanted, failures: stage.failures(), files })
 }
 
 /// All files below a folder, by name. One that is not there has none.

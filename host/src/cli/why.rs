@@ -68,13 +68,25 @@ fn explain(explanation: Explanation) {
     print(format_args!("flow {flow} of {}: {method} {url} for {user}: {status}, {outcome}", time(began)));
     let mut table = Table::new(["PLUGIN", "VERSION", "HASH", "HOOK", "CALLS", "TIME", "SAID", "CHANGED"]);
     let any = !steps.is_empty();
+    let mut failures = Vec::new();
     for step in steps {
         let changes = step.changes.join(", ");
-        table.row([step.plugin, step.version, step.hash, step.hook, step.calls.to_string(), micros(step.micros), step.said, changes]);
+        // Why a call failed is too long for a column.
+        let said = match step.said.strip_prefix("failed: ") {
+            Some(why) => {
+                failures.push(format!("{} failed in {}: {why}", step.plugin, step.hook));
+                "failed".to_owned()
+            }
+            None => step.said,
+        };
+        table.row([step.plugin, step.version, step.hash, step.hook, step.calls.to_string(), micros(step.micros), said, changes]);
     }
     match any {
         true => table.print(),
         false => print(format_args!("no plugin was called about it (yet)")),
+    }
+    for failure in failures {
+        print(format_args!("{failure}"));
     }
     for (key, value) in tags {
         print(format_args!("tag {key} = {value}"));

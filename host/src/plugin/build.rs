@@ -13,10 +13,8 @@ use std::{
 };
 
 use super::{
-    bindings::{
-        exports::flowgate::plugin::{connect_filter::ConnectAction, request_filter::RequestAction, response_filter::ResponseAction},
-        flowgate::plugin::types::{ClientInfo, LocalResponse},
-    },
+    answer::Answer,
+    bindings::{exports::flowgate::plugin::connect_filter::ConnectAction, flowgate::plugin::types::ClientInfo},
     capability::context::{Effect, Shown},
     held::Held,
     hook::Hook,
@@ -82,14 +80,6 @@ pub(super) struct Serving {
     pub(super) observers: Option<Observers>,
 }
 
-/// What filters of both kinds say.
-pub(super) enum Answer {
-    Proceed,
-    Local(LocalResponse),
-    NeedBody,
-    Disconnect,
-}
-
 impl Build {
     /// What happened to it so far.
     pub(super) fn counts(&self) -> PluginCounts {
@@ -107,9 +97,14 @@ impl Build {
         self.bodies.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Asks about a tunnel; proceeds where the component has no such hook.
-    pub(super) async fn ask_connect(&self, client: &ClientInfo, authority: &Authority) -> Result<ConnectAction, Failure> {
-        let call = self.in_instance(async |instance| instance.on_connect(client, authority.host(), authority.port()).await);
+    /// Asks about a tunnel, and what that means; proceeds where the component has no such hook.
+    pub(super) async fn ask_connect<T>(
+        &self,
+        client: &ClientInfo,
+        authority: &Authority,
+        meant: impl FnOnce(ConnectAction) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let call = self.in_instance(async |instance| meant(instance.on_connect(client, authority.host(), authority.port()).await?));
         self.timed(Hook::Connect, call).await.0.map(|(action, _)| action)
     }
 
@@ -123,8 +118,8 @@ impl Build {
         page: &Page,
     ) -> Result<Answer, Failure> {
         let call = self.in_instance(async |instance| match of {
-            Direction::Request => instance.on_request(flow, body_held, shown).await.map(Answer::of_request),
-            Direction::Response => instance.on_response(flow, body_held, shown).await.map(Answer::of_response),
+            Direction::Request => instance.on_request(flow, body_held, shown).await,
+            Direction::Response => instance.on_response(flow, body_held, shown).await,
         });
         self.asked(Hook::about(of), page, call, Answer::said).await
     }
@@ -225,10 +220,14 @@ impl Build {
             // That was said once, when it began.
             return;
         }
-        if let Some(scene) = self.pool.scene()
-            && scene.fails(hook, &failure.to_string())
-        {
-            return;
+        if let Some(scene) = self.pool.scene() {
+            // There is no page for them.
+            if hook == Hook::Connect || matches!(failure, Failure::Unfit(_)) {
+                scene.line(format!("{} failed: {failure}", hook.name()));
+            }
+            if scene.fails(hook, &failure.to_string()) {
+                return;
+            }
         }
         let Some(suppressed) = self.tally.reports.admit(Instant::now()) else { return };
         let Label { plugin, version, hash } = &*self.label;
@@ -253,35 +252,6 @@ impl Build {
         match self.on_failure {
             OnFailure::Pass => Ok(()),
             OnFailure::Refuse => Err(Refusal::PluginFailed { plugin: self.info.name.clone(), hook: hook.name(), source: failure.into() }),
-        }
-    }
-}
-
-impl Answer {
-    fn of_request(action: Option<RequestAction>) -> Self {
-        match action {
-            None | Some(RequestAction::Proceed) => Self::Proceed,
-            Some(RequestAction::Answer(response)) => Self::Local(response),
-            Some(RequestAction::NeedBody) => Self::NeedBody,
-            Some(RequestAction::Disconnect) => Self::Disconnect,
-        }
-    }
-
-    fn of_response(action: Option<ResponseAction>) -> Self {
-        match action {
-            None | Some(ResponseAction::Proceed) => Self::Proceed,
-            Some(ResponseAction::Answer(response)) => Self::Local(response),
-            Some(ResponseAction::NeedBody) => Self::NeedBody,
-            Some(ResponseAction::Disconnect) => Self::Disconnect,
-        }
-    }
-
-    fn said(&self) -> Cow<'static, str> {
-        match self {
-            Self::Proceed => "proceed".into(),
-            Self::Local(response) => format!("answer {}", response.status).into(),
-            Self::NeedBody => "need-body".into(),
-            Self::Disconnect => "disconnect".into(),
         }
     }
 }

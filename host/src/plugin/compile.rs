@@ -177,8 +177,8 @@ fn hinted(said: &str) -> String {
         _ if said.contains("component model async") => {
             " (it is built for asynchronous functions, and the contract's are synchronous: build it with `componentize-qjs --sync`, or what your tool calls that)"
         }
-        _ if said.contains("out of bounds") || said.contains("unexpected end") => {
-            " (perhaps it is still being copied: it is looked at again when it changes)"
+        _ if said.contains("section range") || said.contains("unexpected end") => {
+            return "the file ends early: copy it whole (if it is still being copied, it is looked at again when it changes)".to_owned();
         }
         _ => "",
     };
@@ -254,6 +254,7 @@ mod tests {
         let said = hinted("failed to parse: 'task.cancel' requires the component model async feature (at offset 0x1)");
 
         assert!(said.contains("componentize-qjs --sync"), "{said}");
+        assert!(hinted("invalid code section: section range 4209..360006 is out of bounds").starts_with("the file ends early"));
         assert_eq!(hinted("type mismatch"), "type mismatch");
     }
 }

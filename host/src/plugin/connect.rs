@@ -27,8 +27,7 @@ const NO_FLOW: u64 = 0;
 pub(super) async fn ask(set: Arc<Set>, scope: &Scope, authority: &Authority) -> Result<Passage, Refusal> {
     let client = convert::client(scope);
     for build in set.connecting(authority.host()) {
-        let asked = build.ask_connect(&client, authority).await.and_then(|action| passage(build, action));
-        match asked {
+        match build.ask_connect(&client, authority, |action| passage(build, action)).await {
             Ok(Passage::Proceed) => {}
             Ok(decided) => return Ok(decided),
             Err(failure) => build.failed_for(Hook::Connect, NO_FLOW, failure)?,

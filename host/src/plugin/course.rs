@@ -7,9 +7,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{
-    build::{Answer, Build},
+    answer::Answer,
+    build::Build,
     capability::context::Shown,
-    convert,
     cutter::Cutter,
     hook::Hook,
     instance::Failure,
@@ -200,28 +200,22 @@ impl<'a> Asking<'a> {
                 Direction::Response => self.shown.response = self.limit,
             }
         }
-        let answer = self.build.ask(self.of, flow, body_held, self.shown, page).await;
-        match answer.and_then(|answer| self.step(answer, body_held)) {
-            Ok(step) => Ok(step),
+        match self.build.ask(self.of, flow, body_held, self.shown, page).await {
+            Ok(answer) => Ok(self.step(answer)),
             Err(failure) => self.build.failed(Hook::about(self.of), flow, failure).map(|()| Step::Next),
         }
     }
 
-    fn step(&mut self, answer: Answer, body_held: bool) -> Result<Step, Failure> {
-        let verdict = match answer {
-            Answer::Proceed => return Ok(Step::Next),
+    fn step(self, answer: Answer) -> Step {
+        Step::Stop(match answer {
+            Answer::Proceed => return Step::Next,
             Answer::Disconnect => Verdict::Disconnect,
-            Answer::NeedBody if body_held => return Err(Failure::Answer("it needs a body that it has".into())),
             Answer::NeedBody => {
                 *self.asked_for_body = true;
                 Verdict::NeedBody { limit: self.limit }
             }
-            Answer::Local(response) => {
-                let response = convert::local_response(response).map_err(Failure::Answer)?;
-                Verdict::Answer { by: self.build.info.name.clone(), response }
-            }
-        };
-        Ok(Step::Stop(verdict))
+            Answer::Local(response) => Verdict::Answer { by: self.build.info.name.clone(), response },
+        })
     }
 
     /// The message is larger than it may hold.

@@ -15,12 +15,15 @@ use anyhow::Context;
 use super::{
     bindings::exports::flowgate::plugin::lifecycle::{self, BodyMode, InstanceMode},
     build::PluginInfo,
+    doubt::doubts,
     grants,
     hash::Hash,
+    instance::Failure,
     load::{Code, Loader, Source},
     means::Means,
     scene::Scene,
     settings::{Grant, Settings},
+    shape::Shape,
     stage,
 };
 use crate::{record::Writer, tasks::Tasks};
@@ -32,14 +35,33 @@ pub struct Examined {
     pub info: PluginInfo,
     /// It has one instance only.
     pub is_singleton: bool,
+    /// The contract's version that it was built for.
+    pub contract: String,
+    /// Capabilities that it imports, and how it may.
+    pub imports: Vec<(String, Standing)>,
+    /// Interfaces of WASI that it imports besides.
+    pub wasi: usize,
     /// What it subscribes to with that configuration, a line each.
     pub rules: Vec<String>,
+    /// Which of their patterns match nothing, a sentence each.
+    pub doubts: Vec<String>,
     /// Octets of the component.
     pub size: usize,
     /// How long loading it took with nothing in the cache, and with its machine code there.
     pub loading: [Duration; 2],
     /// What it imports and these settings do not grant, with the lines to write.
     pub ungranted: Option<String>,
+}
+
+/// How a plugin has a capability.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// As every plugin.
+    Free,
+    /// These settings grant it.
+    Granted,
+    /// They do not.
+    Ungranted,
 }
 
 /// Looks at the component in `file` under the settings there are for it.
@@ -67,11 +89,22 @@ pub async fn examine(file: &Path, settings: Settings) -> anyhow::Result<Examined
         *took = began.elapsed();
     }
     let build = &builds[0];
-    let registration = build.pool.registration().await.map_err(|failure| anyhow::anyhow!("configuring it failed: {failure}"))?;
+    let registration = build.pool.registration().await.map_err(Failure::starting)?;
+    // It was compiled, so its names could be read.
+    let shape = Shape::read(&octets).unwrap_or_default();
+    let standing = |capability: &String| match Grant::named(capability) {
+        None => Standing::Free,
+        Some(grant) if own.grants.contains(&grant) => Standing::Granted,
+        Some(_) => Standing::Ungranted,
+    };
     Ok(Examined {
         info: build.info.clone(),
+        contract: shape.version().to_owned(),
+        imports: build.info.capabilities.iter().map(|capability| (capability.clone(), standing(capability))).collect(),
+        wasi: shape.wasi(),
         is_singleton: registration.instances == InstanceMode::Singleton,
         rules: registration.rules.iter().map(told).collect(),
+        doubts: doubts(&registration.rules),
         size: octets.len(),
         loading: took,
         ungranted: grants::check(&build.info.capabilities, &name, &own).err().map(|error| error.to_string()),

@@ -16,17 +16,16 @@ use wasmtime::{
     Store, WasmBacktrace,
     component::{Instance as Linked, InstancePre},
 };
+use wasmtime_wasi::I32Exit;
 
 use super::{
+    answer::Answer,
     bindings::{
         exports::flowgate::plugin::{
             connect_filter::{self, ConnectAction},
             lifecycle::{self, Registration},
             message_filter::{self, Message, MessageAction},
-            message_observer, observer,
-            request_filter::{self, RequestAction},
-            response_filter::{self, ResponseAction},
-            state_handoff,
+            message_observer, observer, request_filter, response_filter, state_handoff,
             stream_filter::{self, ChunkAction},
         },
         flowgate::plugin::types::ClientInfo,
@@ -39,6 +38,7 @@ use super::{
     convert,
     cost::{Answered, Cost},
     engine::Engine,
+    frames::frames,
     guest::{About, Guest},
     held::{Held, Told},
     hook::Hook,
@@ -48,8 +48,6 @@ use crate::flow::{Direction, SharedFlow};
 
 /// Calls after which an instance makes room for a fresh one: handles it has not given back pile up, and some toolchains leak.
 const MAX_CALLS: u32 = 100_000;
-/// Functions named of the place where a guest trapped.
-const FRAMES: usize = 4;
 
 /// What all instances of one build are made of.
 pub(super) struct Kit {
@@ -115,17 +113,17 @@ pub(super) struct Span {
 pub(super) enum Failure {
     #[error("{0}")]
     Trap(String),
-    #[error("it computed for more than {0:?}")]
+    #[error("it computed for more than {0:?}: `call` in flowgate.toml gives it more")]
     Computing(Duration),
-    #[error("it did not return within {0:?}")]
+    #[error("it did not return within {0:?}: `wall` in flowgate.toml gives it more")]
     Wall(Duration),
-    #[error("it needs more than {0} octets of memory")]
+    #[error("it needs more than {0} octets of memory: `memory` in flowgate.toml gives it more")]
     Memory(usize),
-    #[error("it called the host more than {0} times")]
+    #[error("it called the host more than {0} times: `host-calls` in flowgate.toml gives it more")]
     HostCalls(u64),
-    #[error("it handed over more than {0} octets")]
+    #[error("it handed over more than {0} octets: `output` in flowgate.toml gives it more")]
     Output(usize),
-    #[error("it refused its configuration: {0}")]
+    #[error("it refuses its configuration: {0}")]
     Refused(String),
     #[error("its state has more than {0} octets")]
     State(usize),
@@ -135,7 +133,7 @@ pub(super) enum Failure {
     Answer(String),
     #[error("all its instances were busy for {0:?}")]
     Busy(Duration),
-    #[error("it filters {0} bodies already")]
+    #[error("it filters {0} bodies already: `streams` in flowgate.toml allows more")]
     Streams(usize),
     #[error("the instance that knew the body is gone")]
     Lost,
@@ -143,6 +141,17 @@ pub(super) enum Failure {
     Unfit(String),
     #[error("it has failed again and again and is suspended for another {0:?}")]
     Suspended(Duration),
+}
+
+impl Failure {
+    /// The same of an instance that did not start.
+    pub(super) fn starting(self) -> anyhow::Error {
+        match self {
+            // Says enough.
+            Self::Refused(_) => self.into(),
+            _ => anyhow::anyhow!("configuring it failed: {self}"),
+        }
+    }
 }
 
 /// A live one.
@@ -201,27 +210,22 @@ impl Instance {
         outcome
     }
 
-    /// Asks about a request; `None` if the component has no such hook.
-    pub(super) async fn on_request(&mut self, flow: &SharedFlow, body_held: bool, shown: Shown) -> Result<Option<RequestAction>, Failure> {
-        let Some(hook) = &self.hooks.request else { return Ok(None) };
+    /// Asks about a request; proceeds if the component has no such hook.
+    pub(super) async fn on_request(&mut self, flow: &SharedFlow, body_held: bool, shown: Shown) -> Result<Answer, Failure> {
+        let Some(hook) = &self.hooks.request else { return Ok(Answer::Proceed) };
         let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Request { body_held }, shown));
         let outcome =
             self.kit.bounded(Hook::Request, &mut self.store, async |store| hook.call_on_request(store, handle, body_held).await).await;
-        self.finish(outcome.map(Some))
+        self.finish(outcome.and_then(|action| Answer::of_request(action, body_held)))
     }
 
-    /// Asks about a response; `None` if the component has no such hook.
-    pub(super) async fn on_response(
-        &mut self,
-        flow: &SharedFlow,
-        body_held: bool,
-        shown: Shown,
-    ) -> Result<Option<ResponseAction>, Failure> {
-        let Some(hook) = &self.hooks.response else { return Ok(None) };
+    /// Asks about a response; proceeds if the component has no such hook.
+    pub(super) async fn on_response(&mut self, flow: &SharedFlow, body_held: bool, shown: Shown) -> Result<Answer, Failure> {
+        let Some(hook) = &self.hooks.response else { return Ok(Answer::Proceed) };
         let handle = self.store.data_mut().begin(Call::new(flow.clone(), Phase::Response { body_held }, shown));
         let outcome =
             self.kit.bounded(Hook::Response, &mut self.store, async |store| hook.call_on_response(store, handle, body_held).await).await;
-        self.finish(outcome.map(Some))
+        self.finish(outcome.and_then(|action| Answer::of_response(action, body_held)))
     }
 
     /// Asks about a WebSocket message; `None` if the component has no such hook.
@@ -409,10 +413,13 @@ impl Kit {
             return Failure::Memory(guest.memory.limit());
         }
         let cause = error.root_cause().to_string();
-        let cause = cause.strip_prefix("wasm trap: ").unwrap_or(&cause);
-        let mut text = match error.downcast_ref::<WasmBacktrace>().map(frames) {
+        let cause = match error.downcast_ref::<I32Exit>() {
+            Some(I32Exit(status)) => format!("a hook has to return, and it exited with status {status}"),
+            None => cause.strip_prefix("wasm trap: ").unwrap_or(&cause).to_owned(),
+        };
+        let mut text = match error.downcast_ref::<WasmBacktrace>().map(|trace| frames(&trace.to_string())) {
             Some(frames) if !frames.is_empty() => format!("{cause} in {}", frames.join(" < ")),
-            _ => cause.to_owned(),
+            _ => cause,
         };
         // A panic's message, a traceback: in most languages the reason comes out there and nowhere else.
         if let Some(words) = guest.last_words() {
@@ -440,28 +447,4 @@ impl Exports {
 /// More was to be copied out of the guest than may be at a time. The error's type is wasmtime's own, so its text has to do; a test holds it.
 fn is_out_of_fuel(error: &wasmtime::Error) -> bool {
     error.root_cause().to_string().contains("fuel allocated for hostcalls has been exhausted")
-}
-
-/// The innermost functions of the guest's own, innermost first.
-fn frames(trace: &WasmBacktrace) -> Vec<String> {
-    // Only the printed form undoes name mangling: `  0: 0x1a2b - module!function`, other lines say where that is in the source.
-    let printed = trace.to_string();
-    let functions = printed.lines().filter_map(|line| {
-        let (number, rest) = line.trim_start().split_once(':')?;
-        number.parse::<usize>().ok()?;
-        let (_, function) = rest.split_once(" - ")?;
-        Some(function.split_once('!').map_or(function, |(_, name)| name))
-    });
-    let is_library = |name: &&str| {
-        ["std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "rust_", "__rust"].iter().any(|prefix| name.starts_with(prefix))
-    };
-    functions.filter(|name| !is_library(name)).take(FRAMES).map(|name| without_hash(name).to_owned()).collect()
-}
-
-/// `crate::function` of `crate::function::h0123456789abcdef`, as rustc's older mangling has it.
-fn without_hash(name: &str) -> &str {
-    match name.rsplit_once("::h") {
-        Some((name, hash)) if hash.len() == 16 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()) => name,
-        _ => name,
-    }
 }

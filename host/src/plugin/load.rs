@@ -21,11 +21,12 @@ use super::{
         outbound::WayOut,
     },
     compile::Compiling,
+    doubt::doubts,
     engine::Engine,
     grants,
     guest::{About, Guest},
     hash::Hash,
-    instance::{Budgets, Exports, Instance, Kit, Span},
+    instance::{Budgets, Exports, Failure, Instance, Kit, Span},
     journal::Label,
     means::Means,
     pool::{Pool, Streams},
@@ -166,6 +167,12 @@ impl Loader {
             filters_streams || !rules.ask_for_chunks(),
             "its rules ask for the body mode `chunks`, and it does not export `{PACKAGE}stream-filter`"
         );
+        for doubt in doubts(&registration.rules) {
+            match &self.scene {
+                Some(scene) => scene.line(format!("note: {doubt}")),
+                None => tracing::warn!(plugin = source.name, "{}", sanitised(&doubt)),
+            }
+        }
         // Set once, here.
         about.version.set(sanitised(&registration.version)).ok();
         let is_singleton = registration.instances == InstanceMode::Singleton;
@@ -222,8 +229,9 @@ impl Loader {
 }
 
 fn check_beginning(octets: &[u8]) -> anyhow::Result<()> {
-    ensure!(!octets.is_empty(), "the file is empty");
-    let kind = octets.strip_prefix(MAGIC).context("the file is not WebAssembly")?;
+    ensure!(!octets.is_empty(), "the file is empty: build it again, or copy it whole");
+    let kind =
+        octets.strip_prefix(MAGIC).context("the file is not WebAssembly: a component is expected, as `flowgate plugin build` makes")?;
     ensure!(
         !kind.starts_with(MODULE),
         "the file is a core module, not a component: build it for wasm32-wasip2, or make a component of it with `flowgate plugin pack`"
@@ -248,8 +256,12 @@ fn link(component: &Component, engine: &Engine) -> anyhow::Result<InstancePre<Gu
 /// Finds the hooks. One whose functions are not the contract's is an error, not a hook that is not there.
 fn exports(component: &InstancePre<Guest>, shape: &Shape) -> anyhow::Result<Exports> {
     let has = |interface: &str| shape.exports(interface);
-    let wrong =
-        |error: wasmtime::Error| anyhow!("its exports do not fit version {VERSION} of the contract: {}", sanitised(&format!("{error:#}")));
+    let wrong = |error: wasmtime::Error| {
+        anyhow!(
+            "its exports do not fit version {VERSION} of the contract: {} (`flowgate plugin inspect` prints what it exports, `flowgate plugin wit` the contract)",
+            sanitised(&format!("{error:#}"))
+        )
+    };
     Ok(Exports {
         lifecycle: lifecycle::GuestIndices::new(component).map_err(wrong)?,
         connect: has("connect-filter").then(|| connect_filter::GuestIndices::new(component)).transpose().map_err(wrong)?,
@@ -280,12 +292,12 @@ fn budgets(own: &PluginSettings, settings: &Settings) -> Budgets {
 
 /// Two instances must answer alike: every later one is taken to be like the first.
 async fn configure(kit: &Arc<Kit>) -> anyhow::Result<(Instance, Registration)> {
-    let started = async || Instance::start(kit).await.map_err(|failure| anyhow!("configuring it failed: {failure}"));
+    let started = async || Instance::start(kit).await.map_err(Failure::starting);
     let (first, registration) = started().await?;
     let (_, again) = started().await?;
     ensure!(
         registration == again,
-        "two of its instances registered differently, and the registration must depend on the configuration alone"
+        "two of its instances registered differently, and the registration must depend on the configuration alone: neither on time nor on randomness"
     );
     Ok((first, registration))
 }

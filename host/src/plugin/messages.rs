@@ -307,9 +307,11 @@ async fn tell(crowd: Arc<Crowd>, mut queued: Receiver<Queued>, telling: Telling)
 
 impl Build {
     async fn ask_message(&self, flow: &SharedFlow, of: Direction, message: &Message, page: &Page) -> Result<MessageVerdict, Failure> {
-        let call = self.in_instance(async |instance| instance.on_message(flow, of, guest_message(message)).await);
-        let action = self.asked(Hook::Message, page, call, said).await?;
-        verdict(action).map_err(Failure::Answer)
+        let call = self.in_instance(async |instance| {
+            let action = instance.on_message(flow, of, guest_message(message)).await?;
+            verdict(action).map_err(Failure::Answer)
+        });
+        self.asked(Hook::Message, page, call, said).await
     }
 
     /// Once: what an observer fails to hear of a message is lost, and counted.
@@ -354,12 +356,12 @@ fn verdict(action: Option<MessageAction>) -> Result<MessageVerdict, String> {
     })
 }
 
-fn said(action: &Option<MessageAction>) -> Cow<'static, str> {
-    match action {
-        None | Some(MessageAction::Pass) => "pass".into(),
-        Some(MessageAction::Replace(_)) => "replace".into(),
-        Some(MessageAction::Discard) => "discard".into(),
-        Some(MessageAction::Close(code)) => format!("close {code}").into(),
+fn said(verdict: &MessageVerdict) -> Cow<'static, str> {
+    match verdict {
+        MessageVerdict::Pass => "pass".into(),
+        MessageVerdict::Replace(_) => "replace".into(),
+        MessageVerdict::Discard => "discard".into(),
+        MessageVerdict::Close(code) => format!("close {code}").into(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Place: behind `hooks`; the only part that knows wasmtime. Knows no sockets, no TLS and no HTTP library's bodies. What a plugin may do is
 //! in `wit/`; what becomes of one that does otherwise is in here: it harms its own flow and nothing else.
 
+mod answer;
 mod before;
 mod bench;
 mod bindings;
@@ -17,8 +18,10 @@ mod convert;
 mod cost;
 mod course;
 mod cutter;
+mod doubt;
 mod engine;
 mod examine;
+mod frames;
 mod glob;
 mod grants;
 mod guest;
@@ -57,7 +60,7 @@ mod tests;
 pub use bench::{CostCard, HookCost, bench};
 pub use build::PluginInfo;
 pub use compile::compile;
-pub use examine::{Examined, examine};
+pub use examine::{Examined, Standing, examine};
 pub use journal::{Explanation, Step};
 pub use metrics::MetricLimits;
 pub use platform::Platform;

@@ -3,7 +3,7 @@
 //! Place: asked by `load`, first of the octets, so that what cannot be served is refused before anything is compiled, then of what was
 //! compiled, which is what counts. Knows nothing of types: whether they fit, linking finds out.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use wasmparser::{Chunk, Parser, Payload};
 use wasmtime::{
     Engine,
@@ -18,6 +18,20 @@ pub(super) const PACKAGE: &str = "flowgate:plugin/";
 pub(super) const VERSION: &str = "0.1.0";
 /// What is imported to look back at messages: for those that do not, none are held.
 const HELD_MESSAGES: &str = "[method]flow.held-messages";
+/// What a component may export of the contract: what is called, and what some toolchains export along with that.
+const EXPORTED: [&str; 11] = [
+    "lifecycle",
+    "connect-filter",
+    "request-filter",
+    "response-filter",
+    "stream-filter",
+    "message-filter",
+    "observer",
+    "message-observer",
+    "state-handoff",
+    "types",
+    "context",
+];
 /// Packages of WASI that are linked; every 0.2.x fits.
 const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 
@@ -69,23 +83,50 @@ impl Shape {
     /// # Errors
     /// It is no plugin, or one for another host; says what it lacks or has too much.
     pub(super) fn check(&self) -> anyhow::Result<()> {
+        let names = self.imports.iter().chain(&self.exports).filter_map(|name| name.strip_prefix(PACKAGE));
+        let versions = names.map(|interface| interface.split_once('@').map_or("none", |(_, version)| version));
+        if let Some(other) = versions.into_iter().find(|version| !version.starts_with("0.1.")) {
+            bail!(
+                "it was built for version {other} of the contract, and this build speaks {VERSION}: build it with this one's, which `flowgate plugin wit` \
+                 prints"
+            );
+        }
         let mut strange = Vec::new();
         for import in &self.imports {
             match import.strip_prefix(PACKAGE) {
                 Some(interface) => {
-                    let (name, version) = interface.split_once('@').unwrap_or((interface, ""));
+                    let name = interface.split('@').next().unwrap_or_default();
                     ensure!(
-                        version.starts_with("0.1."),
-                        "it was built for version {version} of the contract, and this build speaks {VERSION}"
+                        OFFERED.contains(&name),
+                        "it imports the capability `{name}`, which this build does not offer: {}",
+                        nearest(name, &OFFERED)
                     );
-                    ensure!(OFFERED.contains(&name), "it imports the capability `{name}`, which this build does not offer");
                 }
                 None if is_linked_wasi(import) => {}
                 None => strange.push(format!("`{import}`")),
             }
         }
-        ensure!(strange.is_empty(), "it imports {}, which this host does not have", strange.join(", "));
-        ensure!(self.exports("lifecycle"), "it does not export `{PACKAGE}lifecycle`: it is no plugin of this proxy");
+        ensure!(
+            strange.is_empty(),
+            "it imports {}, which this host does not have: a plugin has the contract's interfaces (`outbound` for requests of its own) and WASI 0.2 \
+             without HTTP",
+            strange.join(", ")
+        );
+        for name in self.exports.iter().filter_map(|export| export.strip_prefix(PACKAGE)?.split('@').next()) {
+            ensure!(
+                EXPORTED.contains(&name),
+                "it exports `{PACKAGE}{name}`, which is no hook of the contract and would never be called: {}",
+                nearest(name, &EXPORTED)
+            );
+        }
+        let exports = match self.exports.as_slice() {
+            [] => "it exports nothing".to_owned(),
+            exports => format!("it exports {}", exports.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        };
+        ensure!(
+            self.exports("lifecycle"),
+            "it does not export `{PACKAGE}lifecycle@{VERSION}`, so it is no plugin of this proxy: {exports}"
+        );
         Ok(())
     }
 
@@ -93,6 +134,17 @@ impl Shape {
     pub(super) fn capabilities(&self) -> Vec<String> {
         let names = self.imports.iter().filter_map(|import| import.strip_prefix(PACKAGE)?.split('@').next());
         names.filter(|name| !matches!(*name, "types" | "context")).map(str::to_owned).collect()
+    }
+
+    /// The contract's version that it was built for, as its lifecycle says.
+    pub(super) fn version(&self) -> &str {
+        let lifecycle = self.exports.iter().find_map(|name| name.strip_prefix(PACKAGE)?.strip_prefix("lifecycle@"));
+        lifecycle.unwrap_or_default()
+    }
+
+    /// How many interfaces of WASI it imports.
+    pub(super) fn wasi(&self) -> usize {
+        self.imports.iter().filter(|import| is_linked_wasi(import)).count()
     }
 
     /// Whether it exports that interface of the contract, in any version.
@@ -109,6 +161,12 @@ pub(super) fn keeps_messages(component: &Component, engine: &Engine) -> bool {
         }
         _ => false,
     })
+}
+
+/// A hint at what was meant.
+fn nearest(name: &str, known: &[&str]) -> String {
+    let best = known.iter().max_by(|one, other| strsim::jaro_winkler(one, name).total_cmp(&strsim::jaro_winkler(other, name)));
+    best.map_or(String::new(), |best| format!("`{best}` is the nearest"))
 }
 
 fn is_linked_wasi(import: &str) -> bool {
@@ -158,8 +216,17 @@ mod tests {
                 "imports `a:b/c`, `wasi:http/types@0.2.0`, which this host does not",
             ),
             (shape(&["flowgate:plugin/time-travel@0.1.0"], &[lifecycle]), "the capability `time-travel`, which this build does not offer"),
+            (shape(&["flowgate:plugin/key-volue@0.1.0"], &[lifecycle]), "does not offer: `key-value` is the nearest"),
+            (
+                shape(&[], &[lifecycle, "flowgate:plugin/observes@0.1.0"]),
+                "no hook of the contract and would never be called: `observer` is the nearest",
+            ),
+            (shape(&[], &[lifecycle, "flowgate:plugin/observer@0.2.0"]), "built for version 0.2.0 of the contract"),
+            (shape(&[], &[lifecycle, "flowgate:plugin/observer"]), "built for version none of the contract"),
+            (shape(&[], &["my:own/lifecycle@0.1.0"]), "no plugin of this proxy: it exports `my:own/lifecycle@0.1.0`"),
+            (shape(&[], &[]), "no plugin of this proxy: it exports nothing"),
             (shape(&["flowgate:plugin/log@0.2.0"], &[lifecycle]), "built for version 0.2.0 of the contract"),
-            (shape(&["flowgate:plugin/log@0.1.0"], &["wasi:cli/run@0.2.0"]), "does not export `flowgate:plugin/lifecycle`"),
+            (shape(&["flowgate:plugin/log@0.1.0"], &["wasi:cli/run@0.2.0"]), "does not export `flowgate:plugin/lifecycle@0.1.0`"),
         ];
         for (shape, expected) in table {
             let error = shape.check().expect_err("refused").to_string();

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use bytes::Bytes;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     connect,
     cost::Costs,
     hash::Hash,
+    instance::Failure,
     journal::{Journal, Step},
     load::{Code, Loader, Source},
     means::Means,
@@ -32,6 +33,8 @@ use crate::{
     tasks::Tasks,
 };
 
+/// What the host adds to a plugin's own metrics.
+const LEFT_OUT: &str = "flowgate_plugin_metrics_left_out_total";
 /// Longer than anything takes: bounds of calls end what does not return.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -123,7 +126,10 @@ impl Stage {
     pub fn metrics(&self) -> String {
         let mut page = Page::default();
         self.means.metrics.write(&self.build.info.name, &mut page);
-        page.to_string()
+        let text = page.to_string();
+        // It has reported nothing, and nothing was left out.
+        let is_empty = text.lines().all(|line| line.starts_with('#') || (line.starts_with(LEFT_OUT) && line.ends_with(" 0")));
+        if is_empty { String::new() } else { text }
     }
 
     /// What its calls cost.
@@ -142,7 +148,7 @@ impl Stage {
     /// One did not start.
     pub(super) async fn start_more(&self, instances: usize) -> anyhow::Result<()> {
         for _ in 0..instances {
-            self.build.pool.registration().await.map_err(|failure| anyhow!("configuring it failed: {failure}"))?;
+            self.build.pool.registration().await.map_err(Failure::starting)?;
         }
         Ok(())
     }
@@ -159,7 +165,8 @@ impl Stage {
 /// The file cannot have one.
 pub(super) fn name(file: &Path) -> anyhow::Result<String> {
     let stem = file.file_stem().and_then(|stem| stem.to_str()).filter(|_| file.extension().is_some_and(|extension| extension == "wasm"));
-    stem.map(str::to_owned).with_context(|| format!("{} is not called NAME.wasm, and a plugin is called as its file", file.display()))
+    stem.map(str::to_owned)
+        .with_context(|| format!("{} is not called NAME.wasm: rename it, for a plugin is called as its file", file.display()))
 }
 
 /// The component's octets.

@@ -61,10 +61,10 @@ async fn what_cannot_be_measured_is_said_with_the_mend() {
     let desk = Desk::new();
     desk.put("flows.har", &archive(|_| {}));
     let table = [
-        (json!({ "hosts": ["b.test"] }), "none of the 1 flows is wanted by its rules, so no hook was called: play others"),
+        (json!({ "hosts": ["b.test"] }), "its rules want none of the flows (1), so no hook was called: play others"),
         (
             json!({ "on_flow_end": "trap" }),
-            "2 calls failed, so these are not its costs: `flowgate plugin test chameleon.wasm FLOWS` says why",
+            "2 of its calls failed, so these are not its costs: `flowgate plugin test chameleon.wasm FLOWS` says why",
         ),
     ];
     for (config, expected) in table {

@@ -24,6 +24,7 @@ mod layering;
 mod leaving;
 mod lifecycle;
 mod messages;
+mod mistakes;
 mod operating;
 mod outbound;
 mod plugins;

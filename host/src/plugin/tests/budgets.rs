@@ -40,7 +40,7 @@ async fn a_million_calls_into_the_host_end_the_call() {
 
         let (ended, _) = among_neighbours(plan).await;
 
-        assert_eq!(ended, Err("it called the host more than 100000 times".into()));
+        assert_eq!(ended, Err("it called the host more than 100000 times: `host-calls` in flowgate.toml gives it more".into()));
     }
 }
 
@@ -85,7 +85,8 @@ async fn what_a_call_hands_over_is_bounded() {
 
             let ended = bench.request("/").await.map(drop).map_err(|refusal| cause(&refusal));
 
-            let expected = if passes { Ok(()) } else { Err("it handed over more than 65536 octets".into()) };
+            let expected =
+                if passes { Ok(()) } else { Err("it handed over more than 65536 octets: `output` in flowgate.toml gives it more".into()) };
             assert_eq!(ended, expected, "{what} of at most {most}");
         }
     }

@@ -80,14 +80,22 @@ async fn a_component_that_is_no_plugin_is_told_so() {
     bench.swap("x", b"\0asm\x0d\0\x01\0");
 
     let said = bench.refused("x").await;
-    assert!(said.contains("does not export `flowgate:plugin/lifecycle`"), "{said}");
+    assert!(
+        said.contains("does not export `flowgate:plugin/lifecycle@0.1.0`, so it is no plugin of this proxy: it exports nothing"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_for_another_host_is_refused() {
     let table = [
-        ("plugin/lifecycle@0.1.0", "plugin/lifecycle@0.2.0", "its exports do not fit version 0.1.0 of the contract"),
-        ("plugin/lifecycle@", "plugin/lifecycel@", "does not export `flowgate:plugin/lifecycle`"),
+        ("plugin/lifecycle@0.1.0", "plugin/lifecycle@0.2.0", "it was built for version 0.2.0 of the contract"),
+        (
+            "plugin/lifecycle@",
+            "plugin/lifecycel@",
+            "which is no hook of the contract and would never be called: `lifecycle` is the nearest",
+        ),
+        ("on-flow-end", "on-flow-off", "its exports do not fit version 0.1.0 of the contract"),
         ("plugin/metrics@", "plugin/metrixs@", "the capability `metrixs`, which this build does not offer"),
         ("wasi:cli/", "wasj:cli/", "which this host does not have"),
     ];
@@ -358,8 +366,8 @@ async fn a_plugin_that_is_disabled_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn chunks_are_for_components_that_take_them() {
     let plan = Plan::new().with("x", json!({ "request_body": "chunks" })).change("x", |own| own.required = true);
-    // The same component, its hook under a name that is none of the contract's.
-    plan.put("x", &renamed("plugin/stream-filter@", "plugin/stream-filtre@"));
+    // The same component, its hook in a package that is none of the contract's.
+    plan.put("x", &renamed("flowgate:plugin/stream-filter@", "my-house:plugin/stream-filter@"));
 
     let error = plan.try_start().await.map(drop).expect_err("needed");
 
