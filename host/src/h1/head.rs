@@ -4,10 +4,11 @@
 //! reader and a strict one would see different messages, there is none (RFC 9112 §2.2, §5.1, §5.2).
 //! Source: RFC 9112 §2 to §5; the tokens are recognised by `httparse`.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, sync::LazyLock};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
+use memchr::memmem::Finder;
 
 use crate::flow::{Field, Fields, ResponseHead};
 
@@ -50,9 +51,14 @@ pub struct RequestLine {
 /// Where a head ends, looked for once: octets already looked at are not looked at again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Scan {
-    line_start: usize,
+    /// Octets that were looked at.
     at: usize,
 }
+
+/// The last line's end and the empty line.
+const END: &[u8] = b"\r\n\r\n";
+
+static END_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(END));
 
 impl Scan {
     /// Length of the head at the front of `buffer`, its empty line included; `None` if it is not all there. Empty lines in front of a head
@@ -61,23 +67,30 @@ impl Scan {
         while self.at == 0 && buffer.starts_with(b"\r\n") {
             let _ = buffer.split_to(2);
         }
-        if self.at == 0 && buffer.as_ref() == b"\r" {
+        if buffer[..] == *b"\r" {
             // The next octet says whether this is such a line.
             return Ok(None);
         }
-        while let Some(found) = memchr::memchr(b'\n', &buffer[self.at..]) {
-            let end = self.at + found;
-            if end == 0 || buffer[end - 1] != b'\r' {
-                return Err(HeadError::Malformed("a line of the head does not end in CRLF"));
-            }
-            if end - 1 == self.line_start {
-                return if end < limits.octets { Ok(Some(end + 1)) } else { Err(HeadError::TooLarge) };
-            }
-            (self.at, self.line_start) = (end + 1, end + 1);
+        // The end may have begun among what was looked at.
+        let from = self.at.saturating_sub(END.len() - 1);
+        let found = END_FINDER.find(&buffer[from..]).map(|at| from + at + END.len());
+        let until = found.unwrap_or(buffer.len());
+        if (self.at == 0 && buffer.first() == Some(&b'\n')) || holds_bare_lf(&buffer[self.at.saturating_sub(1)..until]) {
+            return Err(HeadError::Malformed("a line of the head does not end in CRLF"));
         }
-        self.at = buffer.len();
-        if buffer.len() >= limits.octets { Err(HeadError::TooLarge) } else { Ok(None) }
+        self.at = until;
+        match found {
+            Some(len) if len <= limits.octets => Ok(Some(len)),
+            None if buffer.len() < limits.octets => Ok(None),
+            _ => Err(HeadError::TooLarge),
+        }
     }
+}
+
+/// Whether some LF but the first octet does not stand behind a CR. Looks at all octets at a time: no branch keeps it from being vectorised.
+fn holds_bare_lf(octets: &[u8]) -> bool {
+    let behind = octets.get(1..).unwrap_or_default();
+    octets.iter().zip(behind).fold(0_u8, |bare, (before, octet)| bare | u8::from((*octet == b'\n') & (*before != b'\r'))) != 0
 }
 
 /// Parses a whole request head.
@@ -158,7 +171,11 @@ fn fields(head: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<Fields, HeadE
             return Err(HeadError::Malformed("a field value holds a control character"));
         }
         let from = value_at + value_len;
-        let end = from + memchr::memchr(b'\r', &head[from..]).ok_or(HeadError::Malformed("a field line has no end"))?;
+        // Mostly right behind the value.
+        let end = match head.get(from) {
+            Some(b'\r') => from,
+            _ => from + memchr::memchr(b'\r', &head[from..]).ok_or(HeadError::Malformed("a field line has no end"))?,
+        };
         if head[from..end].iter().any(|octet| !matches!(octet, b' ' | b'\t')) {
             return Err(HeadError::Malformed("a field line holds a bare CR"));
         }
@@ -254,6 +271,28 @@ mod tests {
         }
 
         assert_eq!(found, Some(text.len() - 4));
+    }
+
+    #[test]
+    fn wherever_a_head_is_cut_its_end_is_the_same() {
+        let table: [(&[u8], Result<usize, ()>); 6] = [
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n\r\n", Ok(27)),
+            (b"\r\n\r\nGET / HTTP/1.1\r\n\r\nmore\n", Ok(18)),
+            (b"GET / HTTP/1.1\nHost: a\r\n\r\n", Err(())),
+            (b"GET / HTTP/1.1\r\n\n", Err(())),
+            (b"\nGET / HTTP/1.1\r\n\r\n", Err(())),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\r\n\n", Err(())),
+        ];
+        for (text, expected) in table {
+            for cut in 0..=text.len() {
+                let (mut scan, mut buffer) = (Scan::default(), BytesMut::from(&text[..cut]));
+                let found = scan.head_len(&mut buffer, LIMITS).and_then(|found| {
+                    buffer.extend_from_slice(&text[cut..]);
+                    found.map_or_else(|| scan.head_len(&mut buffer, LIMITS), |len| Ok(Some(len)))
+                });
+                assert_eq!(found.map_err(drop), expected.map(Some), "{} at {cut}", text.escape_ascii());
+            }
+        }
     }
 
     #[test]
