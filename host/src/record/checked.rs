@@ -60,10 +60,9 @@ impl RecordName {
         Ok(Self(path.to_owned()))
     }
 
-    /// The folders it lies in, outermost first.
-    pub(super) fn folders(&self) -> impl Iterator<Item = &str> {
-        let folders = self.0.rsplit_once('/').map_or("", |(folders, _)| folders);
-        folders.split('/').filter(|part| !part.is_empty())
+    /// The folders it lies in, outermost first, separated by `/`; empty if it lies in none.
+    pub(super) fn folder(&self) -> &str {
+        self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
     /// Its last part.
@@ -153,11 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn names_fall_apart_into_folders_and_file() {
-        let name = RecordName::parse("a/b/c.json").expect("a plain path");
-
-        assert_eq!((name.folders().collect::<Vec<_>>(), name.file()), (vec!["a", "b"], "c.json"));
-        assert_eq!(RecordName::parse("c.json").expect("a plain path").folders().count(), 0);
+    fn names_fall_apart_into_folder_and_file() {
+        for (path, folder, file) in [("a/b/c.json", "a/b", "c.json"), ("c.json", "", "c.json")] {
+            let name = RecordName::parse(path).expect("a plain path");
+            assert_eq!((name.folder(), name.file()), (folder, file));
+        }
     }
 
     #[test]

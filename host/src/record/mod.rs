@@ -3,6 +3,7 @@
 //! Place: `app` starts the [`Writer`] and closes it last; `plugin` keeps records through a [`Folder`]. Knows nothing of flows.
 
 mod checked;
+mod folders;
 mod place;
 mod writer;
 

@@ -2,36 +2,35 @@
 //!
 //! Place: called by the writer's threads only; blocks. A record is written into a file that has no name yet and then given one, so that
 //! no reader ever sees half of it and a killed process leaves nothing behind. Where the system cannot do that, the file is called
-//! `.flowgate-…` in the same folder until it is whole; [`sweep`] removes what a killed process left of those.
-//!
-//! Folders are opened part by part and never through a symbolic link, so that nothing below a plugin's folder leads out of it.
+//! `.flowgate-…` in the same folder until it is whole; [`sweep`] removes what a killed process left of those. Which folder it is, and that
+//! it is there, is the affair of [`super::folders`].
 
 use std::{
-    fs::{DirBuilder, File},
+    fs::File,
     io::{self, Write},
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::fs::DirBuilderExt,
-    },
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
     process,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, linkat, mkdirat, openat, renameat, unlinkat},
+    fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, linkat, openat, renameat, unlinkat},
     io::Errno,
 };
 
-use super::checked::{RecordName, numbered};
+use super::{
+    checked::numbered,
+    folders::{FLAGS, open_root},
+};
 
 /// What unfinished files are called; no record's name begins with a dot.
 const UNFINISHED: &str = ".flowgate-";
 /// Only who runs the proxy reads records.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
-const FOLDER_MODE: Mode = Mode::from_raw_mode(0o700);
-/// How a folder is opened: as a folder, and not by way of a symbolic link.
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Most records of one name; then something is wrong with whoever names them.
 const MAX_COUNT: u32 = 10_000;
 /// How deep [`sweep`] looks: as deep as a record's name goes.
@@ -48,37 +47,27 @@ pub enum WriteMode {
     Append,
 }
 
-/// Makes `folder` (0700) and what is missing above it.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(FOLDER_MODE.as_raw_mode()).create(folder)
-}
-
 /// Whether records can be written in `folder`: one is begun and given up.
 pub(super) fn probe(folder: &Path) -> io::Result<()> {
     Unfinished::begin(open_root(folder)?.as_fd()).map(drop)
 }
 
-/// Writes one record below `root`. Missing folders are made, `root` itself too.
-pub(super) fn put(root: &Path, name: &RecordName, data: &[u8], mode: WriteMode) -> io::Result<()> {
-    let folder = open(root, name)?;
+/// Writes one record into `folder`, as `file`.
+pub(super) fn put(folder: BorrowedFd<'_>, file: &str, data: &[u8], mode: WriteMode) -> io::Result<()> {
+    if mode == WriteMode::Append {
+        return append(folder, file, data);
+    }
+    let mut record = Unfinished::begin(folder)?;
+    record.file.write_all(data)?;
     match mode {
-        WriteMode::Append => append(folder.as_fd(), name.file(), data),
-        WriteMode::CreateNew => {
-            let mut record = Unfinished::begin(folder.as_fd())?;
-            record.file.write_all(data)?;
-            record.create(name.file())
-        }
-        WriteMode::Replace => {
-            let mut record = Unfinished::begin(folder.as_fd())?;
-            record.file.write_all(data)?;
-            record.replace(name.file())
-        }
+        WriteMode::Replace => record.replace(file),
+        _ => record.create(file),
     }
 }
 
 /// Removes unfinished files that nobody is writing any more, in `root` and below.
 pub(super) fn sweep(root: &Path) -> io::Result<()> {
-    sweep_folder(openat(CWD, root, FOLDER - OFlags::NOFOLLOW, Mode::empty())?, MAX_SWEEP)
+    sweep_folder(openat(CWD, root, FLAGS - OFlags::NOFOLLOW, Mode::empty())?, MAX_SWEEP)
 }
 
 fn sweep_folder(folder: OwnedFd, depth: usize) -> io::Result<()> {
@@ -89,7 +78,7 @@ fn sweep_folder(folder: OwnedFd, depth: usize) -> io::Result<()> {
         match entry.file_type() {
             FileType::Directory if depth > 0 && name != "." && name != ".." => {
                 // Folders come and go while this looks; one that is not to be read is passed over.
-                if let Ok(inner) = openat(&folder, name, FOLDER, Mode::empty()) {
+                if let Ok(inner) = openat(&folder, name, FLAGS, Mode::empty()) {
                     sweep_folder(inner, depth - 1).ok();
                 }
             }
@@ -105,40 +94,6 @@ fn remove_if_dead(folder: BorrowedFd<'_>, name: &str) {
     let Ok(file) = openat(folder, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) else { return };
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
         unlinkat(folder, name, AtFlags::empty()).ok();
-    }
-}
-
-/// The folder a record goes to.
-fn open(root: &Path, name: &RecordName) -> io::Result<OwnedFd> {
-    let mut folder = open_root(root)?;
-    for part in name.folders() {
-        folder = step(folder.as_fd(), part)?;
-    }
-    Ok(folder)
-}
-
-/// The root may be reached through symbolic links: the operator chose it.
-fn open_root(root: &Path) -> io::Result<OwnedFd> {
-    let open = || openat(CWD, root, FOLDER - OFlags::NOFOLLOW, Mode::empty());
-    match open() {
-        Err(Errno::NOENT) => {
-            make_folder(root)?;
-            Ok(open()?)
-        }
-        other => Ok(other?),
-    }
-}
-
-/// One folder further down, made if it is missing.
-fn step(folder: BorrowedFd<'_>, part: &str) -> io::Result<OwnedFd> {
-    match openat(folder, part, FOLDER, Mode::empty()) {
-        Err(Errno::NOENT) => {}
-        other => return Ok(other?),
-    }
-    match mkdirat(folder, part, FOLDER_MODE) {
-        // Someone else was quicker.
-        Ok(()) | Err(Errno::EXIST) => Ok(openat(folder, part, FOLDER, Mode::empty())?),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -250,11 +205,13 @@ fn descriptor_path(file: &File) -> String {
 /// given a name later.
 #[cfg(target_os = "linux")]
 fn nameless(folder: BorrowedFd<'_>) -> io::Result<Option<File>> {
+    /// A nameless file gets its name by way of its descriptor's path.
+    static HAVE_PATHS: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/self/fd").exists());
+    if !*HAVE_PATHS {
+        return Ok(None);
+    }
     match openat(folder, ".", OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC, FILE_MODE) {
-        Ok(file) => {
-            let file = File::from(file);
-            Ok(Path::new(&descriptor_path(&file)).exists().then_some(file))
-        }
+        Ok(file) => Ok(Some(file.into())),
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -286,9 +243,11 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::record::{checked::RecordName, folders::Folders};
 
-    fn name(path: &str) -> RecordName {
-        RecordName::parse(path).expect("a plain path")
+    fn put(root: &Path, path: &str, data: &[u8], mode: WriteMode) -> io::Result<()> {
+        let name = RecordName::parse(path).expect("a plain path");
+        super::put(Folders::default().of(&root.into(), &name)?, name.file(), data, mode)
     }
 
     fn files(folder: &Path) -> Vec<String> {
@@ -309,7 +268,7 @@ mod tests {
         let root = TempDir::new().expect("a folder");
         let inner = root.path().join("logs");
 
-        put(&inner, &name("a/b/c.json"), b"{}", WriteMode::CreateNew).expect("written");
+        put(&inner, "a/b/c.json", b"{}", WriteMode::CreateNew).expect("written");
 
         assert_eq!(fs::read(inner.join("a/b/c.json")).expect("it is there"), b"{}");
         assert_eq!([mode(&inner), mode(&inner.join("a/b")), mode(&inner.join("a/b/c.json"))], [0o700, 0o700, 0o600]);
@@ -320,7 +279,7 @@ mod tests {
         let root = TempDir::new().expect("a folder");
 
         for text in ["one", "two", "three"] {
-            put(root.path(), &name("r.json"), text.as_bytes(), WriteMode::CreateNew).expect("written");
+            put(root.path(), "r.json", text.as_bytes(), WriteMode::CreateNew).expect("written");
         }
 
         assert_eq!(files(root.path()), ["r-1.json", "r-2.json", "r.json"]);
@@ -332,7 +291,7 @@ mod tests {
         let root = TempDir::new().expect("a folder");
 
         for mode in [WriteMode::Replace, WriteMode::Replace, WriteMode::Append] {
-            put(root.path(), &name("r.json"), b"12", mode).expect("written");
+            put(root.path(), "r.json", b"12", mode).expect("written");
         }
 
         assert_eq!(
@@ -349,9 +308,9 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), root.path().join("d")).expect("linked");
         std::os::unix::fs::symlink(outside.path().join("f"), root.path().join("f")).expect("linked");
 
-        assert!(put(root.path(), &name("d/r.json"), b"x", WriteMode::CreateNew).is_err());
-        assert!(put(root.path(), &name("f"), b"x", WriteMode::Append).is_err());
-        put(root.path(), &name("f"), b"x", WriteMode::Replace).expect("the link itself is replaced");
+        assert!(put(root.path(), "d/r.json", b"x", WriteMode::CreateNew).is_err());
+        assert!(put(root.path(), "f", b"x", WriteMode::Append).is_err());
+        put(root.path(), "f", b"x", WriteMode::Replace).expect("the link itself is replaced");
 
         assert_eq!(files(outside.path()), ["f"]);
         assert_eq!(fs::read(outside.path().join("f")).expect("it is there"), b"outside");

@@ -12,7 +12,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::Duration,
@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{
     checked::RecordName,
+    folders::{self, Folders},
     place::{self, WriteMode},
 };
 
@@ -119,7 +120,7 @@ impl Writer {
             let losses = writer.shared.losses.clone();
             thread::Builder::new()
                 .name(format!("records-{number}"))
-                .spawn(move || Lane { queue, losses, burst: 0 }.serve())
+                .spawn(move || Lane { queue, folders: Folders::default(), losses, burst: 0 }.serve())
                 .context("starting a thread that writes records")?;
         }
         Ok(writer)
@@ -146,7 +147,7 @@ impl Writer {
     /// # Errors
     /// Where it cannot be made or written in; names it.
     pub fn folder(&self, root: PathBuf) -> anyhow::Result<Folder> {
-        place::make_folder(&root).with_context(|| format!("making the records folder {}", root.display()))?;
+        folders::make(&root).with_context(|| format!("making the records folder {}", root.display()))?;
         place::probe(&root).with_context(|| format!("writing in the records folder {}", root.display()))?;
         let root: Arc<Path> = root.into();
         self.shared.sweep(&root);
@@ -292,6 +293,7 @@ impl Lost {
 /// One thread's share of the work.
 struct Lane {
     queue: Receiver<Job>,
+    folders: Folders,
     losses: Arc<Lost>,
     /// Records lost since the last one that was written.
     burst: u64,
@@ -299,7 +301,7 @@ struct Lane {
 
 impl Lane {
     fn serve(mut self) {
-        while let Ok(job) = self.queue.recv() {
+        while let Some(job) = self.next() {
             match job {
                 Job::Put(record) => self.write(record),
                 Job::End(told) => {
@@ -308,6 +310,17 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// `None` when there will be no more. A thread with nothing to do holds no folder open, so that file systems can be unmounted.
+    fn next(&mut self) -> Option<Job> {
+        if !self.folders.is_empty() {
+            match self.queue.recv_timeout(folders::LEASE) {
+                Err(RecvTimeoutError::Timeout) => self.folders.close(),
+                other => return other.ok(),
+            }
+        }
+        self.queue.recv().ok()
     }
 
     fn write(&mut self, record: Record) {
@@ -328,14 +341,20 @@ impl Lane {
         }
     }
 
-    fn attempts(&self, record: &Record) -> io::Result<()> {
+    fn attempts(&mut self, record: &Record) -> io::Result<()> {
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
         loop {
-            let error = match place::put(&record.root, &record.name, &record.data, record.mode) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
+            let may_be_stale = !self.folders.is_empty();
+            let folder = self.folders.of(&record.root, &record.name);
+            let Err(error) = folder.and_then(|folder| place::put(folder, record.name.file(), &record.data, record.mode)) else {
+                return Ok(());
             };
+            self.folders.close();
+            // Systems say different things about folders that are gone.
+            if may_be_stale {
+                continue;
+            }
             tries += 1;
             match Mend::of(&error) {
                 // In a burst the others behind this one must not wait for what did not come back for the first.

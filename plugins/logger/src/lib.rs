@@ -69,7 +69,7 @@ impl Observer for Logger {
         if matches!(&outcome, Outcome::AnsweredBy(by) if by == "host") {
             return;
         }
-        let record = Record::of(flow, &url, &request, &outcome, now);
+        let record = Record::of(flow, &url, (&request, response.as_ref()), &outcome, now);
         keep(&format!("{category}/{}", record.name), &record.json);
     }
 }
@@ -80,7 +80,7 @@ impl Logger {
         let Some(exchange) = exchange::take(flow, before) else { return };
         let (url, request) = (flow.url(), flow.request());
         if let Some(category) = self.table.category(&url, &request.method, true) {
-            let record = Record::of_messages(flow, &url, &request, exchange);
+            let record = Record::of_messages(flow, &url, (&request, flow.response().as_ref()), exchange);
             keep(&format!("{category}/{}", record.name), &record.json);
         }
     }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use flowgate_guest::{BodyInfo, Direction, Flow, Header, Outcome, RequestHead, text};
+use flowgate_guest::{BodyInfo, Direction, Flow, Header, Outcome, RequestHead, ResponseHead, text};
 
 use crate::{
     content::{Content, Notes},
@@ -13,6 +13,9 @@ use crate::{
     name::{self, Parts},
     stamp,
 };
+
+/// What was asked, and what was answered if anything was.
+pub(crate) type Heads<'a> = (&'a RequestHead, Option<&'a ResponseHead>);
 
 /// A record and the name of its file.
 #[derive(Debug)]
@@ -24,30 +27,30 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// `request` was asked of `flow` already. `now` is asked where no response ended, in microseconds since the Unix epoch.
-    pub(crate) fn of(flow: &Flow, url: &str, request: &RequestHead, outcome: &Outcome, now: impl FnOnce() -> u64) -> Self {
+    /// `heads` were asked of `flow` already. `now` is asked where no response ended, in microseconds since the Unix epoch.
+    pub(crate) fn of(flow: &Flow, url: &str, heads: Heads<'_>, outcome: &Outcome, now: impl FnOnce() -> u64) -> Self {
         let timings = flow.timings();
         let ended = timings.response_end.unwrap_or_else(now);
         let bodies = [Direction::Request, Direction::Response].map(|of| (flow.body(of), flow.body_info(of)));
-        Self::made(flow, url, request, outcome, (timings.request_start, ended), &bodies)
+        Self::made(flow, url, heads, outcome, (timings.request_start, ended), &bodies)
     }
 
     /// Of WebSocket messages in the places of the contents.
-    pub(crate) fn of_messages(flow: &Flow, url: &str, request: &RequestHead, mut exchange: Messages) -> Self {
+    pub(crate) fn of_messages(flow: &Flow, url: &str, heads: Heads<'_>, mut exchange: Messages) -> Self {
         let times = (exchange.began, exchange.ended);
         let bodies = [Direction::Request, Direction::Response].map(|of| exchange.take_content(of));
-        Self::made(flow, url, request, &Outcome::Completed, times, &bodies)
+        Self::made(flow, url, heads, &Outcome::Completed, times, &bodies)
     }
 
     fn made(
         flow: &Flow,
         url: &str,
-        request: &RequestHead,
+        (request, response): Heads<'_>,
         outcome: &Outcome,
         (began, ended): (u64, u64),
         bodies: &[(Vec<u8>, BodyInfo); 2],
     ) -> Self {
-        let (client, response) = (flow.client(), flow.response());
+        let client = flow.client();
         let [request_content, response_content] = bodies.each_ref().map(|(octets, info)| Content::new(octets, info));
 
         let exchange = Exchange {
@@ -57,11 +60,8 @@ impl Record {
             url,
             method: &request.method,
             request: Message { headers: fold(&request.headers), content: request_content },
-            status: response.as_ref().map(|response| response.status),
-            response: Message {
-                headers: response.as_ref().map(|response| fold(&response.headers)).unwrap_or_default(),
-                content: response_content,
-            },
+            status: response.map(|response| response.status),
+            response: Message { headers: response.map(|response| fold(&response.headers)).unwrap_or_default(), content: response_content },
             outcome,
         };
         Self { name: exchange.name(&client.address), json: exchange.json() }
