@@ -17,15 +17,17 @@ use std::{
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use tokio_util::sync::CancellationToken;
 
 use self::{desk::Desk, origins::Origins};
 use crate::{
-    admin::Socket,
+    admin::{self, Socket, Token},
     auth::{Gate, Users},
     config::{self, Config, PluginConfig, limits},
     exchange::{self, Exchange},
     h1::HeadLimits,
     hooks::Hooks,
+    meters::Meters,
     net::{self, ClientLimits, Front, Listener, Policy, Routes, Speaks, Taken},
     pace::Rate,
     plugin::{self, Platform, PluginInfo, PluginSettings},
@@ -48,6 +50,10 @@ pub struct App {
     recorder: Option<Arc<Recorder>>,
     /// What operators ask and what follows files.
     local: Tasks,
+    /// The admin listener: it says how the proxy stops, and so stops later.
+    watched: Tasks,
+    admin: Option<SocketAddr>,
+    draining: CancellationToken,
     reload: Option<Arc<Reload>>,
 }
 
@@ -71,15 +77,17 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
     // Two proxies with one state folder would each believe what lies in it to be theirs.
     let socket = Socket::bind(&config.state_dir).await?;
     let listeners = bind(&config)?;
+    let admin = admin(&config).await?;
     let writer = writer(&config)?;
-    let origins = Origins::new(&config, addresses(&listeners))?;
+    let meters = Arc::<Meters>::default();
+    let origins = Origins::new(&config, addresses(&listeners), meters.clone())?;
     let platform = Platform::start(plugins(&config)?, writer.clone(), origins.outbound()).await?;
     let recorder = config.record.as_deref().map(|file| recorder(file, &config)).transpose()?;
     let hooks: Arc<dyn Hooks> = match &recorder {
         Some(recorder) => Arc::new(Recorded::new(platform.clone(), recorder.clone())),
         None => platform.clone(),
     };
-    let network = Arc::new(Network::run(&config, listeners, origins, hooks)?);
+    let network = Arc::new(Network::run(&config, listeners, origins, hooks, meters.clone())?);
     let local = Tasks::new();
     let logs = config.logs_dir.clone();
     let reload = reread.map(|reread| Reload::new(reread, config, network.clone(), platform.clone(), local.clone()));
@@ -87,10 +95,23 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
         let (following, stopping) = (reload.clone().follow(), local.stopping().clone());
         local.spawn(async move { stopping.run_until_cancelled(following).await });
     }
+    let draining = CancellationToken::new();
+    let desk = Arc::new(Desk {
+        platform: platform.clone(),
+        meters,
+        writer: writer.clone(),
+        recorder: recorder.clone(),
+        draining: draining.clone(),
+        reload: reload.clone(),
+    });
     if let Some(socket) = socket {
-        socket.serve(Arc::new(Desk { platform: platform.clone(), reload: reload.clone() }), &local);
+        socket.serve(desk.clone(), &local);
     }
-    Ok(App { network, logs, platform, writer, recorder, local, reload })
+    let (watched, address) = (Tasks::new(), admin.as_ref().map(admin::Listener::address));
+    if let Some(admin) = admin {
+        admin.serve(desk, &watched);
+    }
+    Ok(App { network, logs, platform, writer, recorder, local, watched, admin: address, draining, reload })
 }
 
 /// Loads what [`start`] would load, and lets it go again.
@@ -102,7 +123,7 @@ pub async fn check(config: Config) -> anyhow::Result<Vec<PluginInfo>> {
     let writer = writer(&config)?;
     // The one that is in use stays as it is, and a proxy that runs may have it open.
     let settings = plugin::Settings { store: None, before: None, ..plugins(&config)? };
-    let platform = Platform::start(settings, writer.clone(), Origins::new(&config, Vec::new())?.outbound()).await?;
+    let platform = Platform::start(settings, writer.clone(), Origins::new(&config, Vec::new(), Arc::default())?.outbound()).await?;
     let loaded = platform.plugins();
     platform.close(config.grace).await;
     writer.close().await;
@@ -118,6 +139,11 @@ impl App {
     /// Where it listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.network.addresses
+    }
+
+    /// Where operators look, if anywhere.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// The root certificate that clients must trust, in PEM.
@@ -152,9 +178,14 @@ impl App {
 
     /// Stops: no new connections, what is in flight finishes within the grace period, observers drain, records are flushed.
     pub async fn stop(self) {
+        self.draining.cancel();
         self.local.stop();
         self.local.ended(limits::SEVER).await;
         self.network.stop_connections().await;
+        self.watched.stop();
+        if !self.watched.ended(limits::SEVER).await {
+            self.watched.cut();
+        }
         if let Some(recorder) = self.recorder.clone() {
             // It waits for a disk.
             if let Ok(kept) = Tasks::new().block(move || recorder.close()).await {
@@ -188,18 +219,25 @@ impl Network {
     /// Names the file or address that keeps it from starting, and the mend.
     pub fn start(config: &Config, hooks: Arc<dyn Hooks>) -> anyhow::Result<Self> {
         let listeners = bind(config)?;
-        let origins = Origins::new(config, addresses(&listeners))?;
-        Self::run(config, listeners, origins, hooks)
+        let meters = Arc::<Meters>::default();
+        let origins = Origins::new(config, addresses(&listeners), meters.clone())?;
+        Self::run(config, listeners, origins, hooks, meters)
     }
 
-    fn run(config: &Config, listeners: Vec<Listener>, origins: Origins, hooks: Arc<dyn Hooks>) -> anyhow::Result<Self> {
+    fn run(
+        config: &Config,
+        listeners: Vec<Listener>,
+        origins: Origins,
+        hooks: Arc<dyn Hooks>,
+        meters: Arc<Meters>,
+    ) -> anyhow::Result<Self> {
         let connections = Tasks::new();
         let root = Arc::new(Root::open_or_create(&config.state_dir)?);
         let (addresses, pool, front) = (addresses(&listeners), origins.pool.clone(), front(config));
         let front = Arc::new(Front {
             policy: ArcSwap::from_pointee(policy(config, &connections)?),
             interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
-            exchange: Arc::new(Exchange { hooks, pool, limits: EXCHANGE, tasks: connections.clone() }),
+            exchange: Arc::new(Exchange { hooks, pool, limits: EXCHANGE, meters, tasks: connections.clone() }),
             root_pem: root.certificate_pem().to_owned(),
             limits: front,
             taken: Taken::none(&front),
@@ -235,6 +273,17 @@ impl Network {
             self.connections.ended(limits::SEVER).await;
         }
     }
+}
+
+/// Where operators look, if that is wanted.
+async fn admin(config: &Config) -> anyhow::Result<Option<admin::Listener>> {
+    let Some(address) = config.admin.listen else { return Ok(None) };
+    let token = match (&config.admin.token, &config.admin.token_file) {
+        (Some(given), _) => Token::chosen(&given.0).context("reading FLOWGATE_ADMIN_TOKEN")?,
+        (None, Some(file)) => Token::open_or_create(file)?,
+        (None, None) => Token::open_or_create(&Token::path(&config.state_dir))?,
+    };
+    admin::Listener::bind(address, config.admin.names.clone(), token).await.map(Some)
 }
 
 fn bind(config: &Config) -> anyhow::Result<Vec<Listener>> {

@@ -14,6 +14,7 @@ pub mod flow;
 pub mod h1;
 pub mod hooks;
 pub mod io;
+pub mod meters;
 pub mod net;
 pub mod origin;
 pub mod outbound;

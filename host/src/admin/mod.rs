@@ -1,11 +1,15 @@
 //! The local interface: what operators ask a running proxy and tell it to do.
 //!
-//! Place: a socket in the state folder that only the proxy's own user may open; `cli` speaks to it through [`ask`]. Knows neither
+//! Place: a socket in the state folder that only the proxy's own user may open, to which `cli` speaks through [`ask`]; and, where it is asked
+//! for, a listener on TCP with a token, for browsers and scrapers. Knows neither
 //! configuration nor sockets of clients: what it offers is an [`Operator`], made in `app`.
 
 mod ask;
+mod guard;
+mod listener;
 mod routes;
 mod socket;
+mod token;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +19,10 @@ use crate::{
 };
 
 pub use ask::{AskError, ask};
+pub use listener::Listener;
 pub use routes::Listed;
 pub use socket::{Socket, path};
+pub use token::Token;
 
 /// What can be asked of a running proxy. Errors are sentences for people.
 pub trait Operator: Send + Sync + 'static {
@@ -28,6 +34,9 @@ pub trait Operator: Send + Sync + 'static {
 
     /// The latest flows that some plugin wanted, the last one first, at most `most`.
     fn latest_flows(&self, most: usize) -> Vec<Explanation>;
+
+    /// Whether it takes clients: it is not about to stop.
+    fn is_ready(&self) -> bool;
 
     /// What is counted and measured, in the text format of Prometheus (0.0.4).
     fn metrics(&self) -> String;

@@ -1,6 +1,6 @@
 //! What the local interface answers, as HTTP with JSON.
 //!
-//! Place: served on `socket`. Paths begin with the version of this interface.
+//! Place: served on `socket` and on `listener`. Paths, but for those that other programs expect, begin with the version of this interface.
 
 use std::{sync::Arc, time::Duration};
 
@@ -103,6 +103,8 @@ impl Listed {
 
 pub(super) fn router(operator: Arc<dyn Operator>) -> Router {
     Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/v1/plugins", get(plugins))
         .route("/v1/plugins/reload", post(reload_plugins))
@@ -114,6 +116,13 @@ pub(super) fn router(operator: Arc<dyn Operator>) -> Router {
 }
 
 type Asked = State<Arc<dyn Operator>>;
+
+async fn ready(State(operator): Asked) -> Response {
+    match operator.is_ready() {
+        true => "ready\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+    }
+}
 
 async fn metrics(State(operator): Asked) -> Response {
     ([(header::CONTENT_TYPE, METRICS)], operator.metrics()).into_response()
@@ -162,6 +171,6 @@ fn done(outcome: anyhow::Result<Vec<String>>) -> Response {
     }
 }
 
-fn refused(status: StatusCode, error: String) -> Response {
+pub(super) fn refused(status: StatusCode, error: String) -> Response {
     (status, Json(NotDone { error })).into_response()
 }

@@ -5,17 +5,26 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio_util::sync::CancellationToken;
 
 use super::reload::Reload;
 use crate::{
     admin::Operator,
     hooks::BoxFuture,
+    meters::{Meters, Page},
     plugin::{Explanation, Platform, PluginStatus},
+    record,
+    recording::Recorder,
 };
 
 /// See the module.
 pub(super) struct Desk {
     pub(super) platform: Arc<Platform>,
+    pub(super) meters: Arc<Meters>,
+    pub(super) writer: record::Writer,
+    pub(super) recorder: Option<Arc<Recorder>>,
+    /// Cancelled when the proxy begins to stop.
+    pub(super) draining: CancellationToken,
     /// `None`: the configuration came from nowhere that could be read again.
     pub(super) reload: Option<Arc<Reload>>,
 }
@@ -33,8 +42,26 @@ impl Operator for Desk {
         self.platform.latest_flows(most)
     }
 
+    fn is_ready(&self) -> bool {
+        !self.draining.is_cancelled()
+    }
+
     fn metrics(&self) -> String {
-        self.platform.metrics()
+        let mut page = Page::default();
+        self.meters.write(&mut page);
+        self.platform.write_metrics(&mut page);
+        let records = self.writer.standing();
+        page.count("flowgate_records_written", "Records that were written", &[], records.written);
+        page.gauge("flowgate_records_queued", "Records that wait to be written", &[], records.entries as f64);
+        page.gauge("flowgate_records_queued_bytes", "Octets of the records that wait to be written", &[], records.bytes as f64);
+        for (reason, count) in [("queue-full", records.losses.overloaded), ("write-failed", records.losses.failed)] {
+            page.count("flowgate_records_lost", "Records that were lost", &[("reason", reason)], count);
+        }
+        let kept = self.recorder.as_ref().map(|recorder| recorder.kept()).unwrap_or_default();
+        for (outcome, count) in [("written", kept.written), ("lost", kept.lost), ("cut", kept.cut)] {
+            page.count("flowgate_recorded_flows", "Flows for the file of --record", &[("outcome", outcome)], count);
+        }
+        page.to_string()
     }
 
     fn reload_plugins(&self) -> BoxFuture<'_, anyhow::Result<Vec<String>>> {

@@ -8,6 +8,7 @@ use super::EXCHANGE;
 use crate::{
     config::{self, Config, limits},
     exchange::Fetcher,
+    meters::Meters,
     origin::{DialLimits, Dialler, Pool, PoolLimits, Reach, Upstream},
     outbound::Outbound,
     tasks::Tasks,
@@ -21,7 +22,7 @@ pub(super) struct Origins {
 
 impl Origins {
     /// `own`: where this proxy listens, which nobody is let dial through it.
-    pub(super) fn new(config: &Config, own: Vec<SocketAddr>) -> anyhow::Result<Self> {
+    pub(super) fn new(config: &Config, own: Vec<SocketAddr>, meters: Arc<Meters>) -> anyhow::Result<Self> {
         let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
         let dial = DialLimits {
             resolve: limits::DNS,
@@ -36,7 +37,7 @@ impl Origins {
             http2_per_origin: limits::ORIGIN_HTTP2_CONNECTIONS_EACH,
             idle: limits::ORIGIN_IDLE,
         };
-        let dialler = Dialler::new(trust(config)?, dial, fixed, upstream(config)?, reach(config));
+        let dialler = Dialler::new(trust(config)?, dial, fixed, upstream(config)?, reach(config), meters);
         dialler.set_own(own);
         Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), pool, Tasks::new())) })
     }

@@ -129,6 +129,7 @@ fn can_change(current: &Config, next: &Config) -> anyhow::Result<()> {
     let fixed = [
         ("listen", current.listen == next.listen),
         ("listen-tls", current.listen_tls == next.listen_tls),
+        ("admin", current.admin == next.admin),
         ("plugins-dir", current.plugins_dir == next.plugins_dir),
         ("logs", current.logs_dir == next.logs_dir),
         ("record", current.record == next.record),

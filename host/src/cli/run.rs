@@ -59,12 +59,13 @@ async fn serve(config: Config, flags: Flags) -> anyhow::Result<()> {
     }
 }
 
-/// The four lines: where it listens, what clients must trust, which plugins run, where records go.
+/// The four lines: where it listens, what clients must trust, which plugins run, where records go. A fifth one says where operators look.
 fn announce(app: &App) {
     let addresses: Vec<_> = app.addresses().iter().map(ToString::to_string).collect();
     let plugins: Vec<_> = app.plugins().iter().map(describe).collect();
+    let admin = app.admin().map_or_else(String::new, |address| format!("for operators: http://{address}/\n"));
     let text = format!(
-        "flowgate {} listens on {}\nroot certificate: {} (how to install it: http://{}/)\nplugins: {}\nrecords: {}\n",
+        "flowgate {} listens on {}\nroot certificate: {} (how to install it: http://{}/)\nplugins: {}\nrecords: {}\n{admin}",
         env!("CARGO_PKG_VERSION"),
         addresses.join(", "),
         app.root_path().display(),

@@ -2,6 +2,7 @@
 //!
 //! Place: made by `cli` (or by whoever embeds the library) and consumed by `app`; no other part knows it.
 
+mod admin;
 mod bounds;
 mod destinations;
 pub mod limits;
@@ -24,6 +25,7 @@ use anyhow::{Context, bail, ensure};
 use globset::Glob;
 
 use crate::auth::Mode;
+pub use admin::{AdminConfig, Secret};
 pub use bounds::LimitsConfig;
 pub use destinations::{CONNECT_PORTS, DestinationsConfig};
 pub use origin::OriginConfig;
@@ -43,6 +45,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The same for clients that speak TLS to the proxy itself.
     pub listen_tls: Vec<SocketAddr>,
+    /// Where operators look.
+    pub admin: AdminConfig,
     /// Components are loaded from here.
     pub plugins_dir: PathBuf,
     /// Records go here.
@@ -108,6 +112,7 @@ impl Config {
             compiler: None,
             listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
             listen_tls: Vec::new(),
+            admin: AdminConfig::default(),
             plugins_dir: folder.join("plugins"),
             logs_dir: folder.join("logs"),
             record: None,
@@ -147,6 +152,7 @@ impl Config {
         let destinations = DestinationsConfig::resolve(&flags, written.destinations)?;
         // Paths in the file are relative to it, all others to the working directory.
         let beside = path.as_deref().and_then(Path::parent).unwrap_or(&here.folder).to_owned();
+        let admin = AdminConfig::resolve(&flags, written.admin, &here.folder, &beside)?;
         let chosen = |flag: Option<PathBuf>, key: Option<PathBuf>| match (flag, key) {
             (Some(flag), _) => Some(here.folder.join(flag)),
             (None, key) => key.map(|key| beside.join(key)),
@@ -171,6 +177,7 @@ impl Config {
         let config = Self {
             listen: either(flags.listen, either(written.listen, vec![(Ipv4Addr::LOCALHOST, 8080).into()])),
             listen_tls: either(flags.listen_tls, written.listen_tls),
+            admin,
             plugins_dir: chosen(flags.plugins, written.plugins_dir).unwrap_or_else(|| here.folder.join("plugins")),
             logs_dir: chosen(flags.logs, written.logs).unwrap_or_else(|| here.folder.join("logs")),
             record: chosen(flags.record, written.record),
@@ -422,10 +429,11 @@ mod tests {
     fn the_example_in_the_documentation_is_true() {
         let text = include_str!("../../../docs/flowgate.toml");
         let names = |key: &str| text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
-        let tables = ["destinations", "limits", "origins", "plugins", "redaction", "swap"];
+        let tables = ["admin", "destinations", "limits", "origins", "plugins", "redaction", "swap"];
         let keys = raw::KEYS
             .iter()
             .filter(|key| !tables.contains(key))
+            .chain(&raw::ADMIN_KEYS)
             .chain(&raw::DESTINATION_KEYS)
             .chain(&raw::LIMIT_KEYS)
             .chain(&raw::ORIGIN_KEYS)
@@ -446,6 +454,7 @@ mod tests {
         for line in text.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| !line.is_empty() && !line.starts_with(' ')) {
             let table = match line {
                 line if raw::ORIGIN_KEYS.iter().any(|key| line.starts_with(key)) => "[origins.'a.test']\n",
+                line if raw::ADMIN_KEYS.iter().any(|key| line.starts_with(key)) => "[admin]\n",
                 line if raw::DESTINATION_KEYS.iter().any(|key| line.starts_with(key)) => "[destinations]\n",
                 _ => "",
             };
@@ -472,6 +481,7 @@ mod tests {
         for key in raw::KEYS
             .iter()
             .filter(|key| **key != "plugins")
+            .chain(&raw::ADMIN_KEYS)
             .chain(&raw::DESTINATION_KEYS)
             .chain(&raw::LIMIT_KEYS)
             .chain(&raw::ORIGIN_KEYS)

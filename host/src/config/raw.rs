@@ -19,11 +19,13 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
-use super::{OnFailure, units};
+use super::{OnFailure, Secret, units};
 use crate::auth::Mode;
 
 /// Read from the working directory where no other file is named.
 const DEFAULT_FILE: &str = "flowgate.toml";
+/// Where the admin listener is if only that there is one was said.
+const DEFAULT_ADMIN: &str = "127.0.0.1:8081";
 /// How alike two words must be for one to be offered in place of the other: two letters in ten may differ.
 const ALIKE: f64 = 0.8;
 
@@ -39,6 +41,21 @@ pub struct Flags {
     /// Where to listen for clients that speak TLS to the proxy itself (https:// proxies); may be repeated
     #[arg(long, env = "FLOWGATE_LISTEN_TLS", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = listen)]
     pub listen_tls: Vec<SocketAddr>,
+    /// Where operators look: status page, metrics and health [without a value: 127.0.0.1:8081; default: nowhere]
+    #[arg(long, env = "FLOWGATE_ADMIN", value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = DEFAULT_ADMIN, value_parser = listen)]
+    pub admin: Option<SocketAddr>,
+    /// Name, as in proxy.example, that the admin listener may be called by besides its addresses; may be repeated
+    #[arg(long, env = "FLOWGATE_ADMIN_NAME", value_name = "HOST", value_delimiter = ',')]
+    pub admin_name: Vec<String>,
+    /// File with the token that opens the admin listener; made if there is none [default: admin-token in the state folder]
+    #[arg(long, env = "FLOWGATE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// The token itself. Not as a flag: every user of the machine sees those.
+    #[arg(long, env = "FLOWGATE_ADMIN_TOKEN", hide = true, hide_env_values = true)]
+    pub admin_token: Option<Secret>,
+    /// Whether the status page shows fields and contents of flows [default: true]
+    #[arg(long, env = "FLOWGATE_ADMIN_CONTENT", value_name = "BOOL")]
+    pub admin_content: Option<bool>,
     /// Listen beyond this machine although anybody may then use the proxy
     #[arg(long, env = "FLOWGATE_OPEN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub open: Option<bool>,
@@ -166,12 +183,25 @@ pub(super) struct File {
     pub(super) capture: Option<usize>,
     #[serde(deserialize_with = "timed")]
     pub(super) grace: Option<Duration>,
+    pub(super) admin: Admin,
     pub(super) destinations: Destinations,
     pub(super) limits: Limits,
     pub(super) origins: BTreeMap<String, Origin>,
     pub(super) redaction: Redaction,
     pub(super) swap: Swap,
     pub(super) plugins: BTreeMap<String, Plugin>,
+}
+
+/// `[admin]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Admin {
+    #[serde(deserialize_with = "listened")]
+    pub(super) listen: Option<SocketAddr>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) names: Vec<String>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) content: Option<bool>,
 }
 
 /// `[origins."PATTERN"]`.
@@ -259,7 +289,8 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 25] = [
+    "admin",
     "auth",
     "auto-splice",
     "capture",
@@ -285,6 +316,8 @@ pub(super) const KEYS: [&str; 24] = [
     "upstream-proxy",
     "users",
 ];
+/// Keys of that table, as `Admin` has them.
+pub(super) const ADMIN_KEYS: [&str; 4] = ["content", "listen", "names", "token-file"];
 /// Keys of that table, as `Destinations` has them.
 pub(super) const DESTINATION_KEYS: [&str; 3] = ["allow", "connect-ports", "deny"];
 /// Keys of that table, as `Limits` has them.
@@ -345,7 +378,9 @@ impl File {
         // Twice: the first time for keys, of which serde would only say which ones it knows.
         let table: toml::Table = text.parse().map_err(said)?;
         check(&table, &KEYS, "")?;
-        for (name, keys) in [("destinations", &DESTINATION_KEYS[..]), ("limits", &LIMIT_KEYS), ("redaction", &REDACTION_KEYS)] {
+        let tables =
+            [("admin", &ADMIN_KEYS[..]), ("destinations", &DESTINATION_KEYS), ("limits", &LIMIT_KEYS), ("redaction", &REDACTION_KEYS)];
+        for (name, keys) in tables {
             match table.get(name) {
                 Some(toml::Value::Table(table)) => check(table, keys, &format!("{name}."))?,
                 Some(_) => bail!("{name} is to be a table, as in [{name}]"),
@@ -428,6 +463,10 @@ fn listens<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<SocketAddr>, D::Er
     texts(value)?.iter().map(|text| listen(text).map_err(de::Error::custom)).collect()
 }
 
+fn listened<'de, D: Deserializer<'de>>(value: D) -> Result<Option<SocketAddr>, D::Error> {
+    listen(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
+}
+
 fn resolves<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Resolve>, D::Error> {
     texts(value)?.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
 }
@@ -473,6 +512,9 @@ mod tests {
             match key {
                 "plugins" => return "[plugins.logger]\n".to_owned(),
                 "origins" => return "[origins.'*.a.test']\naccept-any-certificate = true\n".to_owned(),
+                "admin" => {
+                    return "[admin]\nlisten = '127.0.0.1:1'\nnames = 'a.test'\ntoken-file = 'x'\ncontent = false\n".to_owned();
+                }
                 "destinations" => return "[destinations]\nallow = '10.0.0.0/8'\ndeny = ['private']\nconnect-ports = [80]\n".to_owned(),
                 "limits" => return LIMIT_KEYS.iter().fold("[limits]\n".to_owned(), |text, key| format!("{text}{key} = 3\n")),
                 "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),
@@ -491,7 +533,7 @@ mod tests {
             .to_owned()
         };
         let line = |key: &&str| match *key {
-            "destinations" | "limits" | "origins" | "plugins" | "redaction" | "swap" => value(key),
+            "admin" | "destinations" | "limits" | "origins" | "plugins" | "redaction" | "swap" => value(key),
             key => format!("{key} = {}\n", value(key)),
         };
         for key in &KEYS {
@@ -507,9 +549,11 @@ mod tests {
             ("listn = '127.0.0.1:1'", "there is no key listn; did you mean listen?"),
             ("upstream_ca = 'x'", "there is no key upstream_ca; did you mean upstream-ca?"),
             ("Listen = 'x'", "did you mean listen?"),
-            ("zzz = 1", "there is no key zzz; there are auth, auto-splice"),
+            ("zzz = 1", "there is no key zzz; there are admin, auth, auto-splice"),
             ("[plugins.logger]\nmemroy = '1MiB'", "there is no key plugins.logger.memroy; did you mean plugins.logger.memory?"),
             ("plugins = 'wasm'", "the folder's key is plugins-dir"),
+            ("[admin]\nlisten = 'x'", "an IP address and a port are expected"),
+            ("admin = '127.0.0.1:1'", "as in [admin]"),
             ("[redaction]\nfield = 'a'", "there is no key redaction.field; did you mean redaction.fields?"),
             ("redaction = 'a'", "as in [redaction]"),
             ("[swap]\nreply = 1", "there is no key swap.reply; did you mean swap.replay?"),

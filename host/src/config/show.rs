@@ -39,6 +39,15 @@ impl fmt::Display for Config {
         }
         line(f, "capture", show_size(self.capture_bytes))?;
         line(f, "grace", show_duration(self.grace))?;
+        writeln!(f, "\n[admin]")?;
+        if let Some(address) = self.admin.listen {
+            line(f, "listen", address.to_string())?;
+        }
+        line(f, "names", list(self.admin.names.iter().cloned()))?;
+        if let Some(file) = &self.admin.token_file {
+            line(f, "token-file", path(file))?;
+        }
+        line(f, "content", self.admin.content)?;
         writeln!(f, "\n[destinations]")?;
         line(f, "allow", list(self.destinations.allow.iter().map(ToString::to_string)))?;
         line(f, "deny", list(self.destinations.deny.iter().map(ToString::to_string)))?;
@@ -133,7 +142,8 @@ mod tests {
     fn what_is_shown_gives_the_same_again() {
         let here = || Surroundings { folder: "/srv".into(), state: Some("/state".into()) };
         let file = "users = 'a \"b\"'\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
-                    upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[origins.'*.b.test']\nca = 'y.pem'\nclient-certificate = 'c.pem'\n\
+                    upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[admin]\nlisten = '[::1]:8081'\nnames = 'A.test'\n\
+                    token-file = 't'\ncontent = false\n[origins.'*.b.test']\nca = 'y.pem'\nclient-certificate = 'c.pem'\n\
                     [limits]\nhandshakes = 7\nleaves-per-client = 3\n[swap]\nreplay = 7\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
                     grants = 'key-value'\noutbound = ['https://a.test', 'http://[::1]:8080']\nkey-value = '1MiB'\nhost-calls = 5\noutput = '1MiB'\nlog-lines = 7\n\
                     config = { a = [1, 2.5, true], b = { c = 'd' } }";

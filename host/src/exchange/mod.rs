@@ -21,10 +21,10 @@ mod websocket;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{h1::HeadLimits, hooks::Hooks, origin::Pool, tasks::Tasks};
+use crate::{h1::HeadLimits, hooks::Hooks, meters::Meters, origin::Pool, tasks::Tasks};
 
 pub use fetch::Fetcher;
-pub use respond::{head as local_head, refusal as local_refusal, sentence};
+pub use respond::{error, head as local_head, refusal as local_refusal, sentence};
 pub use run::{After, Request, Via};
 pub use serve::Served;
 pub use target::{Target, at_proxy};
@@ -61,6 +61,8 @@ pub struct Exchange {
     pub pool: Arc<Pool>,
     /// Bounds.
     pub limits: Limits,
+    /// Where what passes is counted.
+    pub meters: Arc<Meters>,
     /// Where streams of HTTP/2 connections run; its stop lets every connection end after the exchange it is in.
     pub tasks: Tasks,
 }

@@ -23,6 +23,11 @@ pub fn refusal(refusal: &Refusal) -> LocalResponse {
     LocalResponse { status, fields, content: Bytes::from(format!("flowgate: {}\n", sentence(refusal))) }
 }
 
+/// The error of RFC 9209 that it stands for.
+pub fn error(refusal: &Refusal) -> &'static str {
+    status(refusal).1
+}
+
 /// The refusal and what lies below it, in one line. Holds no credentials and no content.
 pub fn sentence(refusal: &Refusal) -> String {
     // What a plugin's failure looks like inside is for the operator alone.

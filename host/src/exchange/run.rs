@@ -29,6 +29,7 @@ use crate::{
     },
     h1::{Framing, contradicts_itself, encode_request, response_framing},
     hooks::{Messages, Probe},
+    meters::{Ending, Meters, Underway},
     origin::{Connection, Destination, Lease, Share},
 };
 
@@ -51,12 +52,14 @@ pub struct Request<'a> {
     pub content: Source<'a>,
     /// What rewrites that on its way.
     rewriting: Option<Rewriting>,
+    /// Once it runs.
+    underway: Option<Underway>,
 }
 
 impl<'a> Request<'a> {
     /// As it was read.
     pub fn new(head: RequestHead, framing: Framing, content: Source<'a>) -> Self {
-        Self { head, framing, content, rewriting: None }
+        Self { head, framing, content, rewriting: None, underway: None }
     }
 }
 
@@ -95,6 +98,17 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// The same for those who count.
+    fn ending(&self) -> Ending {
+        match self {
+            Self::Client => Ending::ClientAborted,
+            Self::Origin(_) => Ending::OriginFailed,
+            Self::Refused(Refusal::PluginFailed { .. } | Refusal::Denied(_) | Refusal::ContentTooLarge { .. }) => Ending::Refused,
+            Self::Refused(_) => Ending::OriginFailed,
+            Self::Broken(_) | Self::Disconnect => Ending::Refused,
+        }
+    }
+
     /// The same for the flow's record.
     fn outcome(&self) -> Outcome {
         match self {
@@ -111,11 +125,13 @@ impl Fault {
 }
 
 /// What the response is understood by.
-struct Asked {
+struct Asked<'a> {
     method: Method,
     version: Version,
     /// It may switch protocols.
     upgrade: bool,
+    /// Where it is counted.
+    underway: Option<&'a Underway>,
 }
 
 /// A response that has been sent whole, or as far as an upgrade.
@@ -135,8 +151,16 @@ impl Exchange {
         }
         let mut open = self.open(via, &request.head).await;
         request.content.tap(open.as_ref().and_then(OpenFlow::tap), Direction::Request);
+        request.underway = Some(self.meters.flow());
         let mut responder = Some(responder);
-        match self.decide(via, &mut request, &mut responder, open.as_mut()).await {
+        let decided = self.decide(via, &mut request, &mut responder, open.as_mut()).await;
+        if let Some(open) = &open {
+            self.meters.captured(&lock(open.flow()));
+        }
+        if let Some(underway) = request.underway.take() {
+            underway.ended(decided.as_ref().err().map_or(Ending::Completed, Fault::ending));
+        }
+        match decided {
             Ok(After::Upgraded(mut upgraded)) => {
                 upgraded.messages = open.as_mut().and_then(messages);
                 After::Upgraded(upgraded)
@@ -171,6 +195,9 @@ impl Exchange {
         if let Some(open) = open.as_deref_mut() {
             if let Some(local) = filter::request(open, request, responder).await? {
                 let closes = request.head.version != Version::HTTP_2 && !request.content.is_done();
+                if let Some(underway) = &request.underway {
+                    underway.answered(local.status.as_u16());
+                }
                 send(&local, &request.head.method, closes, responder).await?;
                 return Ok(if closes { After::Close } else { After::Next });
             }
@@ -196,6 +223,7 @@ impl Exchange {
             Fault::Disconnect => responder.into_iter().for_each(Responder::disconnect),
             Fault::Refused(refusal) => {
                 tracing::info!(host = %String::from_utf8_lossy(&request.head.authority), "{}", respond::sentence(&refusal));
+                self.meters.refused(respond::error(&refusal));
                 let closes = !is_http2 && !request.content.is_done();
                 if send(&respond::refusal(&refusal), &request.head.method, closes, &mut responder).await.is_ok() {
                     return if closes { After::Close } else { After::Next };
@@ -316,11 +344,12 @@ impl Exchange {
             upgrade: request.head.version == Version::HTTP_11
                 && matches!(request.framing, Framing::Empty | Framing::Length(0))
                 && fields::asks_for_websocket(&request.head.fields),
+            underway: request.underway.as_ref(),
         };
         let client_persists = fields::persists(request.head.version, &request.head.fields);
         let rewriting = request.rewriting.take();
         let mut drive = Box::pin(async {
-            let upload = upload(&mut request.content, &mut sink, rewriting, flow.as_ref(), &uploaded);
+            let upload = upload(&mut request.content, &mut sink, rewriting, flow.as_ref(), &uploaded, &self.meters);
             let download = self.download(origin, &asked, answer, responder, open);
             tokio::select! {
                 biased;
@@ -343,13 +372,16 @@ impl Exchange {
     async fn download<'a>(
         &self,
         origin: &Origin,
-        asked: &Asked,
+        asked: &Asked<'_>,
         mut answer: Answer<'_>,
         responder: &mut Option<Responder<'a>>,
         mut open: Option<&mut OpenFlow>,
     ) -> Result<Answered, Fault> {
-        let &Asked { ref method, version: client_version, upgrade } = asked;
+        let &Asked { ref method, version: client_version, upgrade, underway } = asked;
         let head = self.final_head(origin, client_version, &mut answer, responder).await?;
+        if let Some(underway) = underway {
+            underway.answered(head.status.as_u16());
+        }
         let bad = |reason: &str| Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason: reason.to_owned() });
         match (head.status == StatusCode::SWITCHING_PROTOCOLS, upgrade) {
             (true, true) => return switch(head, responder, open).await,
@@ -389,7 +421,7 @@ impl Exchange {
         let flow = open.as_ref().map(|open| open.flow());
         let responder = responder.take().ok_or(Fault::Client)?;
         let mut sink = responder.head(&head, framing).map_err(|_| Fault::Client)?;
-        let tee = Tee::new(flow, Direction::Response);
+        let tee = Tee::new(flow, Direction::Response, self.meters.content(Direction::Response));
         let pumped = match rewriting {
             None => tee.pump(&mut content, &mut sink).await.map(|()| Ended::Whole),
             Some(rewriting) => rewriting.pump(&tee, &mut content, &mut sink).await,
@@ -467,8 +499,9 @@ async fn upload(
     rewriting: Option<Rewriting>,
     flow: Option<&SharedFlow>,
     uploaded: &AtomicBool,
+    meters: &Meters,
 ) -> Fault {
-    let tee = Tee::new(flow, Direction::Request);
+    let tee = Tee::new(flow, Direction::Request, meters.content(Direction::Request));
     let pumped = match rewriting {
         None => tee.pump(content, sink).await.map(|()| Ended::Whole),
         Some(rewriting) => rewriting.pump(&tee, content, sink).await,

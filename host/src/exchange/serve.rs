@@ -108,7 +108,8 @@ impl Exchange {
             After::Upgraded(upgraded) => {
                 let Upgraded { connection, messages } = *upgraded;
                 let origin = (connection.reader, connection.writer);
-                websocket::converse((reader, writer), origin, messages, &self.limits, self.tasks.stopping()).await;
+                let (stopping, relayed) = (self.tasks.stopping(), self.meters.relayed());
+                websocket::converse((reader, writer), origin, messages, &self.limits, stopping, &relayed).await;
                 Served::Ended
             }
         }
@@ -117,6 +118,7 @@ impl Exchange {
     /// Answers a request that was not understood, and closes: what follows it cannot be trusted to be a request.
     pub async fn refuse(&self, refusal: Refusal, reader: HalfReader, writer: HalfWriter) {
         tracing::info!("{}", respond::sentence(&refusal));
+        self.meters.refused(respond::error(&refusal));
         self.say_and_close(&respond::refusal(&refusal), reader, writer).await;
     }
 
@@ -163,6 +165,7 @@ impl Exchange {
             Ok(head) => head,
             Err(refusal) => {
                 tracing::info!("{}", respond::sentence(&refusal));
+                self.meters.refused(respond::error(&refusal));
                 let mut responder = Some(responder);
                 let _ = super::run::send(&respond::refusal(&refusal), request.method(), false, &mut responder).await;
                 return;

@@ -2,7 +2,10 @@
 //!
 //! Place: both directions of `run`. Nothing is ever held back to be logged: a piece is noted and goes on in the same step.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 
@@ -12,11 +15,12 @@ use crate::{
     h1::Piece,
 };
 
-/// Notes what passes in one direction, if anyone wants it.
+/// Counts what passes in one direction, and notes it if anyone wants it.
 #[derive(Clone, Copy)]
 pub(super) struct Tee<'a> {
     flow: Option<&'a SharedFlow>,
     of: Direction,
+    passed: &'a AtomicU64,
 }
 
 /// Which side broke.
@@ -31,13 +35,14 @@ pub(super) enum PumpError {
 }
 
 impl<'a> Tee<'a> {
-    /// Notes into `flow`, where there is one.
-    pub(super) fn new(flow: Option<&'a SharedFlow>, of: Direction) -> Self {
-        Self { flow, of }
+    /// Notes into `flow`, where there is one; octets are added to `passed`.
+    pub(super) fn new(flow: Option<&'a SharedFlow>, of: Direction, passed: &'a AtomicU64) -> Self {
+        Self { flow, of, passed }
     }
 
     /// Takes note of a piece that goes on.
     pub(super) fn note(&self, piece: &Bytes) {
+        self.passed.fetch_add(piece.len() as u64, Ordering::Relaxed);
         if let Some(flow) = self.flow {
             lock(flow).content_mut(self.of).pass(piece);
         }

@@ -61,6 +61,11 @@ impl Content {
         self.seen > self.kept as u64
     }
 
+    /// Somebody wanted it, and got a part only.
+    pub fn is_truncated(&self) -> bool {
+        self.limit > 0 && self.is_cut()
+    }
+
     /// The kept octets as one piece.
     pub fn octets(&self) -> Bytes {
         match self.segments.as_slice() {

@@ -13,14 +13,16 @@ use tokio_rustls::LazyConfigAcceptor;
 use super::{Front, Speaks, clients::Client, leaf, own, tunnel};
 use crate::{
     exchange::{Served, Target, Via, at_proxy},
-    flow::{ClientAddr, Scope},
+    flow::{ClientAddr, Refusal, Scope},
     io::{Io, halves},
+    meters::{Side, TurnedAway},
     origin::Destination,
     tls::Protocol,
 };
 
 /// Serves a connection to its end.
 pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, connection: u64, client: ClientAddr, known: &Client) {
+    let _open = front.exchange.meters.connection();
     let io: Io = match speaks {
         Speaks::Clear => Box::new(stream),
         Speaks::Tls => match secured(&front, stream, known).await {
@@ -47,13 +49,20 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
         }
         let scope = match front.policy.load_full().gate.admit(credentials.as_deref()).await {
             Ok(principal) => Arc::new(Scope { connection, client, principal }),
-            Err(refusal) => match own::turn_away(&front, refusal, &method, framing, reader, writer).await {
-                Some(halves) => {
-                    (reader, writer) = halves;
-                    continue;
+            Err(refusal) => {
+                exchange.meters.turned_away(match (&refusal, credentials) {
+                    (Refusal::Overloaded(_), _) => TurnedAway::Overloaded,
+                    (_, None) => TurnedAway::Missing,
+                    (_, Some(_)) => TurnedAway::Wrong,
+                });
+                match own::turn_away(&front, refusal, &method, framing, reader, writer).await {
+                    Some(halves) => {
+                        (reader, writer) = halves;
+                        continue;
+                    }
+                    None => return,
                 }
-                None => return,
-            },
+            }
         };
         match target {
             Target::Tunnel(authority) => return tunnel::run(front, reader, writer, scope, authority, known).await,
@@ -82,6 +91,7 @@ async fn secured(front: &Front, stream: TcpStream, client: &Client) -> io::Resul
         let config = leaf::config(front, client, server_name.as_deref(), &address, protocol).await?;
         start.into_stream(config).await
     };
-    let stream = timeout(front.limits.handshake, handshake).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    Ok(Box::new(stream))
+    let ended = timeout(front.limits.handshake, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    front.exchange.meters.handshake(Side::Client, ended.is_ok());
+    Ok(Box::new(ended?))
 }

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 
 use super::Front;
 use crate::{
-    exchange::{local_head, local_refusal},
+    exchange::{error, local_head, local_refusal},
     flow::{Fields, LocalResponse, Refusal, RequestHead},
     h1::{Framing, encode_response},
     io::{HalfReader, HalfWriter},
@@ -27,6 +27,7 @@ pub(super) async fn turn_away(
         front.exchange.refuse(refusal, reader, writer).await;
         return None;
     }
+    front.exchange.meters.refused(error(&refusal));
     let response = local_refusal(&refusal);
     encode_response(writer.buffer(), &local_head(&response, false));
     // RFC 9112 §6.3: such a client would take content for the next response.

@@ -22,6 +22,7 @@ use crate::{
     flow::{Authority, Origin, Refusal, Scheme, Scope},
     hooks::Passage,
     io::{HalfReader, HalfWriter, Io, halves, whole},
+    meters::{Side, Treated},
     origin::Destination,
     tls::{self, Protocol},
 };
@@ -49,12 +50,17 @@ pub(super) async fn run(
     authority: Authority,
     client: &Client,
 ) {
+    let meters = &front.exchange.meters;
     // Whoever gave no name has what its address may have.
     let _share = match scope.principal.name().map(|user| front.taken.tunnels.take(user)) {
-        Some(None) => return front.exchange.refuse(TOO_MANY, reader, writer).await,
+        Some(None) => {
+            meters.tunnel(Treated::Refused);
+            return front.exchange.refuse(TOO_MANY, reader, writer).await;
+        }
         share => share,
     };
     if let Err(refusal) = front.exchange.pool.dialler().may_connect(&authority) {
+        meters.tunnel(Treated::Refused);
         return front.exchange.refuse(refusal, reader, writer).await;
     }
     let passage = match front.exchange.hooks.connect(&scope, &authority) {
@@ -65,12 +71,17 @@ pub(super) async fn run(
         Ok(Passage::Proceed) => treatment(&front, &scope, authority.host()),
         Ok(Passage::Splice) => Treatment::Splice,
         Ok(Passage::Reject { by, response }) => {
+            meters.tunnel(Treated::Refused);
             tracing::info!(plugin = by, status = response.status.as_u16(), "no tunnel to {authority}: a plugin rejects it");
             return front.exchange.say_and_close(&response, reader, writer).await;
         }
-        Err(refusal) => return front.exchange.refuse(refusal, reader, writer).await,
+        Err(refusal) => {
+            meters.tunnel(Treated::Refused);
+            return front.exchange.refuse(refusal, reader, writer).await;
+        }
     };
     if treatment == Treatment::Splice {
+        meters.tunnel(Treated::Spliced);
         return splice(&front, reader, writer, &authority, true).await;
     }
     writer.buffer().extend_from_slice(ESTABLISHED);
@@ -79,14 +90,24 @@ pub(super) async fn run(
     }
     let mut reader = reader;
     match first_octets(&front, &mut reader, &authority).await {
-        Ok(First::Spoken(Sniffed::Tls)) => intercept(front, whole(reader, writer), scope, authority, client).await,
+        Ok(First::Spoken(Sniffed::Tls)) => {
+            meters.tunnel(Treated::Intercepted);
+            intercept(front, whole(reader, writer), scope, authority, client).await;
+        }
         Ok(First::Spoken(Sniffed::Http1)) => {
+            meters.tunnel(Treated::Intercepted);
             let origin = Origin { scheme: Scheme::Http, authority };
             let via = Via { scope, destination: Destination::new(origin) };
             front.exchange.serve_http1(reader, writer, via).await;
         }
-        Ok(First::Spoken(Sniffed::Opaque | Sniffed::Unclear)) => splice(&front, reader, writer, &authority, false).await,
-        Ok(First::Origin(origin)) => drop(relay((reader, writer), origin).await),
+        Ok(First::Spoken(Sniffed::Opaque | Sniffed::Unclear)) => {
+            meters.tunnel(Treated::Spliced);
+            splice(&front, reader, writer, &authority, false).await;
+        }
+        Ok(First::Origin(origin)) => {
+            meters.tunnel(Treated::Spliced);
+            drop(relay((reader, writer), origin, meters.relayed()).await);
+        }
         // The client is gone, or so is what it wanted; it has heard 200, so the end of the connection has to say it.
         Err(Some(refusal)) => tracing::info!("{}", crate::exchange::sentence(&refusal)),
         Err(None) => {}
@@ -117,7 +138,7 @@ async fn splice(front: &Front, reader: HalfReader, mut writer: HalfWriter, autho
                 }
             }
             // How either side ends it is theirs to say.
-            let _ = relay((reader, writer), halves(stream, BytesMut::new())).await;
+            let _ = relay((reader, writer), halves(stream, BytesMut::new()), front.exchange.meters.relayed()).await;
         }
         Err(refusal) if answer => front.exchange.refuse(refusal, reader, writer).await,
         Err(refusal) => tracing::info!("{}", crate::exchange::sentence(&refusal)),
@@ -182,7 +203,9 @@ async fn intercept(front: Arc<Front>, io: impl crate::io::Duplex, scope: Arc<Sco
         let stream = start.into_stream(config).await?;
         io::Result::Ok((stream, destination, protocol))
     };
-    match timeout(front.limits.handshake, handshake).await {
+    let ended = timeout(front.limits.handshake, handshake).await;
+    front.exchange.meters.handshake(Side::Client, matches!(ended, Ok(Ok(_))));
+    match ended {
         Ok(Ok((stream, destination, protocol))) => {
             let via = Via { scope, destination };
             let io: Io = Box::new(stream);
@@ -232,7 +255,11 @@ async fn agree(front: &Front, hello: &Hello, destination: &Destination) -> Proto
 /// One line for the operator, with the mend where there is one.
 fn explain(front: &Front, scope: &Scope, authority: &Authority, error: &io::Error) {
     let host = authority.host();
-    match tls::explain(error) {
+    let trouble = tls::explain(error);
+    if trouble.as_ref().is_some_and(tls::CertificateTrouble::is_distrust) {
+        front.exchange.meters.distrusted();
+    }
+    match trouble {
         Some(trouble) if trouble.is_distrust() => match front.policy.load().distrust.rejected(scope, host) {
             Some(period) => tracing::warn!(
                 "the client does not trust the root certificate for {host}, again: its connections to {host} pass unseen for {period:?} \

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     flow::{Authority, Origin, Refusal, Scheme},
     io::Io,
+    meters::{Meters, Side},
     tls::{self, Protocol, Trust},
 };
 
@@ -62,6 +63,7 @@ pub struct Dialler {
     own: OnceLock<Vec<SocketAddr>>,
     /// For each connection one, as long as it stands.
     places: Arc<Semaphore>,
+    meters: Arc<Meters>,
 }
 
 impl Dialler {
@@ -72,9 +74,11 @@ impl Dialler {
         fixed: HashMap<(String, u16), SocketAddr>,
         upstream: Option<Upstream>,
         reach: Reach,
+        meters: Arc<Meters>,
     ) -> Self {
         let (trust, reach) = (ArcSwap::from_pointee(trust), ArcSwap::from_pointee(reach));
-        Self { trust, limits, fixed, upstream, reach, own: OnceLock::new(), places: Arc::new(Semaphore::new(limits.at_once)) }
+        let places = Arc::new(Semaphore::new(limits.at_once));
+        Self { trust, limits, fixed, upstream, reach, own: OnceLock::new(), places, meters }
     }
 
     /// Says where this proxy listens, so that requests that lead back to it are refused. The first call counts.
@@ -170,7 +174,9 @@ impl Dialler {
         let failed = |reason: String| Refusal::TlsError { authority: authority.clone(), reason };
         let name = ServerName::try_from(destination.server_name().to_owned()).map_err(|error| failed(error.to_string()))?;
         let connector = TlsConnector::from(self.trust.load().config(authority.host(), protocol));
-        match timeout(self.limits.handshake, connector.connect(name, io)).await {
+        let ended = timeout(self.limits.handshake, connector.connect(name, io)).await;
+        self.meters.handshake(Side::Origin, matches!(ended, Ok(Ok(_))));
+        match ended {
             Ok(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 Ok((Box::new(stream), http2))

@@ -26,7 +26,10 @@ use super::{
     settings::OnFailure,
     tally::{PluginCounts, Tally, Turn},
 };
-use crate::flow::{Authority, Direction, Refusal, SharedFlow, lock};
+use crate::{
+    flow::{Authority, Direction, Refusal, SharedFlow, lock},
+    meters,
+};
 
 /// What is to be told of a plugin in service.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -84,6 +87,16 @@ impl Build {
     /// What happened to it so far.
     pub(super) fn counts(&self) -> PluginCounts {
         self.tally.counts(self.pool.memory())
+    }
+
+    /// The same as metrics.
+    pub(super) fn write(&self, page: &mut meters::Page) {
+        let PluginInfo { name, version, hash, .. } = &self.info;
+        let labels = [("plugin", name.as_str()), ("version", version), ("hash", short(hash))];
+        page.gauge("flowgate_plugin_info", "Builds in service", &labels, 1.0);
+        self.counts().write(name, page);
+        let help = "How long calls of hooks take";
+        page.histogram("flowgate_plugin_call_seconds", help, &[("plugin", name)], self.tally.seconds());
     }
 
     /// Whether any of its hooks is ever called about flows. One about tunnels is none: it does not want to see what is inside.

@@ -9,12 +9,11 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use super::{
-    build::{PluginInfo, short},
+    build::PluginInfo,
     connect,
     journal::{Explanation, Journal},
     load::Loader,
     means::Means,
-    metrics::Page,
     observe::View,
     orders::Order,
     ring::Ring,
@@ -28,6 +27,7 @@ use super::{
 use crate::{
     flow::{Authority, Refusal, Scope},
     hooks::{BoxFuture, Course, Hooks, Passage, Probe},
+    meters::Page,
     outbound::Outbound,
     record::Writer,
     redaction::Redaction,
@@ -115,20 +115,16 @@ impl Platform {
         self.set.load().plugins.iter().find(|serving| serving.build.info.name == name).map(|serving| serving.build.counts())
     }
 
-    /// What plugins report, and what the proxy knows of those in service, in Prometheus' text format 0.0.4.
-    pub fn metrics(&self) -> String {
-        let mut page = Page::default();
+    /// Writes down what plugins report, and what the proxy knows of those in service.
+    pub fn write_metrics(&self, page: &mut Page) {
         for serving in &self.set.load().plugins {
-            let PluginInfo { name, version, hash, .. } = &serving.build.info;
-            let labels = vec![("version".to_owned(), version.clone()), ("hash".to_owned(), short(hash).to_owned())];
-            page.gauge("flowgate_plugin_info", "Builds in service", name, labels, 1.0);
-            serving.build.counts().write(name, &mut page);
+            let name = serving.build.info.name.as_str();
+            serving.build.write(page);
             if let Some(stored) = self.means.stored(name) {
-                page.gauge("flowgate_plugin_stored_bytes", "Octets in the key-value store", name, Vec::new(), stored as f64);
+                page.gauge("flowgate_plugin_stored_bytes", "Octets in the key-value store", &[("plugin", name)], stored as f64);
             }
-            self.means.metrics.write(name, &mut page);
+            self.means.metrics.write(name, page);
         }
-        page.to_string()
     }
 
     /// What plugins did to the flow of that id; `None`: none wanted it, it never was, or it was too long ago.
@@ -220,6 +216,12 @@ impl Platform {
 
 #[cfg(test)]
 impl Platform {
+    pub(super) fn metrics(&self) -> String {
+        let mut page = Page::default();
+        self.write_metrics(&mut page);
+        page.to_string()
+    }
+
     /// Ids of the flows that the next build of that plugin is tried on.
     pub(super) fn kept_for(&self, plugin: &str) -> Vec<u64> {
         self.ring.of(plugin).iter().map(|flow| flow.id).collect()

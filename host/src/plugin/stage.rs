@@ -17,7 +17,6 @@ use super::{
     journal::{Journal, Step},
     load::{Code, Loader, Source},
     means::Means,
-    metrics::Page,
     observe::{Observers, View},
     scene::Scene,
     set::Set,
@@ -124,7 +123,7 @@ impl Stage {
 
     /// What it reported, in Prometheus' text format, line by line in a fixed order.
     pub fn metrics(&self) -> String {
-        let mut page = Page::default();
+        let mut page = crate::meters::Page::default();
         self.means.metrics.write(&self.build.info.name, &mut page);
         let text = page.to_string();
         // It has reported nothing, and nothing was left out.

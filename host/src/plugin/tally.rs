@@ -11,13 +11,17 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
+use prometheus_client::metrics::histogram;
 
-use super::{breaker::Breaker, capability::log::Lines, hook::Hook, instance::Failure, metrics::Page, settings::Limits};
+use super::{breaker::Breaker, capability::log::Lines, hook::Hook, instance::Failure, settings::Limits};
+use crate::meters::Page;
 
 /// Longest call that is told from longer ones, in nanoseconds: no deadline is later.
 const LONGEST: u64 = 600_000_000_000;
 /// Significant digits of durations: two cost 20 KiB per build and tell 1.0 ms from 1.1.
 const DIGITS: u8 = 2;
+/// Upper bounds of how long calls take, in seconds: from what a small filter takes to the longest that may be set.
+const SECONDS: [f64; 14] = [1e-6, 1e-5, 1e-4, 2.5e-4, 1e-3, 2.5e-3, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0, 60.0];
 
 /// What happened to one build so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -47,29 +51,22 @@ pub struct PluginCounts {
 impl PluginCounts {
     /// The same as metrics.
     pub(super) fn write(&self, plugin: &str, page: &mut Page) {
+        let labels = [("plugin", plugin)];
         let counts = [
             ("flowgate_plugin_calls", "Calls of hooks that were begun", self.calls),
             ("flowgate_plugin_failures", "Calls of hooks that failed", self.failures),
             ("flowgate_plugin_skipped", "Calls that were not made because the plugin was suspended", self.skipped),
             ("flowgate_plugin_unobserved", "Flows that found no place among the observed", self.unobserved),
             ("flowgate_plugin_lost", "Flows whose observation failed", self.lost),
+            ("flowgate_plugin_missed", "WebSocket messages that no observer was told of", self.missed),
         ];
         for (name, help, count) in counts {
-            page.count(name, help, plugin, count);
+            page.count(name, help, &labels, count);
         }
-        for (quantile, took) in [("0.5", self.p50), ("0.99", self.p99)] {
-            let labels = vec![("quantile".to_owned(), quantile.to_owned())];
-            page.gauge("flowgate_plugin_call_seconds", "How long calls of hooks take", plugin, labels, took.as_secs_f64());
-        }
-        page.gauge(
-            "flowgate_plugin_memory_bytes",
-            "Linear memory of instances that are not at work",
-            plugin,
-            Vec::new(),
-            self.memory_bytes as f64,
-        );
+        let help = "Linear memory of instances that are not at work";
+        page.gauge("flowgate_plugin_memory_bytes", help, &labels, self.memory_bytes as f64);
         let suspended = f64::from(u8::from(self.suspended.is_some()));
-        page.gauge("flowgate_plugin_suspended", "Whether the plugin is suspended", plugin, Vec::new(), suspended);
+        page.gauge("flowgate_plugin_suspended", "Whether the plugin is suspended", &labels, suspended);
     }
 }
 
@@ -82,6 +79,8 @@ pub(super) struct Tally {
     pub(super) lost: AtomicU64,
     pub(super) missed: AtomicU64,
     took: Mutex<Histogram<u64>>,
+    /// The same in classes that do not depend on what was measured, as those want it who add up several proxies.
+    seconds: histogram::Histogram,
     /// An observer that cannot cope says nothing about the same plugin's filters.
     filtering: Breaker,
     observing: Breaker,
@@ -101,6 +100,7 @@ impl Tally {
             lost: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             took: Mutex::new(took),
+            seconds: histogram::Histogram::new(SECONDS),
             filtering: Breaker::new(limits),
             observing: Breaker::new(limits),
             reports: Lines::new(limits.reports),
@@ -123,6 +123,7 @@ impl Tally {
     /// The call came back. What it means for later ones is in the answer.
     pub(super) fn done(&self, hook: Hook, began: Instant, failed: bool) -> Option<Turn> {
         let now = Instant::now();
+        self.seconds.observe(now.saturating_duration_since(began).as_secs_f64());
         let nanos = u64::try_from(now.saturating_duration_since(began).as_nanos()).unwrap_or(u64::MAX);
         self.took.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(nanos);
         let breaker = self.breaker(hook);
@@ -152,6 +153,11 @@ impl Tally {
             p99: Duration::from_nanos(p99),
             suspended: self.filtering.suspended(now).max(self.observing.suspended(now)),
         }
+    }
+
+    /// How long calls took.
+    pub(super) fn seconds(&self) -> &histogram::Histogram {
+        &self.seconds
     }
 
     fn breaker(&self, hook: Hook) -> &Breaker {

@@ -9,4 +9,4 @@ mod writer;
 
 pub use checked::{BadName, RecordName};
 pub use place::WriteMode;
-pub use writer::{Folder, KeepError, Limits, Losses, Writer};
+pub use writer::{Folder, KeepError, Limits, Losses, Standing, Writer};

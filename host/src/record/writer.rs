@@ -87,6 +87,19 @@ pub enum KeepError {
     Closed,
 }
 
+/// What is being written now, and what was.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Standing {
+    /// Records that wait.
+    pub entries: usize,
+    /// Octets of them.
+    pub bytes: usize,
+    /// Records that the file system has taken.
+    pub written: u64,
+    /// What was lost.
+    pub losses: Losses,
+}
+
 /// Records that did not reach the disk.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Losses {
@@ -170,6 +183,17 @@ impl Writer {
             end.await.ok();
         }
         self.shared.losses.now()
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        let Shared { limits, places, room, losses, .. } = &*self.shared;
+        Standing {
+            entries: limits.entries.saturating_sub(places.available_permits()),
+            bytes: limits.bytes.saturating_sub(room.available_permits()),
+            written: losses.written.load(Ordering::Relaxed),
+            losses: losses.now(),
+        }
     }
 
     /// What was lost since the start.
@@ -280,6 +304,8 @@ struct Record {
 
 #[derive(Default)]
 struct Lost {
+    /// What was not, beside it.
+    written: AtomicU64,
     overloaded: AtomicU64,
     failed: AtomicU64,
 }
@@ -324,7 +350,11 @@ impl Lane {
     }
 
     fn write(&mut self, record: Record) {
-        match self.attempts(&record) {
+        let attempted = self.attempts(&record);
+        if attempted.is_ok() {
+            self.losses.written.fetch_add(1, Ordering::Relaxed);
+        }
+        match attempted {
             Ok(()) if self.burst == 0 => {}
             Ok(()) => {
                 tracing::error!(lost = self.burst, "records are written again");

@@ -13,6 +13,7 @@ pub mod message;
 pub mod origin;
 pub mod patience;
 pub mod program;
+pub mod prometheus;
 pub mod proxy;
 pub mod records;
 pub mod websocket;

@@ -12,7 +12,7 @@ use std::{
 use flowgate::{
     app::{self, App, Network},
     auth,
-    config::{Config, Grant, PluginConfig},
+    config::{Config, Grant, PluginConfig, Secret},
     hooks::Hooks,
     plugin::{PluginEvent, PluginInfo},
 };
@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// The least cost that bcrypt has: tests have no secrets to keep.
 const BCRYPT_COST: u32 = 4;
+
+/// Opens the admin listener of [`Options::admin`].
+pub const ADMIN_TOKEN: &str = "a-token-of-the-kit";
 
 type Change = Box<dyn FnOnce(&mut Config, &Path) + Send>;
 
@@ -93,6 +96,14 @@ impl Options {
         self.granting(name).change_in(move |config, _| {
             fs::create_dir_all(&config.plugins_dir).expect("the folder can be written to");
             fs::write(config.plugins_dir.join(file), component).expect("the folder can be written to");
+        })
+    }
+
+    /// With an admin listener on a free port of loopback, which [`ADMIN_TOKEN`] opens.
+    pub fn admin(self) -> Self {
+        self.change(|config| {
+            config.admin.listen = Some(([127, 0, 0, 1], 0).into());
+            config.admin.token = Some(Secret(ADMIN_TOKEN.to_owned()));
         })
     }
 
@@ -194,6 +205,17 @@ impl Proxy {
         match &self.running {
             Running::Whole(app) => app.addresses(),
             Running::Network(network) => network.addresses(),
+        }
+    }
+
+    /// Where its admin listener is.
+    ///
+    /// # Panics
+    /// It has none.
+    pub fn admin(&self) -> SocketAddr {
+        match &self.running {
+            Running::Whole(app) => app.admin().expect("an admin listener was asked for"),
+            Running::Network(_) => panic!("this proxy has no admin listener"),
         }
     }
 

@@ -8,27 +8,28 @@ use std::{
 
 /// What each part may name of the others. Everything may name `flow`; `main` and `trace` are left out: they name and are named by few.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("admin", &["hooks", "plugin", "tasks"]),
+    ("admin", &["hooks", "meters", "plugin", "tasks"]),
     // The guard of a running flow hands it to its course at the end.
     ("flow", &["hooks"]),
     ("stamp", &[]),
     ("pace", &[]),
     ("tasks", &[]),
     ("hooks", &[]),
+    ("meters", &[]),
     ("outbound", &["hooks"]),
     ("h1", &[]),
     ("io", &["h1"]),
     ("auth", &["stamp", "tasks"]),
     ("tls", &[]),
-    ("origin", &["h1", "io", "tasks", "tls"]),
-    ("exchange", &["h1", "hooks", "io", "origin", "outbound", "tasks"]),
-    ("net", &["auth", "exchange", "h1", "hooks", "io", "origin", "pace", "tasks", "tls"]),
+    ("origin", &["h1", "io", "meters", "tasks", "tls"]),
+    ("exchange", &["h1", "hooks", "io", "meters", "origin", "outbound", "tasks"]),
+    ("net", &["auth", "exchange", "h1", "hooks", "io", "meters", "origin", "pace", "tasks", "tls"]),
     ("record", &["tasks"]),
     ("recording", &["hooks", "tasks"]),
     ("redaction", &[]),
     ("rehearsal", &["hooks", "recording"]),
     ("store", &["tasks"]),
-    ("plugin", &["hooks", "outbound", "record", "recording", "redaction", "rehearsal", "stamp", "store", "tasks"]),
+    ("plugin", &["hooks", "meters", "outbound", "record", "recording", "redaction", "rehearsal", "stamp", "store", "tasks"]),
     ("config", &["auth"]),
     ("authoring", &[]),
 ];
@@ -37,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const STRANGERS: &[(&str, &[&str])] = &[
     ("admin", &["h2", "rustls", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("flow", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
+    ("meters", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("hooks", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("outbound", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("h1", &["hyper", "h2", "rustls", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),

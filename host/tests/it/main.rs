@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for such; what helps them here is no less")]
 
 mod access;
+mod admin;
 mod authoring;
 mod certificates;
 mod chunks;

@@ -15,7 +15,10 @@ mod gather;
 mod rewrite;
 mod watch;
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use extensions::Extensions;
 
@@ -37,17 +40,21 @@ struct Terms<'a> {
     limits: &'a Limits,
     /// The proxy stops: both ends are told so, each between two frames.
     stopping: &'a CancellationToken,
+    /// Octets that pass as they came, by direction.
+    relayed: &'a [AtomicU64; 2],
 }
 
-/// Relays between two ends that have become a WebSocket. `messages`: the fields of the 101, and who wants the messages.
+/// Relays between two ends that have become a WebSocket. `messages`: the fields of the 101, and who wants the messages; `relayed`: where
+/// octets are counted that no filter may change.
 pub(super) async fn converse(
     client: Ends,
     origin: Ends,
     messages: Option<(Fields, Arc<dyn Messages>)>,
     limits: &Limits,
     stopping: &CancellationToken,
+    relayed: &[AtomicU64; 2],
 ) {
-    let terms = Terms { limits, stopping };
+    let terms = Terms { limits, stopping, relayed };
     // How either side ends it is theirs to say.
     let _ = match messages {
         None => watch::run(client, origin, None, terms).await,

@@ -3,7 +3,7 @@
 //! Place: where nobody may change messages. What is made of the octets never reaches the other side: where the decoder cannot go on, nobody is
 //! told any more, and the octets pass all the same. Neither side is kept from hearing that the proxy goes away.
 
-use std::{io, time::Instant};
+use std::{io, sync::atomic::Ordering, time::Instant};
 
 use bytes::BytesMut;
 
@@ -80,6 +80,7 @@ impl Way<'_> {
                 }
             }
             let octets = from.buffer().split();
+            terms.relayed[self.of as usize].fetch_add(octets.len() as u64, Ordering::Relaxed);
             to.buffer().extend_from_slice(&octets);
             to.flush().await?;
             self.borders.passed(&octets);

@@ -1,11 +1,10 @@
 //! Counters, gauges and histograms of plugins, by plugin name, so that a swap changes nothing about them.
 //!
-//! Place: one per platform; `capability/metrics` reports to it, `page` writes it down. What a plugin may report is bounded in number and in
+//! Place: one per platform; `capability/metrics` reports to it, and a page of `meters` takes it. What a plugin may report is bounded in number and in
 //! length. What is beyond a bound, or cannot be a Prometheus metric, is left out, counted, and said once per plugin and reason.
 //! Source: the data model of Prometheus.
 
 mod names;
-mod page;
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +14,10 @@ use std::{
     },
 };
 
-use prometheus_client::metrics::{MetricType, histogram::Histogram};
+use prometheus_client::metrics::histogram::Histogram;
 
 use self::names::Names;
-pub(super) use self::page::Page;
+use crate::meters::{Kind, Labels, Page, Value};
 
 /// Upper bounds of every histogram's buckets: 1, 2.5 and 5 of each power of ten from a thousandth up, which has room for
 /// seconds as well as for octets.
@@ -46,41 +45,12 @@ impl Default for MetricLimits {
     }
 }
 
-/// Name and value of each label.
-pub(super) type Labels = Vec<(String, String)>;
-
-/// What is counted how.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-impl Kind {
-    fn metric_type(self) -> MetricType {
-        match self {
-            Self::Counter => MetricType::Counter,
-            Self::Gauge => MetricType::Gauge,
-            Self::Histogram => MetricType::Histogram,
-        }
-    }
-}
-
-/// One number, or one distribution.
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    Count(u64),
-    Gauge(f64),
-    Histogram(Histogram),
-}
-
 /// Why something is left out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 enum Unfit {
     #[error("the name is none that Prometheus takes, or is longer than the limit")]
     Name,
-    #[error("names that begin with flowgate_ are the proxy's")]
+    #[error("names that begin with flowgate_ or process_ are the proxy's")]
     Reserved,
     #[error("the name is in use for a metric of another kind")]
     Taken,
@@ -125,11 +95,13 @@ impl Metrics {
         page.count(
             "flowgate_plugin_metrics_left_out",
             "Reports of the plugin that were beyond its bounds, or no metrics",
-            plugin,
+            &[("plugin", plugin)],
             meters.left_out.load(Ordering::Relaxed),
         );
         for (Series { name, kind, labels }, value) in &*lock(&meters.series) {
-            page.add(name, *kind, "Reported by plugins", plugin, labels.clone(), value.clone());
+            let mut all = vec![("plugin".to_owned(), plugin.to_owned())];
+            all.extend_from_slice(labels);
+            page.add(name, *kind, "Reported by plugins", all, value.clone());
         }
     }
 }

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use super::{Kind, MetricLimits, Unfit};
 
-/// The proxy's own metrics begin with it.
-const OWN: &str = "flowgate_";
+/// The proxy's own metrics begin with these.
+const OWN: [&str; 2] = ["flowgate_", "process_"];
 
 /// What names stand for.
 #[derive(Default)]
@@ -41,7 +41,7 @@ pub(super) fn check(name: &str, labels: &[(String, String)], limits: &MetricLimi
     if !is_name(name, limits, |octet| octet == b':') {
         return Err(Unfit::Name);
     }
-    if name.starts_with(OWN) {
+    if OWN.iter().any(|own| name.starts_with(own)) {
         return Err(Unfit::Reserved);
     }
     let is_label =
