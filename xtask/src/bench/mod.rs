@@ -13,7 +13,7 @@ mod events;
 mod latency;
 mod load;
 mod origin;
-mod process;
+pub(crate) mod process;
 mod report;
 mod shape;
 mod site;

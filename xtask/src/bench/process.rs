@@ -60,10 +60,21 @@ pub(crate) enum Proxy {
 }
 
 impl Proxy {
-    /// Starts `flowgate run`, and where it listens: it says so once clients can connect.
+    /// Starts `flowgate run` on that CPU, and where it listens: it says so once clients can connect.
     pub(crate) fn start(mut command: Command, cpu: usize) -> anyhow::Result<(Self, SocketAddr)> {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = on_cpu(cpu, || command.spawn()).with_context(|| format!("starting {command:?}"))?;
+        let child = on_cpu(cpu, || command.spawn()).with_context(|| format!("starting {command:?}"))?;
+        Self::listening(child, &command)
+    }
+
+    /// The same on any CPU.
+    pub(crate) fn start_anywhere(mut command: Command) -> anyhow::Result<(Self, SocketAddr)> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        Self::listening(child, &command)
+    }
+
+    fn listening(mut child: Child, command: &Command) -> anyhow::Result<(Self, SocketAddr)> {
         let Some(output) = child.stdout.take() else { bail!("{command:?} has no pipe") };
         let mut output = BufReader::new(output);
         let mut line = String::new();

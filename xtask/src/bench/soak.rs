@@ -21,7 +21,7 @@ const SWING_BYTES: u64 = 8 << 20;
 const CONNECTIONS: &str = "4";
 
 /// Runs the components of that folder in one proxy, and says what each holds. `xtask`: this program, for the origin and the load.
-pub(crate) fn run(xtask: &Path, flowgate: &Path, components: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(xtask: &Path, flowgate: &Path, components: &Path) -> anyhow::Result<Vec<Soaked>> {
     let folder = tempfile::tempdir().context("making a folder for the soak")?;
     let authority = shape::Certificates::make(folder.path())?;
     let origin = Helper::start(xtask, "bench-origin", &[path(&authority.chain)?, path(&authority.key)?], OTHER_CPU)?;
@@ -52,7 +52,7 @@ pub(crate) fn run(xtask: &Path, flowgate: &Path, components: &Path) -> anyhow::R
         ensure!(after.failures == 0, "{}: {} calls failed", after.name, after.failures);
         ensure!(after.memory <= before.memory + SWING_BYTES, "{}: what it holds grows with the calls", after.name);
     }
-    Ok(())
+    Ok(last)
 }
 
 /// One instance each: how many a plugin has depends on the load, and each holds memory.
@@ -66,16 +66,19 @@ fn settings(components: &Path) -> anyhow::Result<String> {
     Ok(settings)
 }
 
-struct Listed {
-    name: String,
+/// A plugin after so many calls.
+pub(crate) struct Soaked {
+    pub(crate) name: String,
     calls: u64,
     failures: u64,
-    memory: u64,
-    p50_us: u64,
+    /// Octets of its instance.
+    pub(crate) memory: u64,
+    /// Of its calls, half took less.
+    pub(crate) p50_us: u64,
 }
 
 /// Loads until every plugin had so many calls.
-fn until(calls: u64, flowgate: &Path, state: &Path, load: &mut Helper) -> anyhow::Result<Vec<Listed>> {
+fn until(calls: u64, flowgate: &Path, state: &Path, load: &mut Helper) -> anyhow::Result<Vec<Soaked>> {
     loop {
         let listed = listed(flowgate, state)?;
         ensure!(!listed.is_empty(), "no plugin is in service");
@@ -87,13 +90,13 @@ fn until(calls: u64, flowgate: &Path, state: &Path, load: &mut Helper) -> anyhow
     }
 }
 
-fn listed(flowgate: &Path, state: &Path) -> anyhow::Result<Vec<Listed>> {
+fn listed(flowgate: &Path, state: &Path) -> anyhow::Result<Vec<Soaked>> {
     let output = Command::new(flowgate).args(["plugin", "list", "--json", "--state"]).arg(state).output().context("running flowgate")?;
     ensure!(output.status.success(), "flowgate plugin list: {}", String::from_utf8_lossy(&output.stderr));
     let list: Vec<Value> = serde_json::from_slice(&output.stdout).context("reading the list of plugins")?;
     let number = |plugin: &Value, key: &str| plugin[key].as_u64().with_context(|| format!("the list has no {key}"));
     let plugins = list.iter().map(|plugin| {
-        Ok(Listed {
+        Ok(Soaked {
             name: plugin["name"].as_str().unwrap_or_default().to_owned(),
             calls: number(plugin, "calls")?,
             failures: number(plugin, "failures")?,
