@@ -22,7 +22,7 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{Front, connection};
-use crate::{flow::ClientAddr, tasks::Tasks};
+use crate::{flow::ClientAddr, io::prepare, tasks::Tasks};
 
 /// Connections the kernel queues for us; more than its usual limit only if that is raised.
 const BACKLOG: u32 = 1024;
@@ -121,7 +121,7 @@ impl Listener {
         let permit = permits.clone().acquire_owned().await.ok()?;
         match self.socket.accept().await {
             Ok((stream, address)) => {
-                let _ = stream.set_nodelay(true);
+                let _ = prepare(&stream);
                 Some((stream, ClientAddr(address), permit))
             }
             Err(error) if is_of_one_connection(&error) => None,

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     flow::{Authority, Origin, Refusal, Scheme},
-    io::Io,
+    io::{Io, prepare},
     meters::{Meters, Side},
     tls::{self, Protocol, Trust},
 };
@@ -151,8 +151,7 @@ impl Dialler {
             Ok(connected) => connected.map_err(refused)?,
             Err(_elapsed) => return Err(Refusal::ConnectionTimeout { authority: authority.clone(), after: self.limits.connect }),
         };
-        // Without it every chunked message waits for the other side's delayed acknowledgement: 40 ms.
-        stream.set_nodelay(true).map_err(refused)?;
+        prepare(&stream).map_err(refused)?;
         Ok(Placed { stream, _place: place })
     }
 
