@@ -1,7 +1,7 @@
 //! Certificates: those of origins are verified, those of the proxy verify.
 
 use flowgate_testkit::{
-    Client, Failure, Fault, Origin, Script, Setup,
+    Client, Failure, Fault, Origin, Script, Seen, Setup,
     client::{H1, request},
     proxy::{Options, Proxy},
 };
@@ -52,6 +52,27 @@ async fn an_address_is_intercepted_under_its_own_name() {
     let response = proxy.client().get(&format!("https://{}/", origin.address())).await.unwrap();
 
     assert_eq!(response.text(), "here");
+}
+
+#[tokio::test]
+async fn an_ipv6_literal_is_reached_in_every_form() {
+    let named = |seen: &Seen| Script::ok(format!("{}{}", seen.get("host").unwrap_or_default(), seen.authority));
+    let (sealed, clear) = (Origin::start(Setup::tls(), named).await, Origin::start(Setup::clear(), named).await);
+    let options = Options::new().resolving("::1:443", &sealed).resolving("::1:8443", &sealed).resolving("::1:80", &clear);
+    let proxy = Proxy::without_plugins(options).await;
+    let client = proxy.client();
+
+    let mut answers = Vec::new();
+    for url in ["https://[::1]/", "https://[::1]:8443/", "http://[::1]/"] {
+        answers.push(client.get(url).await.unwrap().text());
+    }
+    let mut tunnel = client.clear("[::1]:80").await.unwrap();
+    answers.push(tunnel.exchange(request("GET", "/", "[::1]", &[], b"")).await.unwrap().text());
+    let over_http2 = http::Request::get("https://[::1]/").body(bytes::Bytes::new()).unwrap();
+    let over_http2 = client.h2("[::1]:443").await.unwrap().exchange(over_http2).await.unwrap();
+    answers.push(String::from_utf8(over_http2.content).unwrap());
+
+    assert_eq!(answers, ["[::1]", "[::1]:8443", "[::1]", "[::1]", "[::1]"]);
 }
 
 #[tokio::test]
