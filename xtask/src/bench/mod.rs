@@ -141,7 +141,7 @@ fn keep_alive(options: &Options, programs: &Programs, folder: &Path) -> anyhow::
     let origin = programs.helper("bench-origin", &[path(&authority.chain)?, path(&authority.key)?], OTHER_CPU)?;
     let address: SocketAddr = origin.line()?.parse().context("reading the origin's address")?;
 
-    let (tunnel, at) = programs.tunnel()?;
+    let (tunnel, at) = programs.tunnel(None)?;
     let mut contenders = vec![Contender { name: "tunnel", proxy: tunnel, load: programs.load(at, &authority.root, address, options)? }];
     for (name, settings, own) in
         [("flowgate, no plugin", "[plugins.logger]\nenabled = false\n", "plain"), ("flowgate, logger", "", "logger")]
@@ -212,9 +212,11 @@ impl Programs {
         Helper::start(&self.xtask, chore, arguments, cpu)
     }
 
-    /// The lower bound, and where it listens.
-    fn tunnel(&self) -> anyhow::Result<(Proxy, SocketAddr)> {
-        let helper = self.helper("bench-tunnel", &[], PROXY_CPU)?;
+    /// The lower bound, and where it listens. `ends`: that of whoever ends TLS.
+    fn tunnel(&self, ends: Option<&shape::Certificates>) -> anyhow::Result<(Proxy, SocketAddr)> {
+        let files = ends.map(|ends| [&ends.chain, &ends.key, &ends.root]);
+        let files = files.into_iter().flatten().map(|file| path(file)).collect::<anyhow::Result<Vec<_>>>()?;
+        let helper = self.helper("bench-tunnel", &files, PROXY_CPU)?;
         let address = helper.line()?.parse().context("reading the tunnel's address")?;
         Ok((Proxy::Helper(helper), address))
     }

@@ -93,7 +93,7 @@ async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, log: &Log) -> anyhow::Resu
         match wanted.split_once('=').unwrap_or((wanted, "")) {
             ("events", coding) => events(&mut tls, coding, log).await?,
             ("hold", _) => return hold(tls, log).await,
-            ("down", _) => down(&mut tls).await?,
+            ("down", octets) => down(&mut tls, octets.parse()?).await?,
             ("up", _) => write(&mut tls, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?,
             (other, _) => bail!("nobody knows what {other} is"),
         }
@@ -163,17 +163,17 @@ async fn hold(mut tls: TlsStream<TcpStream>, log: &Log) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn down(tls: &mut TlsStream<TcpStream>) -> anyhow::Result<()> {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: {BULK}\r\n\r\n");
+async fn down(tls: &mut TlsStream<TcpStream>, octets: u64) -> anyhow::Result<()> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: {octets}\r\n\r\n");
     tls.write_all(head.as_bytes()).await?;
-    pour(tls).await?;
+    pour(tls, octets).await?;
     Ok(())
 }
 
-/// Much content, either way.
-pub(crate) async fn pour(to: &mut (impl AsyncWriteExt + Unpin)) -> io::Result<()> {
+/// So much content, either way.
+pub(crate) async fn pour(to: &mut (impl AsyncWriteExt + Unpin), octets: u64) -> io::Result<()> {
     let slice = [b'a'; SLICE];
-    let mut left = BULK;
+    let mut left = octets;
     while left > 0 {
         let now = usize::try_from(left).unwrap_or(usize::MAX).min(SLICE);
         to.write_all(&slice[..now]).await?;

@@ -49,8 +49,14 @@ impl Stand {
     }
 
     pub(crate) fn tunnel(&self, programs: &Programs) -> anyhow::Result<Contender> {
-        let (proxy, address) = programs.tunnel()?;
+        let (proxy, address) = programs.tunnel(None)?;
         Ok(Contender { name: "tunnel", proxy: Some(proxy), visitor: self.visitor(Some(address), &[])? })
+    }
+
+    /// A tunnel that ends TLS on both sides, and does nothing else.
+    pub(crate) fn tls_tunnel(&self, programs: &Programs) -> anyhow::Result<Contender> {
+        let (proxy, address) = programs.tunnel(Some(&self.certificates))?;
+        Ok(Contender { name: "TLS ended, no more", proxy: Some(proxy), visitor: self.visitor(Some(address), &[])? })
     }
 
     /// `settings`: the text of its `flowgate.toml`.

@@ -21,16 +21,7 @@ pub(crate) struct Visitor {
 impl Visitor {
     /// `proxy`: none goes straight. `trusted`: PEM files. `origin`: `localhost:PORT`.
     pub(crate) fn new(proxy: Option<SocketAddr>, trusted: &[&Path], origin: &str) -> anyhow::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for root in trusted {
-            roots.add(CertificateDer::from_pem_file(root).with_context(|| format!("reading {}", root.display()))?)?;
-        }
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { proxy, config: Arc::new(config), origin: origin.to_owned() })
+        Ok(Self { proxy, config: trusting(trusted)?, origin: origin.to_owned() })
     }
 
     /// Who is visited.
@@ -61,4 +52,19 @@ impl Visitor {
         ensure!(answer.starts_with(b"HTTP/1.1 200"), "CONNECT: {}", String::from_utf8_lossy(&answer));
         Ok(tcp)
     }
+}
+
+/// A client's configuration.
+pub(crate) fn trusting(trusted: &[impl AsRef<Path>]) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    for root in trusted {
+        let root = root.as_ref();
+        roots.add(CertificateDer::from_pem_file(root).with_context(|| format!("reading {}", root.display()))?)?;
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
