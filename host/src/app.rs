@@ -25,6 +25,7 @@ use crate::{
     auth::{Gate, Users},
     config::{self, Config, PluginConfig, limits},
     exchange::{self, Exchange},
+    flow::CaptureBudget,
     h1::HeadLimits,
     hooks::Hooks,
     meters::Meters,
@@ -234,10 +235,11 @@ impl Network {
         let connections = Tasks::new();
         let root = Arc::new(Root::open_or_create(&config.state_dir)?);
         let (addresses, pool, front) = (addresses(&listeners), origins.pool.clone(), front(config));
+        let captured = CaptureBudget::new(config.limits.captured_bytes);
         let front = Arc::new(Front {
             policy: ArcSwap::from_pointee(policy(config, &connections)?),
             interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
-            exchange: Arc::new(Exchange { hooks, pool, limits: EXCHANGE, meters, tasks: connections.clone() }),
+            exchange: Arc::new(Exchange { hooks, pool, limits: EXCHANGE, captured, meters, tasks: connections.clone() }),
             root_pem: root.certificate_pem().to_owned(),
             limits: front,
             taken: Taken::none(&front),
@@ -324,6 +326,12 @@ const EXCHANGE: exchange::Limits = exchange::Limits {
     idle: limits::CONTENT_IDLE,
     interim_responses: limits::INTERIM_RESPONSES,
     streams: limits::STREAMS,
+    resets_unseen: limits::RESETS_UNSEEN,
+    stream_errors: limits::STREAM_ERRORS,
+    floods: exchange::FloodLimits {
+        resets: Rate { per_second: limits::RESETS, at_once: limits::RESETS_AT_ONCE },
+        chatter: Rate { per_second: limits::CHATTER, at_once: limits::CHATTER_AT_ONCE },
+    },
     inflated_message: limits::INFLATED_MESSAGE_BYTES,
     farewell: limits::FAREWELL,
     farewell_octets: limits::FAREWELL_BYTES,

@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{limits, raw, within};
+use super::{limits, raw, units, within};
 
 /// Counts that make sense.
 const COUNTS: RangeInclusive<usize> = 1..=1_000_000;
@@ -28,6 +28,8 @@ pub struct LimitsConfig {
     pub origin_connections: usize,
     /// See [`limits::ORIGIN_IDLE_CONNECTIONS`].
     pub idle_origin_connections: usize,
+    /// See [`limits::CAPTURED_BYTES`].
+    pub captured_bytes: usize,
 }
 
 impl Default for LimitsConfig {
@@ -41,6 +43,7 @@ impl Default for LimitsConfig {
             leaves_per_client: limits::CLIENT_LEAVES as usize,
             origin_connections: limits::ORIGIN_CONNECTIONS,
             idle_origin_connections: limits::ORIGIN_IDLE_CONNECTIONS,
+            captured_bytes: limits::CAPTURED_BYTES,
         }
     }
 }
@@ -59,10 +62,12 @@ impl LimitsConfig {
             leaves_per_client: written.leaves_per_client.unwrap_or(default.leaves_per_client),
             origin_connections: written.origin_connections.unwrap_or(default.origin_connections),
             idle_origin_connections: written.idle_origin_connections.unwrap_or(default.idle_origin_connections),
+            captured_bytes: written.captured.unwrap_or(default.captured_bytes),
         };
         for (key, count) in config.counts() {
             within(&format!("limits.{key}"), count, &COUNTS, |count| count.to_string())?;
         }
+        within("limits.captured", config.captured_bytes, &limits::CAPTURED_RANGE, units::show_size)?;
         Ok(config)
     }
 

@@ -29,8 +29,22 @@ pub const CLIENT_IDLE: Duration = Duration::from_secs(300);
 pub const CONTENT_IDLE: Duration = Duration::from_secs(300);
 /// Interim responses (1xx) to one request: one or two are usual, an endless row is an attack.
 pub const INTERIM_RESPONSES: usize = 16;
-/// HTTP/2 streams of one client connection at once: what browsers and servers settle on.
+/// HTTP/2 streams of one client connection at once: what browsers and servers settle on. Over it: the stream is refused.
 pub const STREAMS: u32 = 128;
+/// Of these, streams that the client has reset before they were looked at: they take memory and count no more. Over it: closed.
+pub const RESETS_UNSEEN: usize = 20;
+/// Streams of one client connection that are reset here because something is wrong with them, which a client may provoke. Over it: closed.
+pub const STREAM_ERRORS: usize = 256;
+/// Streams a second that one client connection may reset: an editor cancels a completion at each key. Each may have reached an origin.
+/// Over it: closed, as for all floods.
+pub const RESETS: u32 = 100;
+/// That may come at once.
+pub const RESETS_AT_ONCE: u32 = 1000;
+/// Frames a second on one client connection that carry nothing: PING, SETTINGS, PRIORITY, CONTINUATION, empty DATA, windows opened by a few
+/// octets. Some clients measure round trips by a PING for each piece they get.
+pub const CHATTER: u32 = 1000;
+/// That may come at once: a second of answering at most.
+pub const CHATTER_AT_ONCE: u32 = 10_000;
 /// Octets a compressed WebSocket message may inflate to. Far more than a plugin may look at; what swells beyond is made to do harm.
 pub const INFLATED_MESSAGE_BYTES: u64 = 64 * MIB as u64;
 /// How long both ends of a WebSocket that is closed here may take to read why: a few round trips of the slowest lines.
@@ -82,6 +96,11 @@ pub const LEAF_CACHE: u64 = 10_000;
 pub const CAPTURE_BYTES: usize = 8 * MIB;
 /// Most that `capture` may be: content is kept in memory until its record is written.
 pub const MAX_CAPTURE_BYTES: usize = 1024 * MIB;
+/// Octets of content that are kept in all, over all flows, until their observers have seen them; key `captured`. Some hundred long chats at a
+/// time. Full: newer flows are kept with less, which their records say, and traffic goes on.
+pub const CAPTURED_BYTES: usize = 512 * MIB;
+/// Least and most of that: one small flow, and what large machines have.
+pub const CAPTURED_RANGE: std::ops::RangeInclusive<usize> = 64 * KIB..=256 * 1024 * MIB;
 /// Octets that kept content may have once its content codings are undone: what inflates further is cut there.
 pub const DECODED_BYTES: usize = 8 * MIB;
 

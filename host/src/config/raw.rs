@@ -238,6 +238,8 @@ pub(super) struct Limits {
     pub(super) leaves_per_client: Option<usize>,
     pub(super) origin_connections: Option<usize>,
     pub(super) idle_origin_connections: Option<usize>,
+    #[serde(deserialize_with = "sized")]
+    pub(super) captured: Option<usize>,
 }
 
 /// `[redaction]`.
@@ -321,7 +323,8 @@ pub(super) const ADMIN_KEYS: [&str; 4] = ["content", "listen", "names", "token-f
 /// Keys of that table, as `Destinations` has them.
 pub(super) const DESTINATION_KEYS: [&str; 3] = ["allow", "connect-ports", "deny"];
 /// Keys of that table, as `Limits` has them.
-pub(super) const LIMIT_KEYS: [&str; 8] = [
+pub(super) const LIMIT_KEYS: [&str; 9] = [
+    "captured",
     "connections",
     "connections-per-client",
     "handshakes",
@@ -516,7 +519,10 @@ mod tests {
                     return "[admin]\nlisten = '127.0.0.1:1'\nnames = 'a.test'\ntoken-file = 'x'\ncontent = false\n".to_owned();
                 }
                 "destinations" => return "[destinations]\nallow = '10.0.0.0/8'\ndeny = ['private']\nconnect-ports = [80]\n".to_owned(),
-                "limits" => return LIMIT_KEYS.iter().fold("[limits]\n".to_owned(), |text, key| format!("{text}{key} = 3\n")),
+                "limits" => {
+                    let line = |key: &&str| format!("{key} = {}\n", if *key == "captured" { "'1MiB'" } else { "3" });
+                    return format!("[limits]\n{}", LIMIT_KEYS.iter().map(line).collect::<String>());
+                }
                 "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),
                 "swap" => return "[swap]\nreplay = 3\n".to_owned(),
                 "listen" | "listen-tls" => "'127.0.0.1:1'",

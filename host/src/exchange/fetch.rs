@@ -4,7 +4,7 @@
 //! clients' requests.
 //! Source: RFC 9110, RFC 9112, RFC 9113.
 
-use std::{io, pin::pin, sync::Arc};
+use std::{io, net::Ipv4Addr, pin::pin, sync::Arc};
 
 use bytes::BytesMut;
 use http::{Method, StatusCode, Version};
@@ -15,7 +15,7 @@ use super::{
     fields, http2, respond,
 };
 use crate::{
-    flow::{Fields, LocalResponse, Origin, Refusal, RequestHead, ResponseHead},
+    flow::{ClientAddr, Fields, LocalResponse, Origin, Principal, Refusal, RequestHead, ResponseHead, Scope},
     h1::{Framing, encode_request, response_framing},
     hooks::BoxFuture,
     origin::{Connection, Destination, Lease, Pool, Share},
@@ -26,18 +26,21 @@ use crate::{
 pub struct Fetcher {
     pool: Arc<Pool>,
     limits: Limits,
+    /// Whose HTTP/2 connections are used: plugins share theirs.
+    scope: Arc<Scope>,
 }
 
 impl Fetcher {
     /// Over connections of `pool`.
     pub fn new(pool: Arc<Pool>, limits: Limits) -> Self {
-        Self { pool, limits }
+        let nobody = ClientAddr((Ipv4Addr::UNSPECIFIED, 0).into());
+        Self { pool, limits, scope: Arc::new(Scope { connection: 0, client: nobody, principal: Principal::UNKNOWN }) }
     }
 }
 
 impl Outbound for Fetcher {
     fn fetch(&self, order: Order) -> BoxFuture<'static, Result<LocalResponse, FetchError>> {
-        let errand = Errand { pool: self.pool.clone(), limits: self.limits, order };
+        let errand = Errand { pool: self.pool.clone(), limits: self.limits, scope: self.scope.clone(), order };
         Box::pin(async move {
             errand.run().await.map_err(|end| match end {
                 End::TooLarge => FetchError::TooLarge,
@@ -50,6 +53,7 @@ impl Outbound for Fetcher {
 struct Errand {
     pool: Arc<Pool>,
     limits: Limits,
+    scope: Arc<Scope>,
     order: Order,
 }
 
@@ -69,7 +73,7 @@ impl Errand {
     /// Once more on a fresh connection where a kept one turned out to be dead, as for clients.
     async fn run(&self) -> Result<LocalResponse, End> {
         let destination = Destination::new(self.order.origin.clone());
-        let mut lease = self.pool.http2(&destination).await?;
+        let mut lease = self.pool.http2(&destination, &self.scope).await?;
         loop {
             let mut connection = match lease {
                 Lease::Http2(share) => return self.over_http2(&share).await,

@@ -13,7 +13,7 @@ use super::{
     run::{Fault, Request},
 };
 use crate::{
-    flow::{Content, Direction, Fields, LocalResponse, OpenFlow, Outcome, ResponseHead, lock},
+    flow::{Direction, Fields, LocalResponse, OpenFlow, Outcome, ResponseHead, lock},
     h1::{Framing, Piece},
     hooks::Verdict,
 };
@@ -68,7 +68,7 @@ pub(super) async fn response(
     {
         let mut flow = lock(flow);
         flow.timings.response_start = Some(Instant::now());
-        flow.response_content = Content::keeping(needs.capture);
+        flow.capture(Direction::Response, needs.capture);
         flow.response = Some(head.clone());
     }
     if !needs.filter {
@@ -146,7 +146,7 @@ fn release(open: &OpenFlow, of: Direction, held: Option<Held>, content: &mut Sou
     let replaced = flow.release(of);
     let limit = flow.content(of).kept();
     // Noted again while it passes.
-    *flow.content_mut(of) = Content::keeping(limit);
+    flow.capture(of, limit);
     match replaced {
         Some(octets) => {
             let length = octets.len() as u64;

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, V
 use super::target::http2_authority;
 use crate::{
     flow::{Authority, Field, Fields, Refusal, RequestHead, ResponseHead, Scheme},
-    h1::{Framing, request_framing},
+    h1::{Framing, HeadLimits, request_framing},
 };
 
 /// Field lines of a map, all in one allocation.
@@ -42,8 +42,12 @@ pub(super) fn map(fields: &Fields) -> HeaderMap {
 /// A request as it came from a client.
 ///
 /// # Errors
-/// Where it cannot be understood in one way only.
-pub(super) fn request_head(request: &Request<RecvStream>, scheme: Scheme) -> Result<RequestHead, Refusal> {
+/// Where it cannot be understood in one way only, or has too many fields.
+pub(super) fn request_head(request: &Request<RecvStream>, scheme: Scheme, limits: HeadLimits) -> Result<RequestHead, Refusal> {
+    // Its octets are counted by `h2`.
+    if request.headers().len() > limits.fields {
+        return Err(Refusal::HeadTooLarge { limit: limits.octets });
+    }
     if request.method() == Method::CONNECT {
         return Err(Refusal::BadRequest("a tunnel inside this tunnel is not possible"));
     }

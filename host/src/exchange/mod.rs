@@ -8,6 +8,7 @@ mod ends;
 mod fetch;
 mod fields;
 mod filter;
+mod flood;
 mod flushes;
 mod http2;
 mod respond;
@@ -21,9 +22,10 @@ mod websocket;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{h1::HeadLimits, hooks::Hooks, meters::Meters, origin::Pool, tasks::Tasks};
+use crate::{flow::CaptureBudget, h1::HeadLimits, hooks::Hooks, meters::Meters, origin::Pool, tasks::Tasks};
 
 pub use fetch::Fetcher;
+pub use flood::FloodLimits;
 pub use respond::{error, head as local_head, refusal as local_refusal, sentence};
 pub use run::{After, Request, Via};
 pub use serve::Served;
@@ -45,6 +47,12 @@ pub struct Limits {
     pub interim_responses: usize,
     /// Most HTTP/2 streams of one client connection at once.
     pub streams: u32,
+    /// Most of these that a client resets before they have been looked at.
+    pub resets_unseen: usize,
+    /// Most streams of one connection that are reset here because of what is wrong with them.
+    pub stream_errors: usize,
+    /// What else a client may send over HTTP/2.
+    pub floods: FloodLimits,
     /// Octets a compressed WebSocket message may inflate to.
     pub inflated_message: u64,
     /// How long both ends of a WebSocket that is closed here may take to read why.
@@ -63,6 +71,8 @@ pub struct Exchange {
     pub limits: Limits,
     /// Where what passes is counted.
     pub meters: Arc<Meters>,
+    /// What plugins see of contents is counted in it.
+    pub captured: CaptureBudget,
     /// Where streams of HTTP/2 connections run; its stop lets every connection end after the exchange it is in.
     pub tasks: Tasks,
 }

@@ -24,8 +24,7 @@ use super::{
 };
 use crate::{
     flow::{
-        Content, Direction, Fields, Flow, LocalResponse, OpenFlow, Origin, Outcome, Refusal, RequestHead, ResponseHead, Scope, SharedFlow,
-        lock,
+        Direction, Fields, Flow, LocalResponse, OpenFlow, Origin, Outcome, Refusal, RequestHead, ResponseHead, Scope, SharedFlow, lock,
     },
     h1::{Framing, contradicts_itself, encode_request, response_framing},
     hooks::{Messages, Probe},
@@ -178,8 +177,8 @@ impl Exchange {
         if let Some(reserving) = course.reserve() {
             reserving.await;
         }
-        let mut flow = Flow::new(via.scope.clone(), via.destination.origin.clone(), head.clone());
-        flow.request_content = Content::keeping(course.request_needs().capture);
+        let mut flow = Flow::new(via.scope.clone(), via.destination.origin.clone(), head.clone()).counted_in(&self.captured);
+        flow.capture(Direction::Request, course.request_needs().capture);
         Some(OpenFlow::new(flow, course))
     }
 
@@ -206,7 +205,7 @@ impl Exchange {
                 destination = Destination::new(origin.clone());
             }
         }
-        self.forward(destination, request, responder, open).await
+        self.forward(destination, &via.scope, request, responder, open).await
     }
 
     /// What the flow's record says about a bad end, and what the client gets to see of it.
@@ -237,6 +236,7 @@ impl Exchange {
     async fn forward<'a>(
         &self,
         destination: Destination,
+        scope: &Arc<Scope>,
         request: &mut Request<'a>,
         responder: &mut Option<Responder<'a>>,
         mut open: Option<&mut OpenFlow>,
@@ -244,7 +244,7 @@ impl Exchange {
         let mut fresh = false;
         loop {
             let lease = match request.head.version {
-                Version::HTTP_2 => self.pool.http2(&destination).await,
+                Version::HTTP_2 => self.pool.http2(&destination, scope).await,
                 _ => self.pool.http1(&destination, fresh).await.map(Lease::Http1),
             };
             match lease.map_err(Fault::Refused)? {

@@ -3,15 +3,20 @@
 //! Place: `net` ends the TLS and hands over what is inside.
 //! Source: RFC 9112 §9, RFC 9113 §3.4 and §5.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use h2::Reason;
 use http::Version;
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    time::{Instant, sleep_until, timeout},
+};
 
 use super::{
     Exchange,
     ends::{Responder, Source},
+    flood::{Flood, Watched},
     flushes::Flushes,
     http2, respond,
     run::{After, Request, Upgraded, Via},
@@ -134,16 +139,20 @@ impl Exchange {
     /// Serves HTTP/2 inside a tunnel until either side has enough.
     pub async fn serve_http2(self: &Arc<Self>, io: Io, via: Via) {
         let flushes = Flushes::default();
+        let (io, alarm) = Watched::new(flushes.of(io), self.limits.floods);
         let mut builder = h2::server::Builder::new();
         builder
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(self.limits.streams)
+            .max_pending_accept_reset_streams(self.limits.resets_unseen)
+            .max_local_error_reset_streams(Some(self.limits.stream_errors))
             .max_header_list_size(u32::try_from(self.limits.head.octets).unwrap_or(u32::MAX));
-        let Ok(Ok(mut connection)) = timeout(self.limits.head_deadline, builder.handshake::<_, Bytes>(flushes.of(io))).await else {
+        let Ok(Ok(mut connection)) = timeout(self.limits.head_deadline, builder.handshake::<_, Bytes>(io)).await else {
             return;
         };
         let mut stopping = false;
+        let mut quiet_since = Instant::now();
         loop {
             let accepted = tokio::select! {
                 accepted = connection.accept() => accepted,
@@ -152,16 +161,45 @@ impl Exchange {
                     stopping = true;
                     continue;
                 }
+                flood = alarm.raised() => {
+                    tracing::info!("HTTP/2 connection closed: {}", match flood {
+                        Flood::Resets => "its client cancels too many requests",
+                        Flood::Chatter => "its client sends too many frames that carry nothing",
+                    });
+                    return self.part(connection, Reason::ENHANCE_YOUR_CALM).await;
+                }
+                () = sleep_until(quiet_since + self.limits.keep_alive) => {
+                    if !connection.has_streams() {
+                        return self.part(connection, Reason::NO_ERROR).await;
+                    }
+                    // Some last longer than that.
+                    quiet_since = Instant::now();
+                    continue;
+                }
             };
-            // An error ends the connection; its streams see it themselves.
-            let Some(Ok((request, respond))) = accepted else { return };
+            let (request, respond) = match accepted {
+                Some(Ok(accepted)) => accepted,
+                // Its streams see it themselves.
+                Some(Err(error)) => return tracing::info!("HTTP/2 connection closed: {error}"),
+                None => return,
+            };
+            quiet_since = Instant::now();
             let (exchange, via, responder) = (self.clone(), via.clone(), Responder::Http2(respond, flushes.clone()));
             self.tasks.spawn_severable(async move { exchange.stream(via, request, responder).await });
         }
     }
 
+    /// Says why, if the client takes it, and lets the connection go.
+    async fn part<I>(&self, mut connection: h2::server::Connection<I, Bytes>, reason: Reason)
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        connection.abrupt_shutdown(reason);
+        let _ = timeout(self.limits.farewell, poll_fn(|cx| connection.poll_closed(cx))).await;
+    }
+
     async fn stream(&self, via: Via, request: http::Request<h2::RecvStream>, responder: Responder<'_>) {
-        let head = match http2::request_head(&request, via.destination.origin.scheme) {
+        let head = match http2::request_head(&request, via.destination.origin.scheme, self.limits.head) {
             Ok(head) => head,
             Err(refusal) => {
                 tracing::info!("{}", respond::sentence(&refusal));

@@ -3,9 +3,11 @@
 //! Place: filled by `exchange::tee` with handles to the very buffers that go on to the other side; read after the end by plugins.
 //! Source: RFC 9110 §6.4.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{Decoded, Fields, decode};
+use super::{CaptureBudget, Decoded, Fields, budget::Charge, decode};
 
 /// Captured content: handles, in order, up to a limit.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,8 @@ pub struct Content {
     seen: u64,
     /// What readers get instead of what was kept.
     shown: Option<Decoded>,
+    /// What it takes of what all may; `None`: it is not counted.
+    charge: Option<Arc<Charge>>,
 }
 
 impl Content {
@@ -24,14 +28,29 @@ impl Content {
         Self { limit, ..Self::default() }
     }
 
+    /// The same, counted in a budget: where that is used up, no more is kept.
+    pub fn keeping_within(limit: usize, budget: Option<&CaptureBudget>) -> Self {
+        Self { limit, charge: budget.cloned().map(Charge::new), ..Self::default() }
+    }
+
     /// Complete content that was held back or made here.
     pub fn whole(octets: Bytes) -> Self {
-        Self { kept: octets.len(), limit: octets.len(), seen: octets.len() as u64, segments: vec![octets], shown: None }
+        Self { kept: octets.len(), limit: octets.len(), seen: octets.len() as u64, segments: vec![octets], ..Self::default() }
+    }
+
+    /// The same, counted in a budget, whether that has room for it or not.
+    pub fn whole_within(octets: Bytes, budget: Option<&CaptureBudget>) -> Self {
+        let charge = budget.cloned().map(Charge::new);
+        if let Some(charge) = &charge {
+            charge.whole(octets.len());
+        }
+        Self { charge, ..Self::whole(octets) }
     }
 
     /// The same content, of which readers get `shown` in place of what was kept.
     pub fn showing(&self, shown: Decoded) -> Self {
-        Self { segments: vec![shown.octets.clone()], kept: self.kept, limit: self.limit, seen: self.seen, shown: Some(shown) }
+        let (segments, charge) = (vec![shown.octets.clone()], self.charge.clone());
+        Self { segments, kept: self.kept, limit: self.limit, seen: self.seen, shown: Some(shown), charge }
     }
 
     /// Takes note of a piece that passes. Clones the handle, never the octets.
@@ -41,7 +60,18 @@ impl Content {
         if room == 0 || piece.is_empty() {
             return;
         }
-        let piece = if piece.len() <= room { piece.clone() } else { piece.slice(..room) };
+        let mut len = piece.len().min(room);
+        if let Some(charge) = &self.charge {
+            let granted = charge.piece(len);
+            if granted < len {
+                // Never again, even when there is room: what is kept has no holes.
+                (len, self.limit) = (granted, self.kept + granted);
+            }
+        }
+        if len == 0 {
+            return;
+        }
+        let piece = if piece.len() == len { piece.clone() } else { piece.slice(..len) };
         self.kept += piece.len();
         self.segments.push(piece);
     }
@@ -98,5 +128,20 @@ mod tests {
         }
 
         assert_eq!((content.octets().as_ref(), content.seen(), content.is_cut()), (b"abcde".as_ref(), 9, true));
+    }
+
+    #[test]
+    fn capture_stops_for_good_where_all_flows_take_too_much() {
+        let budget = CaptureBudget::new(200);
+        let other = Content::whole_within(Bytes::from(vec![0; 130]), Some(&budget));
+        let mut content = Content::keeping_within(1000, Some(&budget));
+
+        content.pass(&Bytes::from("abcdefgh"));
+        drop(other);
+        content.pass(&Bytes::from("ijk"));
+
+        assert_eq!((content.octets().as_ref(), content.seen(), content.is_cut()), (b"abcdef".as_ref(), 11, true));
+        drop(content);
+        assert_eq!(budget.taken(), 0);
     }
 }

@@ -4,6 +4,7 @@
 //! Source: RFC 9110 for the words.
 
 mod authority;
+mod budget;
 mod coding;
 mod content;
 mod decoded;
@@ -17,6 +18,7 @@ mod scope;
 mod state;
 
 pub use authority::{Authority, AuthorityError, Origin, Scheme};
+pub use budget::CaptureBudget;
 pub use content::Content;
 pub use decoded::{Decoded, decode};
 pub use decoder::Decoder;

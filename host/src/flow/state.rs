@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Content, Direction, Fields, Origin, RequestHead, ResponseHead, Scope, head::media_type};
+use super::{CaptureBudget, Content, Direction, Fields, Origin, RequestHead, ResponseHead, Scope, head::media_type};
 
 /// Unique within one run of the proxy.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -68,6 +68,8 @@ pub struct Flow {
     pub tags: Vec<(String, String)>,
     request_held: Held,
     response_held: Held,
+    /// What its contents are counted in.
+    budget: Option<CaptureBudget>,
 }
 
 /// Whether a message's content is held back, and still its own.
@@ -96,7 +98,19 @@ impl Flow {
             tags: Vec::new(),
             request_held: Held::default(),
             response_held: Held::default(),
+            budget: None,
         }
+    }
+
+    /// The same, its contents counted in that budget.
+    pub fn counted_in(mut self, budget: &CaptureBudget) -> Self {
+        self.budget = Some(budget.clone());
+        self
+    }
+
+    /// Keeps up to `limit` octets of what passes of that message's content from here on, if its budget has them.
+    pub fn capture(&mut self, of: Direction, limit: usize) {
+        *self.content_mut(of) = Content::keeping_within(limit, self.budget.as_ref());
     }
 
     /// What can be told of it where nothing that was sent may be: neither fields nor contents.
@@ -170,7 +184,8 @@ impl Flow {
             fields.remove("transfer-encoding");
             fields.set("content-length", len);
         }
-        let content = std::mem::replace(self.content_mut(of), Content::whole(octets));
+        let whole = Content::whole_within(octets, self.budget.as_ref());
+        let content = std::mem::replace(self.content_mut(of), whole);
         Replaced { content, earlier: std::mem::replace(&mut self.held_mut(of).replaced, true) }
     }
 
@@ -190,7 +205,7 @@ impl Flow {
 
     /// Holds the whole content of that message.
     pub fn hold(&mut self, of: Direction, octets: Bytes, trailers: Fields) {
-        *self.content_mut(of) = Content::whole(octets);
+        *self.content_mut(of) = Content::whole_within(octets, self.budget.as_ref());
         self.set_trailers(of, trailers);
         self.held_mut(of).now = true;
     }

@@ -198,7 +198,7 @@ async fn intercept(front: Arc<Front>, io: impl crate::io::Duplex, scope: Arc<Sco
         let _place = client.handshake(&front.taken.handshakes).await;
         let origin = Origin { scheme: Scheme::Https, authority: authority.clone() };
         let destination = Destination::called(origin, hello.server_name.as_deref());
-        let protocol = agree(&front, &hello, &destination).await;
+        let protocol = agree(&front, &hello, &destination, &scope).await;
         let config = leaf::config(&front, client, hello.server_name.as_deref(), authority.host(), protocol).await?;
         let stream = start.into_stream(config).await?;
         io::Result::Ok((stream, destination, protocol))
@@ -242,11 +242,11 @@ impl Hello {
 
 /// The client is offered what the origin speaks, so that both hear what they would hear from each other (RFC 7301). Where the origin cannot
 /// be asked, the client gets what it prefers, and then the reason as a response.
-async fn agree(front: &Front, hello: &Hello, destination: &Destination) -> Protocol {
+async fn agree(front: &Front, hello: &Hello, destination: &Destination, scope: &Arc<Scope>) -> Protocol {
     if !hello.http2 {
         return if hello.alpn { Protocol::Http1 } else { Protocol::Unsaid };
     }
-    match front.exchange.pool.speaks_http2(destination).await {
+    match front.exchange.pool.speaks_http2(destination, scope).await {
         Ok(false) if hello.alpn => Protocol::Http1,
         Ok(_) | Err(_) => Protocol::Http2,
     }

@@ -6,6 +6,7 @@
 mod attempts;
 mod dial;
 mod idle;
+mod owners;
 mod placed;
 mod pool;
 mod reach;

@@ -1,23 +1,23 @@
 //! Connections kept for the next request.
 //!
-//! Place: between `exchange` and `dial`. An HTTP/1 connection is lent to one exchange at a time; an HTTP/2 connection carries many. What an
-//! origin speaks is remembered, so that the client's side can be told the same.
+//! Place: between `exchange` and `dial`. An HTTP/1 connection is lent to one exchange at a time; an HTTP/2 connection carries many of one
+//! client. What an origin speaks is remembered, so that the client's side can be told the same.
 //! Policy when full: the connection that was idle longest is closed, the origin that was asked for longest ago is forgotten.
 //! Source: RFC 9112 §9.3, RFC 9113 §9.1.1.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
     dial::SharedDialler,
     idle::Idles,
-    shared::{Connections, Share},
+    owners::{Owners, Slot},
+    shared::Share,
 };
 use crate::{
-    flow::{Authority, Origin, Refusal, Scheme},
+    flow::{Authority, Origin, Refusal, Scheme, Scope},
     io::{HalfReader, HalfWriter, Io, halves},
     tasks::Tasks,
     tls::Protocol,
@@ -85,7 +85,7 @@ pub struct PoolLimits {
     pub per_origin: usize,
     /// Idle connections in all, and origins whose protocol is remembered, each with its HTTP/2 connections.
     pub in_all: usize,
-    /// HTTP/2 connections to one origin; more than one are made only where it allows too few streams on each.
+    /// HTTP/2 connections of one client to one origin; more than one are made only where it allows too few streams on each.
     pub http2_per_origin: usize,
     /// Longest time a connection is kept idle.
     pub idle: Duration,
@@ -96,30 +96,14 @@ pub struct Pool {
     dialler: SharedDialler,
     limits: PoolLimits,
     idle: Arc<Mutex<Idles>>,
-    shared: Mutex<HashMap<Destination, Asked>>,
+    owners: Arc<Mutex<Owners>>,
     tasks: Tasks,
-}
-
-/// An origin that was asked for.
-struct Asked {
-    slot: Arc<Slot>,
-    last: Instant,
-}
-
-/// What is known of one origin; the lock makes dialling single-flight.
-type Slot = tokio::sync::Mutex<Known>;
-
-#[derive(Default)]
-struct Known {
-    /// Whether it speaks HTTP/2; `None`: nobody has asked yet.
-    http2: Option<bool>,
-    connections: Connections,
 }
 
 impl Pool {
     /// An empty pool. Its tasks (HTTP/2 connections, the sweep) run in `tasks`.
     pub fn new(dialler: SharedDialler, limits: PoolLimits, tasks: Tasks) -> Self {
-        let pool = Self { dialler, limits, idle: Arc::default(), shared: Mutex::default(), tasks };
+        let pool = Self { dialler, limits, idle: Arc::default(), owners: Arc::default(), tasks };
         pool.sweep();
         pool
     }
@@ -152,30 +136,32 @@ impl Pool {
         Ok(Box::new(Connection { reader, writer, reused: false }))
     }
 
-    /// HTTP/2 where the origin offers it, else HTTP/1.
+    /// HTTP/2 where the origin offers it, else HTTP/1. `owner`: on whose behalf; nobody else is on that HTTP/2 connection.
     ///
     /// # Errors
     /// Whatever keeps it from coming up.
-    pub async fn http2(&self, destination: &Destination) -> Result<Lease, Refusal> {
-        if destination.origin.scheme == Scheme::Http {
+    pub async fn http2(&self, destination: &Destination, owner: &Arc<Scope>) -> Result<Lease, Refusal> {
+        let is_http1 = || destination.origin.scheme == Scheme::Http || self.owners().speaks_http2(destination) == Some(false);
+        if is_http1() {
             return self.http1(destination, false).await.map(Lease::Http1);
         }
-        let slot = self.slot(destination);
-        let mut known = slot.lock().await;
-        if known.http2 == Some(false) {
-            drop(known);
-            return self.http1(destination, false).await.map(Lease::Http1);
-        }
-        if let Some(share) = known.connections.share(self.limits.http2_per_origin) {
+        let slot = self.slot(destination, owner);
+        let mut connections = slot.lock().await;
+        if let Some(share) = connections.share(self.limits.http2_per_origin) {
             return Ok(Lease::Http2(share));
+        }
+        if is_http1() {
+            // Found out by whoever had the lock before.
+            drop(connections);
+            return self.http1(destination, false).await.map(Lease::Http1);
         }
         self.make_room();
         let (io, http2) = match self.dialler.connect(destination, Protocol::Http2).await {
             Ok(dialled) => dialled,
             // There is one already, on which there will be room at some time.
-            Err(refusal) => return known.connections.share(0).map(Lease::Http2).ok_or(refusal),
+            Err(refusal) => return connections.share(0).map(Lease::Http2).ok_or(refusal),
         };
-        known.http2 = Some(http2);
+        self.owners().found(destination, http2);
         if !http2 {
             let (reader, writer) = halves(io, BytesMut::new());
             return Ok(Lease::Http1(Box::new(Connection { reader, writer, reused: false })));
@@ -200,18 +186,19 @@ impl Pool {
                 () = stopping.cancelled() => drop(connection.await),
             }
         });
-        Ok(Lease::Http2(known.connections.add(send)))
+        Ok(Lease::Http2(connections.add(send)))
     }
 
     /// Whether the origin speaks HTTP/2, so that its clients can be offered the same. Asks it, the first time.
     ///
     /// # Errors
     /// Whatever keeps a connection from coming up.
-    pub async fn speaks_http2(&self, destination: &Destination) -> Result<bool, Refusal> {
-        if let Some(http2) = self.slot(destination).lock().await.http2 {
-            return Ok(http2);
+    pub async fn speaks_http2(&self, destination: &Destination, owner: &Arc<Scope>) -> Result<bool, Refusal> {
+        let known = self.owners().speaks_http2(destination);
+        if let Some(known) = known {
+            return Ok(known);
         }
-        match self.http2(destination).await? {
+        match self.http2(destination, owner).await? {
             Lease::Http2(_) => Ok(true),
             Lease::Http1(connection) => {
                 self.give_back(destination.clone(), *connection);
@@ -239,9 +226,9 @@ impl Pool {
     /// Forgets all connections that are kept, and what is known of origins. Exchanges in progress keep theirs.
     pub fn forget(&self) {
         let idle = std::mem::take(&mut *self.idle());
-        let shared = std::mem::take(&mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner));
+        let owners = std::mem::take(&mut *self.owners());
         // Outside the locks: closing takes a while.
-        drop((idle, shared));
+        drop((idle, owners));
     }
 
     /// Lets all connections go in good order. Those that do not end within `patience` are left to their fate.
@@ -255,7 +242,8 @@ impl Pool {
     fn make_room(&self) {
         if !self.dialler.has_room() {
             let goes = self.idle().take_oldest();
-            drop(goes);
+            let also = if goes.is_none() { self.owners().take_oldest() } else { None };
+            drop((goes, also));
         }
     }
 
@@ -263,30 +251,21 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slot(&self, destination: &Destination) -> Arc<Slot> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(asked) = shared.get_mut(destination) {
-            asked.last = Instant::now();
-            return asked.slot.clone();
-        }
-        let mut forgotten = None;
-        if shared.len() >= self.limits.in_all {
-            // Those that somebody is at just now stay: who waits for one connection must not make a second.
-            let unused = shared.iter().filter(|(_, asked)| Arc::strong_count(&asked.slot) == 1);
-            let oldest = unused.min_by_key(|(_, asked)| asked.last).map(|(destination, _)| destination.clone());
-            forgotten = oldest.and_then(|oldest| shared.remove(&oldest));
-        }
-        let asked = Asked { slot: Arc::default(), last: Instant::now() };
-        let slot = shared.entry(destination.clone()).or_insert(asked).slot.clone();
-        drop(shared);
-        // Its HTTP/2 connection ends when the streams on it have ended.
+    fn owners(&self) -> MutexGuard<'_, Owners> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, destination: &Destination, owner: &Arc<Scope>) -> Arc<Slot> {
+        let (slot, forgotten) = self.owners().slot(destination, owner, self.limits.in_all);
+        // Outside the lock: closing takes a while.
         drop(forgotten);
         slot
     }
 
     /// Closes what idles for too long or has died, now and then.
     fn sweep(&self) {
-        let (idle, limit, stopping) = (self.idle.clone(), self.limits.idle, self.tasks.stopping().clone());
+        let (idle, owners) = (self.idle.clone(), self.owners.clone());
+        let (limit, stopping) = (self.limits.idle, self.tasks.stopping().clone());
         self.tasks.spawn(async move {
             let mut every = tokio::time::interval(limit / 4);
             loop {
@@ -295,6 +274,7 @@ impl Pool {
                     () = stopping.cancelled() => return drop(std::mem::take(&mut *idle.lock().unwrap_or_else(PoisonError::into_inner))),
                 }
                 idle.lock().unwrap_or_else(PoisonError::into_inner).sweep(limit);
+                owners.lock().unwrap_or_else(PoisonError::into_inner).sweep(limit);
             }
         });
     }

@@ -79,6 +79,14 @@ impl Program {
         Self { child, address, root_pem, folder }
     }
 
+    /// The process.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// A client that trusts its root.
     pub fn client(&self) -> Client {
         Client::through(self.address, &self.root_pem)
@@ -116,8 +124,7 @@ impl Program {
     }
 
     async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs");
-        let sent = Command::new("kill").args([name, &id.to_string()]).status().await.expect("there is kill");
+        let sent = Command::new("kill").args([name, &self.id().to_string()]).status().await.expect("there is kill");
         assert!(sent.success());
     }
 

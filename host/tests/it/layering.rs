@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("auth", &["stamp", "tasks"]),
     ("tls", &[]),
     ("origin", &["h1", "io", "meters", "tasks", "tls"]),
-    ("exchange", &["h1", "hooks", "io", "meters", "origin", "outbound", "tasks"]),
+    ("exchange", &["h1", "hooks", "io", "meters", "origin", "outbound", "pace", "tasks"]),
     ("net", &["auth", "exchange", "h1", "hooks", "io", "meters", "origin", "pace", "tasks", "tls"]),
     ("record", &["tasks"]),
     ("recording", &["hooks", "tasks"]),

@@ -15,6 +15,7 @@ mod corpus;
 mod costs;
 mod crowding;
 mod exceptions;
+mod floods;
 mod framing;
 mod golden;
 mod heads;
