@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::{desk::Desk, origins::Origins};
 use crate::{
     admin::{self, Socket, Token},
-    auth::{Gate, Users},
+    auth::{Gate, GuessLimits, Users},
     config::{self, Config, PluginConfig, limits},
     exchange::{self, Exchange},
     flow::CaptureBudget,
@@ -37,7 +37,7 @@ use crate::{
     redaction::Redaction,
     store,
     tasks::Tasks,
-    tls::{Interceptor, Leaves, Root},
+    tls::{Interceptor, Leaves, Root, rotation},
 };
 
 pub use self::reload::{Reload, Reread};
@@ -76,7 +76,7 @@ pub async fn start_rereading(config: Config, reread: Reread) -> anyhow::Result<A
 
 async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
     // Two proxies with one state folder would each believe what lies in it to be theirs.
-    let socket = Socket::bind(&config.state_dir).await?;
+    let socket = Socket::bind(&config.state_dir, limits::ADMIN_CONNECTIONS).await?;
     let listeners = bind(&config)?;
     let admin = admin(&config).await?;
     let writer = writer(&config)?;
@@ -234,13 +234,15 @@ impl Network {
     ) -> anyhow::Result<Self> {
         let connections = Tasks::new();
         let root = Arc::new(Root::open_or_create(&config.state_dir)?);
+        // Whoever fetches the certificate trusts both before the change.
+        let next = rotation::next(&config.state_dir)?;
         let (addresses, pool, front) = (addresses(&listeners), origins.pool.clone(), front(config));
         let captured = CaptureBudget::new(config.limits.captured_bytes);
         let front = Arc::new(Front {
             policy: ArcSwap::from_pointee(policy(config, &connections)?),
             interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
-            exchange: Arc::new(Exchange { hooks, pool, limits: EXCHANGE, captured, meters, tasks: connections.clone() }),
-            root_pem: root.certificate_pem().to_owned(),
+            exchange: Arc::new(Exchange { hooks, pool, limits: exchange(config), captured, meters, tasks: connections.clone() }),
+            root_pem: format!("{}{}", root.certificate_pem(), next.as_ref().map_or("", Root::certificate_pem)),
             limits: front,
             taken: Taken::none(&front),
         });
@@ -313,34 +315,40 @@ const METRICS: plugin::MetricLimits = plugin::MetricLimits {
     name_bytes: limits::METRIC_NAME_BYTES,
     value_bytes: limits::METRIC_VALUE_BYTES,
 };
+const GUESSES: GuessLimits =
+    GuessLimits { free: limits::WRONG_LOGINS, rate: Rate { per_second: limits::SUSPECT_LOGINS, at_once: limits::SUSPECT_LOGINS } };
 const KEY_VALUE: store::Limits = store::Limits {
     key_bytes: limits::KEY_VALUE_KEY_BYTES,
     value_bytes: limits::KEY_VALUE_VALUE_BYTES,
     commit: limits::KEY_VALUE_COMMIT,
     sweep: limits::KEY_VALUE_SWEEP,
 };
-const EXCHANGE: exchange::Limits = exchange::Limits {
-    head: HeadLimits { octets: limits::HEAD_BYTES, fields: limits::HEAD_FIELDS },
-    head_deadline: limits::HEAD_DEADLINE,
-    keep_alive: limits::CLIENT_IDLE,
-    idle: limits::CONTENT_IDLE,
-    interim_responses: limits::INTERIM_RESPONSES,
-    streams: limits::STREAMS,
-    resets_unseen: limits::RESETS_UNSEEN,
-    stream_errors: limits::STREAM_ERRORS,
-    floods: exchange::FloodLimits {
-        resets: Rate { per_second: limits::RESETS, at_once: limits::RESETS_AT_ONCE },
-        chatter: Rate { per_second: limits::CHATTER, at_once: limits::CHATTER_AT_ONCE },
-    },
-    inflated_message: limits::INFLATED_MESSAGE_BYTES,
-    farewell: limits::FAREWELL,
-    farewell_octets: limits::FAREWELL_BYTES,
-};
+
+fn exchange(config: &Config) -> exchange::Limits {
+    let chosen = &config.limits;
+    exchange::Limits {
+        head: HeadLimits { octets: limits::HEAD_BYTES, fields: limits::HEAD_FIELDS },
+        head_deadline: chosen.head_deadline,
+        keep_alive: chosen.client_idle,
+        idle: chosen.content_idle,
+        interim_responses: limits::INTERIM_RESPONSES,
+        streams: limits::STREAMS,
+        resets_unseen: limits::RESETS_UNSEEN,
+        stream_errors: limits::STREAM_ERRORS,
+        floods: exchange::FloodLimits {
+            resets: Rate { per_second: limits::RESETS, at_once: limits::RESETS_AT_ONCE },
+            chatter: Rate { per_second: limits::CHATTER, at_once: limits::CHATTER_AT_ONCE },
+        },
+        inflated_message: limits::INFLATED_MESSAGE_BYTES,
+        farewell: limits::FAREWELL,
+        farewell_octets: limits::FAREWELL_BYTES,
+    }
+}
 
 fn front(config: &Config) -> net::Limits {
     let chosen = &config.limits;
     net::Limits {
-        handshake: limits::TLS_HANDSHAKE,
+        handshake: chosen.handshake_deadline,
         sniff: limits::SNIFF,
         connections: chosen.connections,
         handshakes: chosen.handshakes,
@@ -470,7 +478,7 @@ fn grant(grant: config::Grant) -> plugin::Grant {
 /// Who may enter, and what becomes of tunnels.
 fn policy(config: &Config, tasks: &Tasks) -> anyhow::Result<Policy> {
     let users = config.users.as_deref().map(Users::open).transpose()?;
-    Ok(Policy::new(Gate::new(config.auth, users, tasks), routes(config)?, config.auto_splice))
+    Ok(Policy::new(Gate::new(config.auth, users, GUESSES, tasks), routes(config)?, config.auto_splice))
 }
 
 fn routes(config: &Config) -> anyhow::Result<Routes> {

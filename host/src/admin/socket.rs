@@ -1,24 +1,35 @@
 //! The socket of the local interface.
 //!
 //! Place: bound by `app` when the proxy starts. It lies in the state folder with mode 0600, so whoever can open it could read the root's key
-//! as well. No web page can reach it, and no other user.
+//! as well. No web page can reach it, and no other user: who asks is looked at as well, in case folder and socket are opened up.
 
 use std::{
     fs::{self, DirBuilder, Permissions},
-    io::ErrorKind,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
+    task::{self, Poll},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{UnixListener, UnixStream, unix::SocketAddr},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
 
 use super::{Operator, routes};
 use crate::tasks::Tasks;
 
 /// Most octets of a socket's path: `sun_path` has 104 on macOS and 108 on Linux, the end included.
 const LONGEST: usize = 103;
+
+/// Pause after an accept that failed for want of descriptors or memory.
+const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// Where the local interface of a proxy with that state folder is.
 pub fn path(state: &Path) -> PathBuf {
@@ -29,15 +40,18 @@ pub fn path(state: &Path) -> PathBuf {
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
+    /// Whose socket it is.
+    owner: u32,
+    connections: usize,
 }
 
 impl Socket {
-    /// Binds it. One that a proxy left behind which is gone is taken over. `None`: the folder's path is too long for a socket; that is said,
+    /// Binds it for at most so many connections at once. One that a proxy left behind which is gone is taken over. `None`: the folder's path is too long for a socket; that is said,
     /// and the proxy does without.
     ///
     /// # Errors
     /// Another proxy runs with that state folder, or the socket cannot be made there.
-    pub async fn bind(state: &Path) -> anyhow::Result<Option<Self>> {
+    pub async fn bind(state: &Path, connections: usize) -> anyhow::Result<Option<Self>> {
         let path = path(state);
         match UnixStream::connect(&path).await {
             Ok(_) => bail!(
@@ -58,15 +72,20 @@ impl Socket {
             return Ok(None);
         }
         let listener = UnixListener::bind(&path).with_context(|| format!("binding the socket {}", path.display()))?;
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).with_context(|| format!("protecting the socket {}", path.display()))?;
-        Ok(Some(Self { listener, path }))
+        let protect = || {
+            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            Ok::<_, io::Error>(fs::metadata(&path)?.uid())
+        };
+        let owner = protect().with_context(|| format!("protecting the socket {}", path.display()))?;
+        Ok(Some(Self { listener, path, owner, connections }))
     }
 
     /// Answers on it until `tasks` are told to stop.
     pub fn serve(self, operator: Arc<dyn Operator>, tasks: &Tasks) {
         let stopping = tasks.stopping().clone();
         tasks.spawn(async move {
-            let Self { listener, path } = self;
+            let Self { listener, path, owner, connections } = self;
+            let listener = Guarded { listener, owner, places: Arc::new(Semaphore::new(connections)) };
             let served = axum::serve(listener, routes::router(operator)).with_graceful_shutdown(stopping.cancelled_owned()).await;
             if let Err(error) = served {
                 tracing::error!(%error, "the local interface has ended");
@@ -74,5 +93,112 @@ impl Socket {
             // What is left would only be taken over by the next start.
             let _ = fs::remove_file(path);
         });
+    }
+}
+
+/// Lets in whom the socket belongs to, and so many at a time.
+struct Guarded {
+    listener: UnixListener,
+    owner: u32,
+    places: Arc<Semaphore>,
+}
+
+impl axum::serve::Listener for Guarded {
+    type Io = Admitted;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Admitted, SocketAddr) {
+        loop {
+            // Never closed.
+            let Ok(place) = self.places.clone().acquire_owned().await else { return std::future::pending().await };
+            let (stream, address) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "accepting on the local interface failed");
+                    sleep(BACK_OFF).await;
+                    continue;
+                }
+            };
+            match stream.peer_cred() {
+                Ok(peer) if may_ask(peer.uid(), self.owner) => return (Admitted { stream, _place: place }, address),
+                Ok(peer) => tracing::warn!(user = peer.uid(), "somebody else tried to use the local interface"),
+                Err(error) => tracing::warn!(%error, "somebody unknown tried to use the local interface"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// The proxy's own user, and who could read its memory anyway.
+fn may_ask(user: u32, owner: u32) -> bool {
+    user == owner || user == 0
+}
+
+/// A connection of an operator.
+struct Admitted {
+    stream: UnixStream,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Admitted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Admitted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::serve::Listener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_and_its_folder_are_the_operators_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+
+        let socket = Socket::bind(&state, 1).await.unwrap().unwrap();
+
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&state), mode(&path(&state))), (0o700, 0o600));
+        assert_eq!(socket.owner, fs::metadata(folder.path()).unwrap().uid());
+    }
+
+    #[test]
+    fn only_its_owner_may_ask() {
+        assert!(may_ask(1000, 1000) && may_ask(0, 1000));
+        assert!(!may_ask(1001, 1000) && !may_ask(1000, 0));
+    }
+
+    #[tokio::test]
+    async fn so_many_operators_are_served_at_once_and_others_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let Socket { listener, path, owner, .. } = Socket::bind(folder.path(), 1).await.unwrap().unwrap();
+        let mut guarded = Guarded { listener, owner, places: Arc::new(Semaphore::new(1)) };
+        let (_first, _second) = (UnixStream::connect(&path).await.unwrap(), UnixStream::connect(&path).await.unwrap());
+        let admitted = guarded.accept().await;
+
+        let waits = tokio::select! { biased; _ = guarded.accept() => false, () = std::future::ready(()) => true };
+        drop(admitted);
+
+        assert!(waits);
+        guarded.accept().await;
     }
 }

@@ -4,10 +4,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::EXCHANGE;
+use super::exchange;
 use crate::{
     config::{self, Config, limits},
-    exchange::Fetcher,
+    exchange::{Fetcher, Limits},
     meters::Meters,
     origin::{DialLimits, Dialler, Pool, PoolLimits, Reach, Upstream},
     outbound::Outbound,
@@ -18,6 +18,7 @@ use crate::{
 /// See the module.
 pub(super) struct Origins {
     pub(super) pool: Arc<Pool>,
+    limits: Limits,
 }
 
 impl Origins {
@@ -26,8 +27,8 @@ impl Origins {
         let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
         let dial = DialLimits {
             resolve: limits::DNS,
-            connect: limits::DIAL,
-            handshake: limits::TLS_HANDSHAKE,
+            connect: config.limits.connect_deadline,
+            handshake: config.limits.handshake_deadline,
             upstream: limits::UPSTREAM_CONNECT,
             at_once: config.limits.origin_connections,
         };
@@ -39,12 +40,12 @@ impl Origins {
         };
         let dialler = Dialler::new(trust(config)?, dial, fixed, upstream(config)?, reach(config), meters);
         dialler.set_own(own);
-        Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), pool, Tasks::new())) })
+        Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), pool, Tasks::new())), limits: exchange(config) })
     }
 
     /// What plugins fetch with.
     pub(super) fn outbound(&self) -> Arc<dyn Outbound> {
-        Arc::new(Fetcher::new(self.pool.clone(), EXCHANGE))
+        Arc::new(Fetcher::new(self.pool.clone(), self.limits))
     }
 
     /// Lets connections go.

@@ -1,12 +1,16 @@
 //! The gate: who is admitted, under which name.
 //!
 //! Place: asked once per tunnel and once per absolute-form request, before anything is dialled. A login costs one hash, however many tunnels
-//! it opens, and the hash is computed off the runtime.
+//! it opens, and the hash is computed off the runtime. Wrong ones are answered ever more slowly, by name and by the client's address.
 //! Source: RFC 9110 §11.7, RFC 7617.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,19 +19,20 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{OnceCell, Semaphore},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{Credentials, Mode, Users, users::Snapshot};
 use crate::{
-    flow::{Challenge, Principal, Refusal},
+    flow::{Challenge, ClientAddr, Principal, Refusal},
+    pace::{Pace, Rate},
     tasks::Tasks,
 };
 
 const CHALLENGE: Challenge = Challenge { realm: "flowgate" };
 /// Logins that are remembered as verified, 32 octets each.
 const REMEMBERED: u64 = 10_000;
-/// Names for which failures are counted.
+/// Names, and addresses of clients, for which failures are counted.
 const COUNTED: u64 = 10_000;
 /// How long a failure counts.
 const COUNTED_FOR: Duration = Duration::from_secs(15 * 60);
@@ -38,6 +43,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MOST_DOUBLINGS: u32 = 4;
 
+/// When a client's address counts as one that guesses.
+#[derive(Clone, Copy, Debug)]
+pub struct GuessLimits {
+    /// Wrong logins within a quarter of an hour that may come from it.
+    pub free: u32,
+    /// Logins after these that are looked at; those that were good before do not count.
+    pub rate: Rate,
+}
+
 /// Decides who is admitted.
 #[derive(Debug)]
 pub struct Gate {
@@ -47,8 +61,8 @@ pub struct Gate {
 
 impl Gate {
     /// `users` are those of [`Mode::Require`]; without them it admits nobody. Other modes look at nobody.
-    pub fn new(mode: Mode, users: Option<Users>, tasks: &Tasks) -> Self {
-        Self { mode, verifier: users.map(|users| Verifier::new(users, tasks.clone())) }
+    pub fn new(mode: Mode, users: Option<Users>, guesses: GuessLimits, tasks: &Tasks) -> Self {
+        Self { mode, verifier: users.map(|users| Verifier::new(users, guesses, tasks.clone())) }
     }
 
     /// What `Proxy-Authorization` (its value, where there is one) makes of a client.
@@ -57,8 +71,8 @@ impl Gate {
     ///
     /// # Errors
     /// [`Refusal::AuthenticationRequired`] where credentials are wanted and missing or wrong, the latter not before a pause;
-    /// [`Refusal::Overloaded`] where too many others are being verified.
-    pub async fn admit(&self, authorization: Option<&[u8]>) -> Result<Principal, Refusal> {
+    /// [`Refusal::Overloaded`] where too many others are being verified, or too many wrong ones came from that client.
+    pub async fn admit(&self, authorization: Option<&[u8]>, client: ClientAddr) -> Result<Principal, Refusal> {
         match (self.mode, authorization) {
             (Mode::Off, _) => Ok(Principal::UNKNOWN),
             (Mode::Identify, value) => Ok(believed(value)),
@@ -67,7 +81,7 @@ impl Gate {
             (Mode::Require, value) => {
                 let credentials = value.and_then(Credentials::parse).zip(self.verifier.as_ref());
                 let (credentials, verifier) = credentials.ok_or(Refusal::AuthenticationRequired(CHALLENGE))?;
-                verifier.admit(credentials).await
+                verifier.admit(credentials, client.network()).await
             }
         }
     }
@@ -91,6 +105,9 @@ struct Verifier {
     verified: Cache<Fingerprint, ()>,
     /// Failures by name.
     failures: Cache<Fingerprint, u32>,
+    /// The same by the client's network.
+    guessing: Cache<IpAddr, Arc<Guessing>>,
+    guesses: GuessLimits,
     /// Logins being verified right now; who comes with the same waits for the same hash.
     pending: Mutex<HashMap<Fingerprint, Arc<OnceCell<bool>>>>,
     /// Hashing takes a core and up to 256 MiB each.
@@ -99,8 +116,15 @@ struct Verifier {
     first_pause: Duration,
 }
 
+/// Where wrong logins came from.
+#[derive(Debug)]
+struct Guessing {
+    failures: AtomicU32,
+    pace: Pace,
+}
+
 impl Verifier {
-    fn new(users: Users, tasks: Tasks) -> Self {
+    fn new(users: Users, guesses: GuessLimits, tasks: Tasks) -> Self {
         let mut secret = [0; 32];
         OsRng.fill_bytes(&mut secret);
         // Half of the cores: hashing must not starve traffic.
@@ -112,6 +136,8 @@ impl Verifier {
             // Least recently used: a flood of guesses never gets in, and so cannot push anybody out.
             verified: Cache::builder().max_capacity(REMEMBERED).eviction_policy(EvictionPolicy::lru()).build(),
             failures: Cache::builder().max_capacity(COUNTED).time_to_live(COUNTED_FOR).build(),
+            guessing: Cache::builder().max_capacity(COUNTED).time_to_live(COUNTED_FOR).build(),
+            guesses,
             pending: Mutex::default(),
             turns: Arc::new(Semaphore::new(turns)),
             patience: PATIENCE,
@@ -119,7 +145,7 @@ impl Verifier {
         }
     }
 
-    async fn admit(&self, credentials: Credentials) -> Result<Principal, Refusal> {
+    async fn admit(&self, credentials: Credentials, network: IpAddr) -> Result<Principal, Refusal> {
         let came = Instant::now();
         let users = self.users().await;
         let login = self.fingerprint(&[&users.generation.to_be_bytes(), credentials.name.as_bytes(), credentials.password.octets()]);
@@ -127,17 +153,38 @@ impl Verifier {
         if self.verified.get(&login).is_some() {
             return Ok(principal);
         }
+        self.slow_down(network).await?;
         let name = self.fingerprint(&[credentials.name.as_bytes()]);
         let turn = Turn::take(&self.pending, login);
-        if *turn.cell.get_or_try_init(|| self.verify(users, credentials, login, name)).await? {
+        if *turn.cell.get_or_try_init(|| self.verify(users, credentials, login, name, network)).await? {
             return Ok(principal);
         }
         sleep_until(came + self.pause(&name)).await;
         Err(Refusal::AuthenticationRequired(CHALLENGE))
     }
 
+    /// Lets a login from where many wrong ones came wait for its turn.
+    async fn slow_down(&self, network: IpAddr) -> Result<(), Refusal> {
+        let Some(guessing) = self.guessing.get(&network) else { return Ok(()) };
+        if guessing.failures.load(Ordering::Relaxed) < self.guesses.free {
+            return Ok(());
+        }
+        let Some(wait) = guessing.pace.turn(Instant::now().into_std(), self.patience) else {
+            return Err(Refusal::Overloaded("too many wrong logins came from this address: try again in some minutes"));
+        };
+        sleep(wait).await;
+        Ok(())
+    }
+
     /// One hash, and what is remembered of it.
-    async fn verify(&self, users: Arc<Snapshot>, credentials: Credentials, login: Fingerprint, name: Fingerprint) -> Result<bool, Refusal> {
+    async fn verify(
+        &self,
+        users: Arc<Snapshot>,
+        credentials: Credentials,
+        login: Fingerprint,
+        name: Fingerprint,
+        network: IpAddr,
+    ) -> Result<bool, Refusal> {
         if self.verified.get(&login).is_some() {
             // Verified between the look before and this turn.
             return Ok(true);
@@ -159,6 +206,11 @@ impl Verifier {
                 self.failures
                     .entry(name)
                     .and_upsert_with(|failures| failures.map_or(1, |failures| failures.into_value().saturating_add(1)));
+                let fresh = || Arc::new(Guessing { failures: AtomicU32::new(0), pace: Pace::new(self.guesses.rate) });
+                let before = self.guessing.get_with(network, fresh).failures.fetch_add(1, Ordering::Relaxed);
+                if before + 1 == self.guesses.free {
+                    tracing::warn!(client = %network, "many wrong logins: those that follow from there are slowed down for a quarter of an hour");
+                }
             }
         }
         Ok(good)
@@ -228,6 +280,8 @@ mod tests {
     const BRISK: Duration = Duration::from_millis(5);
     const PATIENT: Duration = Duration::from_millis(300);
 
+    const GUESSES: GuessLimits = GuessLimits { free: 50, rate: Rate { per_second: 1, at_once: 1 } };
+
     struct Fixture {
         _folder: tempfile::TempDir,
         path: PathBuf,
@@ -236,23 +290,35 @@ mod tests {
 
     impl Fixture {
         fn new(mode: Mode) -> Self {
+            Self::with(mode, GUESSES)
+        }
+
+        fn with(mode: Mode, guesses: GuessLimits) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("users");
             fs::write(&path, format!("ana:{HASH}\n")).unwrap();
-            let mut gate = Gate::new(mode, Some(Users::open(&path).unwrap()), &Tasks::new());
+            let mut gate = Gate::new(mode, Some(Users::open(&path).unwrap()), guesses, &Tasks::new());
             let verifier = gate.verifier.as_mut().unwrap();
             (verifier.patience, verifier.first_pause) = (PATIENT, BRISK);
             Self { _folder: folder, path, gate }
         }
 
         async fn admit(&self, credentials: &str) -> Result<Option<String>, String> {
+            self.admit_from([192, 0, 2, 1], credentials).await
+        }
+
+        async fn admit_from(&self, client: [u8; 4], credentials: &str) -> Result<Option<String>, String> {
             let value = format!("Basic {}", BASE64_STANDARD.encode(credentials));
-            outcome(self.gate.admit(Some(value.as_bytes())).await)
+            outcome(self.gate.admit(Some(value.as_bytes()), at(client)).await)
         }
 
         fn verifier(&self) -> &Verifier {
             self.gate.verifier.as_ref().unwrap()
         }
+    }
+
+    fn at(client: [u8; 4]) -> ClientAddr {
+        ClientAddr((client, 1).into())
     }
 
     fn outcome(result: Result<Principal, Refusal>) -> Result<Option<String>, String> {
@@ -285,7 +351,7 @@ mod tests {
             (Mode::Require, odd, asked()),
         ];
         for (mode, value, expected) in cases {
-            assert_eq!(outcome(Fixture::new(mode).gate.admit(value).await), expected, "{mode} {value:?}");
+            assert_eq!(outcome(Fixture::new(mode).gate.admit(value, at([192, 0, 2, 1])).await), expected, "{mode} {value:?}");
         }
     }
 
@@ -301,9 +367,9 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_enters_where_there_are_no_users() {
-        let gate = Gate::new(Mode::Require, None, &Tasks::new());
+        let gate = Gate::new(Mode::Require, None, GUESSES, &Tasks::new());
 
-        assert_eq!(outcome(gate.admit(Some(b"Basic YW5hOng=")).await), asked());
+        assert_eq!(outcome(gate.admit(Some(b"Basic YW5hOng="), at([192, 0, 2, 1])).await), asked());
     }
 
     #[tokio::test]
@@ -348,12 +414,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_guesses_under_many_names_is_slowed_down_and_others_are_not() {
+        // A second between two is longer than a login is let wait here.
+        let fixture = Fixture::with(Mode::Require, GuessLimits { free: 3, ..GUESSES });
+        let (guesser, other) = ([192, 0, 2, 9], [192, 0, 2, 10]);
+        for name in ["a", "b", "c", "d"] {
+            assert_eq!(fixture.admit_from(guesser, &format!("{name}:x")).await, asked(), "{name}");
+        }
+
+        let at_once = tokio::join!(
+            fixture.admit_from(guesser, "e:x"),
+            fixture.admit_from(guesser, "f:x"),
+            fixture.admit_from(guesser, "g:x"),
+            fixture.admit_from(guesser, "h:x"),
+        );
+
+        let said = format!("{at_once:?}");
+        assert!(said.contains("too many wrong logins"), "{said}");
+        assert_eq!(fixture.admit_from(other, "ana:U*U").await, named("ana"));
+        assert_eq!(fixture.admit_from(guesser, "ana:U*U").await, named("ana"), "what is known to be good is not held up");
+    }
+
+    #[tokio::test]
     async fn too_many_logins_at_once_are_turned_away() {
         let fixture = Fixture::new(Mode::Require);
         let turns = fixture.verifier().turns.clone();
         let _all = turns.clone().acquire_many_owned(turns.available_permits() as u32).await.unwrap();
 
-        let refusal = fixture.gate.admit(Some(b"Basic YW5hOlUqVQ==")).await;
+        let refusal = fixture.gate.admit(Some(b"Basic YW5hOlUqVQ=="), at([192, 0, 2, 1])).await;
 
         assert!(matches!(refusal, Err(Refusal::Overloaded(_))), "{refusal:?}");
         assert!(fixture.verifier().pending.lock().unwrap().is_empty());

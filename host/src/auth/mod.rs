@@ -12,7 +12,7 @@ mod users;
 use std::{fmt, str::FromStr};
 
 pub use basic::{Credentials, Password};
-pub use gate::Gate;
+pub use gate::{Gate, GuessLimits};
 pub use hash::{Scheme, hash_password};
 pub use htpasswd::check_name;
 pub use users::{Change, Users, names, remove, set};

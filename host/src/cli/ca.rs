@@ -10,23 +10,63 @@ use anyhow::Context;
 use clap::Subcommand;
 
 use super::{Failure, configured, print};
-use crate::{config::Flags, tls::Root};
+use crate::{
+    config::Flags,
+    tls::{Permitted, Root, rotation},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
     /// Say where it is, how to recognise it, and how long it is valid; makes it if there is none yet
     Show(Place),
-    /// Write the certificate (never the key) to standard output or a file
+    /// Write the certificate (never the key) to standard output or a file; while roots are rotated, both certificates
     Export {
         #[command(flatten)]
         place: Place,
         /// Write to this file instead; it is replaced if it exists
         #[arg(long, short, value_name = "FILE")]
         out: Option<PathBuf>,
-        /// Write DER instead of PEM, as Windows and Android like it
+        /// Write DER instead of PEM, as Windows and Android like it: one certificate only
         #[arg(long)]
         der: bool,
+        /// Write the next root's certificate only
+        #[arg(long)]
+        next: bool,
     },
+    /// Make the root certificate before the first start, if it is to sign for some names only
+    Create {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        permit: Permit,
+    },
+    /// Make the next root certificate beside the one in use, and with --finish put it in its place
+    ///
+    /// In between, let clients trust both: `ca export` and the proxy's own page give both. The running proxy takes the new one at its next
+    /// start.
+    Rotate {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        permit: Permit,
+        /// The next root becomes the one in use; the key of the old one is deleted
+        #[arg(long, conflicts_with = "permit")]
+        finish: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Permit {
+    /// Domain (with all below it), address or network that the root may sign for, and nothing else; may be repeated. Other hosts are never
+    /// looked into then
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    permit: Vec<String>,
+}
+
+impl Permit {
+    fn parse(&self) -> Result<Permitted, Failure> {
+        Permitted::parse(&self.permit).map_err(|error| Failure::Usage(error.context("--permit")))
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -40,31 +80,62 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn root(self) -> Result<Root, Failure> {
-        let config = configured(Flags { state: self.state, config: self.config, ..Flags::default() })?;
-        Ok(Root::open_or_create(&config.state_dir)?)
+    fn folder(self) -> Result<PathBuf, Failure> {
+        Ok(configured(Flags { state: self.state, config: self.config, ..Flags::default() })?.state_dir)
     }
 }
 
 pub(super) fn run(command: Ca) -> Result<(), Failure> {
     match command {
-        Ca::Show(place) => show(&place.root()?),
-        Ca::Export { place, out, der } => export(&place.root()?, out, der)?,
+        Ca::Show(place) => {
+            let folder = place.folder()?;
+            show("certificate", &Root::open_or_create(&folder)?);
+            if let Some(next) = rotation::next(&folder)? {
+                show("next", &next);
+            }
+        }
+        Ca::Export { place, out, der, next } => export(&place.folder()?, out, der, next)?,
+        Ca::Create { place, permit } => {
+            let permitted = permit.parse()?;
+            show("certificate", &Root::create(&place.folder()?, &permitted)?);
+        }
+        Ca::Rotate { place, finish: true, .. } => {
+            show("certificate", &rotation::finish(&place.folder()?)?);
+            print(format_args!("restart the proxy; then take the certificate in flowgate-ca-previous.pem out of the clients"));
+        }
+        Ca::Rotate { place, permit, finish: false } => {
+            let permitted = permit.parse()?;
+            show("next", &rotation::begin(&place.folder()?, &permitted)?);
+            print(format_args!("let all clients trust it too (`flowgate ca export` gives both), then run `flowgate ca rotate --finish`"));
+        }
     }
     Ok(())
 }
 
-fn show(root: &Root) {
-    print(format_args!("certificate  {}", root.certificate_path().display()));
+fn show(which: &str, root: &Root) {
+    print(format_args!("{which:<12} {}", root.certificate_path().display()));
     print(format_args!("subject      {}", root.subject()));
     print(format_args!("valid        {} to {}", root.not_before().date(), root.not_after().date()));
     print(format_args!("SHA-256      {}", root.fingerprint()));
+    if !root.permitted().is_everything() {
+        print(format_args!("signs for    {}", root.permitted()));
+    }
 }
 
-fn export(root: &Root, out: Option<PathBuf>, der: bool) -> anyhow::Result<()> {
-    let octets = if der { root.certificate_der().as_ref() } else { root.certificate_pem().as_bytes() };
+fn export(folder: &std::path::Path, out: Option<PathBuf>, der: bool, only_next: bool) -> anyhow::Result<()> {
+    let (root, next) = (Root::open_or_create(folder)?, rotation::next(folder)?);
+    let chosen = match only_next {
+        true => next.as_ref().context("there is no next root certificate: `flowgate ca rotate` makes it")?,
+        false => &root,
+    };
+    let both = || format!("{}{}", root.certificate_pem(), next.as_ref().map_or("", Root::certificate_pem)).into_bytes();
+    let octets = match (der, only_next) {
+        (true, _) => chosen.certificate_der().to_vec(),
+        (false, true) => chosen.certificate_pem().as_bytes().to_vec(),
+        (false, false) => both(),
+    };
     match out {
         Some(path) => fs::write(&path, octets).with_context(|| format!("writing {}", path.display())),
-        None => io::stdout().write_all(octets).and_then(|()| io::stdout().flush()).context("writing to standard output"),
+        None => io::stdout().write_all(&octets).and_then(|()| io::stdout().flush()).context("writing to standard output"),
     }
 }

@@ -194,6 +194,7 @@ mod tests {
             (vec!["--listn", "127.0.0.1:1"], "--listen"),
             (vec!["chekc"], "check"),
             (vec!["--open", "run"], "cannot be used with"),
+            (vec!["ca", "rotate", "--finish", "--permit", "a.test"], "cannot be used with"),
             (vec!["user", "add", "ana"], "--users"),
             (vec!["user", "add", "a:b", "--users", "x"], "may not hold a colon"),
             (vec!["user", "add", "ana", "--users", "x", "--argon2", "--bcrypt"], "cannot be used with"),

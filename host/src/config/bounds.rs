@@ -2,12 +2,14 @@
 //!
 //! Place: a part of [`super::Config`]; `app` hands them on in the settings of the parts that keep to them. All others are in [`super::limits`] alone.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{limits, raw, units, within};
 
 /// Counts that make sense.
 const COUNTS: RangeInclusive<usize> = 1..=1_000_000;
+/// Times that make sense: what takes longer has been forgotten.
+const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
 
 /// See the module.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,6 +32,16 @@ pub struct LimitsConfig {
     pub idle_origin_connections: usize,
     /// See [`limits::CAPTURED_BYTES`].
     pub captured_bytes: usize,
+    /// See [`limits::HEAD_DEADLINE`].
+    pub head_deadline: Duration,
+    /// See [`limits::CLIENT_IDLE`].
+    pub client_idle: Duration,
+    /// See [`limits::CONTENT_IDLE`].
+    pub content_idle: Duration,
+    /// See [`limits::TLS_HANDSHAKE`].
+    pub handshake_deadline: Duration,
+    /// See [`limits::DIAL`].
+    pub connect_deadline: Duration,
 }
 
 impl Default for LimitsConfig {
@@ -44,6 +56,11 @@ impl Default for LimitsConfig {
             origin_connections: limits::ORIGIN_CONNECTIONS,
             idle_origin_connections: limits::ORIGIN_IDLE_CONNECTIONS,
             captured_bytes: limits::CAPTURED_BYTES,
+            head_deadline: limits::HEAD_DEADLINE,
+            client_idle: limits::CLIENT_IDLE,
+            content_idle: limits::CONTENT_IDLE,
+            handshake_deadline: limits::TLS_HANDSHAKE,
+            connect_deadline: limits::DIAL,
         }
     }
 }
@@ -63,12 +80,31 @@ impl LimitsConfig {
             origin_connections: written.origin_connections.unwrap_or(default.origin_connections),
             idle_origin_connections: written.idle_origin_connections.unwrap_or(default.idle_origin_connections),
             captured_bytes: written.captured.unwrap_or(default.captured_bytes),
+            head_deadline: written.head_deadline.unwrap_or(default.head_deadline),
+            client_idle: written.client_idle.unwrap_or(default.client_idle),
+            content_idle: written.content_idle.unwrap_or(default.content_idle),
+            handshake_deadline: written.handshake_deadline.unwrap_or(default.handshake_deadline),
+            connect_deadline: written.connect_deadline.unwrap_or(default.connect_deadline),
         };
         for (key, count) in config.counts() {
             within(&format!("limits.{key}"), count, &COUNTS, |count| count.to_string())?;
         }
+        for (key, time) in config.times() {
+            within(&format!("limits.{key}"), time, &TIMES, units::show_duration)?;
+        }
         within("limits.captured", config.captured_bytes, &limits::CAPTURED_RANGE, units::show_size)?;
         Ok(config)
+    }
+
+    /// All that are times, by key.
+    pub(super) fn times(&self) -> [(&'static str, Duration); 5] {
+        [
+            ("head-deadline", self.head_deadline),
+            ("client-idle", self.client_idle),
+            ("content-idle", self.content_idle),
+            ("handshake-deadline", self.handshake_deadline),
+            ("connect-deadline", self.connect_deadline),
+        ]
     }
 
     /// All that are plain numbers, by key.

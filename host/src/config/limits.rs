@@ -21,11 +21,11 @@ pub const USER_TUNNELS: usize = 6000;
 pub const HEAD_BYTES: usize = 64 * KIB;
 /// Field lines of one head. Real ones stay below 60.
 pub const HEAD_FIELDS: usize = 256;
-/// For a whole request head, from its first octet: what keeps connections open by dripping is cut within this.
+/// For a whole request head, from its first octet; key `head-deadline`: what keeps connections open by dripping is cut within this.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(20);
-/// Silence between two requests on a client's connection. Editors keep connections for minutes.
+/// Silence between two requests on a client's connection, and on one of HTTP/2 without streams; key `client-idle`. Editors keep connections for minutes.
 pub const CLIENT_IDLE: Duration = Duration::from_secs(300);
-/// Silence in the middle of content, in either direction. Models think for minutes before the next token; there is no limit on the whole.
+/// Silence in the middle of content, in either direction; key `content-idle`. Models think for minutes before the next token; there is no limit on the whole.
 pub const CONTENT_IDLE: Duration = Duration::from_secs(300);
 /// Interim responses (1xx) to one request: one or two are usual, an endless row is an attack.
 pub const INTERIM_RESPONSES: usize = 16;
@@ -52,8 +52,15 @@ pub const FAREWELL: Duration = Duration::from_secs(2);
 /// Octets they may still send meanwhile: what was on its way.
 pub const FAREWELL_BYTES: u64 = MIB as u64;
 
-/// TLS handshakes, with clients and with origins: the slowest mobile lines need three seconds.
+/// TLS handshakes, with clients and with origins; key `handshake-deadline`: the slowest mobile lines need three seconds.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// Wrong logins that may come from one client address in a quarter of an hour: an office after the passwords were changed.
+pub const WRONG_LOGINS: u32 = 20;
+/// Logins a second that are looked at from there afterwards; those that were good before do not count. Others wait ten seconds at most,
+/// then 503.
+pub const SUSPECT_LOGINS: u32 = 1;
+/// Requests to the local interface at once, which is for its operator alone. Full: the next wait.
+pub const ADMIN_CONNECTIONS: usize = 64;
 /// Handshakes with clients at once, from the hello on, while an origin may be asked what it speaks; key `handshakes`. Each holds some 30 KiB.
 /// Full: the next wait, within the time above.
 pub const HANDSHAKES: usize = 1024;
@@ -70,7 +77,7 @@ pub const LEAF_PATIENCE: Duration = Duration::from_secs(2);
 pub const SNIFF: Duration = Duration::from_millis(500);
 /// Name look-up. The system's resolver tries twice for five seconds.
 pub const DNS: Duration = Duration::from_secs(10);
-/// All attempts to connect to an origin, over all its addresses.
+/// All attempts to connect to an origin, over all its addresses; key `connect-deadline`.
 pub const DIAL: Duration = Duration::from_secs(10);
 /// What an upstream proxy takes to connect: it looks up and dials itself.
 pub const UPSTREAM_CONNECT: Duration = Duration::from_secs(20);

@@ -240,6 +240,16 @@ pub(super) struct Limits {
     pub(super) idle_origin_connections: Option<usize>,
     #[serde(deserialize_with = "sized")]
     pub(super) captured: Option<usize>,
+    #[serde(deserialize_with = "timed")]
+    pub(super) head_deadline: Option<Duration>,
+    #[serde(deserialize_with = "timed")]
+    pub(super) client_idle: Option<Duration>,
+    #[serde(deserialize_with = "timed")]
+    pub(super) content_idle: Option<Duration>,
+    #[serde(deserialize_with = "timed")]
+    pub(super) handshake_deadline: Option<Duration>,
+    #[serde(deserialize_with = "timed")]
+    pub(super) connect_deadline: Option<Duration>,
 }
 
 /// `[redaction]`.
@@ -323,12 +333,17 @@ pub(super) const ADMIN_KEYS: [&str; 4] = ["content", "listen", "names", "token-f
 /// Keys of that table, as `Destinations` has them.
 pub(super) const DESTINATION_KEYS: [&str; 3] = ["allow", "connect-ports", "deny"];
 /// Keys of that table, as `Limits` has them.
-pub(super) const LIMIT_KEYS: [&str; 9] = [
+pub(super) const LIMIT_KEYS: [&str; 14] = [
     "captured",
+    "client-idle",
+    "connect-deadline",
     "connections",
     "connections-per-client",
+    "content-idle",
+    "handshake-deadline",
     "handshakes",
     "handshakes-per-client",
+    "head-deadline",
     "idle-origin-connections",
     "leaves-per-client",
     "origin-connections",
@@ -520,7 +535,12 @@ mod tests {
                 }
                 "destinations" => return "[destinations]\nallow = '10.0.0.0/8'\ndeny = ['private']\nconnect-ports = [80]\n".to_owned(),
                 "limits" => {
-                    let line = |key: &&str| format!("{key} = {}\n", if *key == "captured" { "'1MiB'" } else { "3" });
+                    let value = |key: &str| match key {
+                        "captured" => "'1MiB'",
+                        _ if key.ends_with("-idle") || key.ends_with("-deadline") => "'2s'",
+                        _ => "3",
+                    };
+                    let line = |key: &&str| format!("{key} = {}\n", value(key));
                     return format!("[limits]\n{}", LIMIT_KEYS.iter().map(line).collect::<String>());
                 }
                 "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),

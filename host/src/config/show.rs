@@ -58,6 +58,9 @@ impl fmt::Display for Config {
         for (key, count) in self.limits.counts() {
             line(f, key, i64::try_from(count).map_err(|_| fmt::Error)?)?;
         }
+        for (key, time) in self.limits.times() {
+            line(f, key, show_duration(time))?;
+        }
         line(f, "captured", show_size(self.limits.captured_bytes))?;
         writeln!(f, "\n[redaction]")?;
         for (key, rules) in [("fields", &self.redaction.fields), ("json", &self.redaction.json), ("patterns", &self.redaction.patterns)] {
@@ -145,7 +148,7 @@ mod tests {
         let file = "users = 'a \"b\"'\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
                     upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[admin]\nlisten = '[::1]:8081'\nnames = 'A.test'\n\
                     token-file = 't'\ncontent = false\n[origins.'*.b.test']\nca = 'y.pem'\nclient-certificate = 'c.pem'\n\
-                    [limits]\nhandshakes = 7\nleaves-per-client = 3\ncaptured = '1MiB'\n[swap]\nreplay = 7\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
+                    [limits]\nhandshakes = 7\nleaves-per-client = 3\ncaptured = '1MiB'\ncontent-idle = '1h'\n[swap]\nreplay = 7\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
                     grants = 'key-value'\noutbound = ['https://a.test', 'http://[::1]:8080']\nkey-value = '1MiB'\nhost-calls = 5\noutput = '1MiB'\nlog-lines = 7\n\
                     config = { a = [1, 2.5, true], b = { c = 'd' } }";
         let first = Config::resolve(Flags::default(), Some(("/etc/f.toml".into(), File::parse(file).unwrap())), &here()).unwrap();

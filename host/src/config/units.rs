@@ -39,12 +39,12 @@ pub fn size(text: &str) -> Result<usize, UnitError> {
 }
 
 /// The same text again, in the largest unit that leaves no fraction.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub fn show_duration(duration: Duration) -> String {
     show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATIONS)
 }
 
 /// The same for sizes.
-pub(super) fn show_size(octets: usize) -> String {
+pub fn show_size(octets: usize) -> String {
     show(octets as u64, &SIZES[..4])
 }
 

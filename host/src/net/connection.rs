@@ -47,7 +47,7 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
         if let Target::Own(head) = &target {
             return exchange.say_and_close(&own::page(&front, head), reader, writer).await;
         }
-        let scope = match front.policy.load_full().gate.admit(credentials.as_deref()).await {
+        let scope = match front.policy.load_full().gate.admit(credentials.as_deref(), client).await {
             Ok(principal) => Arc::new(Scope { connection, client, principal }),
             Err(refusal) => {
                 exchange.meters.turned_away(match (&refusal, credentials) {

@@ -117,7 +117,7 @@ pub(super) async fn run(
 fn treatment(front: &Front, scope: &Scope, host: &str) -> Treatment {
     let lower = host.to_ascii_lowercase();
     let policy = front.policy.load();
-    if policy.routes.tunnel.is_match(&lower) {
+    if policy.routes.tunnel.is_match(&lower) || !front.interceptor.may_intercept(&lower) {
         return Treatment::Splice;
     }
     let wanted = match &policy.routes.intercept {

@@ -257,4 +257,39 @@ mod tests {
             assert_eq!(is_same(&any, &address), loops, "{address}");
         }
     }
+
+    /// Verifies by a root of its own, for nothing gets as far as that.
+    fn dialler(limits: DialLimits, upstream: Option<Upstream>) -> Dialler {
+        let folder = tempfile::tempdir().unwrap();
+        let root = crate::tls::Root::open_or_create(folder.path()).unwrap();
+        let trust = Trust::load(&[root.certificate_path().to_owned()], &[]).unwrap();
+        Dialler::new(trust, limits, HashMap::new(), upstream, Reach { local_clients: true, ..Reach::default() }, Arc::default())
+    }
+
+    const PATIENT: DialLimits = DialLimits {
+        resolve: Duration::from_secs(10),
+        connect: Duration::from_secs(10),
+        handshake: Duration::from_secs(10),
+        upstream: Duration::from_secs(10),
+        at_once: 1,
+    };
+
+    #[tokio::test]
+    async fn what_takes_longer_than_its_deadline_is_given_up() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (name, address) = (Authority::new("localhost", port), Authority::new("127.0.0.1", port));
+        let refusal =
+            async |dialler: Dialler, authority: &Authority| dialler.open(authority).await.err().map(|refusal| refusal.to_string());
+
+        let resolving = refusal(dialler(DialLimits { resolve: Duration::ZERO, ..PATIENT }, None), &name).await;
+        let connecting = refusal(dialler(DialLimits { connect: Duration::ZERO, ..PATIENT }, None), &address).await;
+        let proxy = Upstream::parse(&format!("http://127.0.0.1:{port}"), &[]).unwrap();
+        let through =
+            refusal(dialler(DialLimits { upstream: Duration::ZERO, ..PATIENT }, Some(proxy)), &Authority::new("a.test", 443)).await;
+
+        assert_eq!(resolving.as_deref(), Some("no address for localhost"));
+        assert_eq!(connecting, Some(format!("127.0.0.1:{port} did not accept within 0ns")));
+        assert_eq!(through.as_deref(), Some("a.test:443 did not accept within 0ns"));
+    }
 }

@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 
 use super::{
-    Root,
+    Permitted, Root,
     leaf::{Leaf, Mint, is_normal, normal},
 };
 
@@ -28,6 +28,11 @@ impl Leaves {
     /// Where the key of the leaves cannot be made.
     pub fn new(root: Arc<Root>, capacity: u64) -> anyhow::Result<Self> {
         Ok(Self { mint: Arc::new(Mint::new(root)?), cache: Cache::new(capacity) })
+    }
+
+    /// What the root may sign for.
+    pub fn permitted(&self) -> &Permitted {
+        self.mint.permitted()
     }
 
     /// Whether there is a leaf for that host, so that none would have to be made.

@@ -14,7 +14,7 @@ use rustls_pki_types::{DnsName, PrivateKeyDer};
 use time::OffsetDateTime;
 
 use super::{
-    Root, provider,
+    Permitted, Root, provider,
     root::{BACKDATE, serial},
 };
 
@@ -46,6 +46,10 @@ impl Mint {
         let der = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         let signing = provider().key_provider.load_private_key(der).context("loading the key of the leaves")?;
         Ok(Self { root, key, signing })
+    }
+
+    pub(super) fn permitted(&self) -> &Permitted {
+        self.root.permitted()
     }
 
     /// A certificate for that host, signed by the root; see [`normal`] for its form.
@@ -114,7 +118,11 @@ mod tests {
     use std::fs;
 
     use rustls_pki_types::{ServerName, UnixTime};
-    use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
+    use x509_parser::{
+        certificate::X509Certificate,
+        extensions::{GeneralName, ParsedExtension},
+        prelude::FromDer,
+    };
 
     use super::*;
     use crate::tls::testing;
@@ -198,8 +206,21 @@ mod tests {
         assert_eq!(seen.subject_alternative_name().unwrap().unwrap().value.general_names, [GeneralName::DNSName("a.test")]);
         let usage = seen.key_usage().unwrap().unwrap();
         assert!(usage.critical && usage.value.digital_signature() && usage.value.flags.count_ones() == 1);
-        assert!(seen.extended_key_usage().unwrap().unwrap().value.server_auth);
+        let purposes = seen.extended_key_usage().unwrap().unwrap().value;
+        assert!(purposes.server_auth && !purposes.client_auth && !purposes.any && !purposes.code_signing && purposes.other.is_empty());
         assert!(!seen.is_ca());
+        let key_identifier = |certificate: &X509Certificate<'_>| {
+            certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+                _ => None,
+            })
+        };
+        let authority = seen.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(authority) => authority.key_identifier.as_ref().map(|identifier| identifier.0.to_vec()),
+            _ => None,
+        });
+        assert!(authority.is_some() && authority == key_identifier(&issuer));
+        assert!(key_identifier(&seen).is_some() && key_identifier(&seen) != authority);
     }
 
     #[test]

@@ -9,7 +9,9 @@ mod client;
 mod exception;
 mod explain;
 mod leaf;
+mod permitted;
 mod root;
+pub mod rotation;
 mod server;
 #[cfg(test)]
 mod testing;
@@ -23,6 +25,7 @@ pub use cache::Leaves;
 pub use client::Trust;
 pub use exception::HostTls;
 pub use explain::{CertificateTrouble, explain};
+pub use permitted::Permitted;
 pub use root::Root;
 pub use server::Interceptor;
 

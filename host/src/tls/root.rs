@@ -1,6 +1,6 @@
 //! The root certificate: made on the first run, kept for ten years, never overwritten.
 //!
-//! Place: opened by `app` and `cli`; `leaf` signs with it. The key never leaves this module.
+//! Place: opened by `app` and `cli`; `leaf` signs with it. The key never leaves this module. A new one beside it is `rotation`'s.
 //! Source: RFC 5280 §4.2.1.
 
 use std::{
@@ -21,10 +21,10 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::random;
+use super::{permitted::Permitted, random, rotation};
 
-const KEY_FILE: &str = "flowgate-ca-key.pem";
-const CERTIFICATE_FILE: &str = "flowgate-ca.pem";
+pub(super) const KEY_FILE: &str = "flowgate-ca-key.pem";
+pub(super) const CERTIFICATE_FILE: &str = "flowgate-ca.pem";
 const LOCK_FILE: &str = "flowgate-ca.lock";
 
 /// How long before now certificates are already valid: clients' clocks run behind.
@@ -51,26 +51,33 @@ impl Root {
     /// Where folder or files cannot be read or written, only one of the two files is there, they are corrupt or do not fit together, the
     /// certificate is no root or has expired, or others may read the key. Nothing is ever repaired or overwritten.
     pub fn open_or_create(state_dir: &Path) -> anyhow::Result<Self> {
-        make_private(state_dir)?;
-        let lock_path = state_dir.join(LOCK_FILE);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock_path)
-            .with_context(|| format!("opening {}", lock_path.display()))?;
-        // Released when the file is closed, however this function ends.
-        lock.lock().with_context(|| format!("locking {}", lock_path.display()))?;
+        let _lock = lock(state_dir)?;
+        rotation::resume(state_dir)?;
         let (key, certificate) = (state_dir.join(KEY_FILE), state_dir.join(CERTIFICATE_FILE));
         match (present(&key)?, present(&certificate)?) {
-            (false, false) => create(&key, &certificate)?,
+            (false, false) => create(&key, &certificate, &Permitted::default())?,
             // A first run that was killed between its two renames.
             (true, false) if present(&unfinished(&certificate))? => rename(&unfinished(&certificate), &certificate)?,
             (true, true) => {}
             (true, false) => bail!(half_there(&certificate, &key)),
             (false, true) => bail!(half_there(&key, &certificate)),
         }
+        Self::open(&key, certificate)
+    }
+
+    /// Makes the root, which may sign for some names only.
+    ///
+    /// # Errors
+    /// There is one, or part of one, already; else as for [`Root::open_or_create`].
+    pub fn create(state_dir: &Path, permitted: &Permitted) -> anyhow::Result<Self> {
+        let _lock = lock(state_dir)?;
+        let (key, certificate) = (state_dir.join(KEY_FILE), state_dir.join(CERTIFICATE_FILE));
+        ensure!(
+            !present(&key)? && !present(&certificate)?,
+            "there is a root certificate in {} already; `flowgate ca rotate` makes another one beside it",
+            state_dir.display()
+        );
+        create(&key, &certificate, permitted)?;
         Self::open(&key, certificate)
     }
 
@@ -110,11 +117,16 @@ impl Root {
         self.facts.not_after
     }
 
+    /// What it may sign for.
+    pub fn permitted(&self) -> &Permitted {
+        &self.facts.permitted
+    }
+
     pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
     }
 
-    fn open(key_path: &Path, path: PathBuf) -> anyhow::Result<Self> {
+    pub(super) fn open(key_path: &Path, path: PathBuf) -> anyhow::Result<Self> {
         ensure_private(key_path)?;
         let key_pem = read(key_path).with_context(|| format!("reading root key {}", key_path.display()))?;
         let key = KeyPair::from_pem(&key_pem)
@@ -158,6 +170,7 @@ struct Facts {
     public_key: Vec<u8>,
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
+    permitted: Permitted,
 }
 
 impl Facts {
@@ -172,11 +185,13 @@ impl Facts {
             public_key: certificate.public_key().raw.to_vec(),
             not_before: certificate.validity().not_before.to_datetime(),
             not_after: certificate.validity().not_after.to_datetime(),
+            permitted: Permitted::of(&certificate)?,
         })
     }
 }
 
-fn create(key_path: &Path, path: &Path) -> anyhow::Result<()> {
+/// Both files of a root, where there are none.
+pub(super) fn create(key_path: &Path, path: &Path, permitted: &Permitted) -> anyhow::Result<()> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("making the root key")?;
     let mut params = CertificateParams::default();
     // Tells several roots in one store of trust apart.
@@ -187,6 +202,7 @@ fn create(key_path: &Path, path: &Path) -> anyhow::Result<()> {
     // It signs leaves and nothing between.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.name_constraints = permitted.constraints();
     params.serial_number = Some(serial()?);
     params.not_before = OffsetDateTime::now_utc() - BACKDATE;
     params.not_after = OffsetDateTime::now_utc() + LIFETIME;
@@ -197,8 +213,22 @@ fn create(key_path: &Path, path: &Path) -> anyhow::Result<()> {
     rename(&unfinished(key_path), key_path)?;
     rename(&unfinished(path), path)?;
     // Both names last only once the folder does.
-    let folder = path.parent().unwrap_or(Path::new("."));
+    sync(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes names in that folder last.
+pub(super) fn sync(folder: &Path) -> anyhow::Result<()> {
     File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| format!("writing {}", folder.display()))
+}
+
+/// Keeps others from changing the roots in that folder, which is made if it is not there. Released when the file is closed.
+pub(super) fn lock(state_dir: &Path) -> anyhow::Result<File> {
+    make_private(state_dir)?;
+    let path = state_dir.join(LOCK_FILE);
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let lock = lock.with_context(|| format!("opening {}", path.display()))?;
+    lock.lock().with_context(|| format!("locking {}", path.display()))?;
+    Ok(lock)
 }
 
 /// Positive, 16 octets, the first of them never zero (RFC 5280 §4.1.2.2 allows 20).
@@ -225,7 +255,7 @@ fn ensure_private(key: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn present(path: &Path) -> anyhow::Result<bool> {
+pub(super) fn present(path: &Path) -> anyhow::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -260,7 +290,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(super) fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::rename(from, to).with_context(|| format!("renaming {} to {}", from.display(), to.display()))
 }
 

@@ -49,6 +49,11 @@ impl Interceptor {
         Ok(Self { leaves, http1: with(b"http/1.1"), http2: with(b"h2"), unsaid: Arc::new(unsaid) })
     }
 
+    /// Whether clients would take a leaf for that host from this root.
+    pub fn may_intercept(&self, host: &str) -> bool {
+        self.leaves.permitted().has(host)
+    }
+
     /// Whether there is a leaf already that [`Interceptor::config`] would take; one may still be made for somebody else meanwhile.
     pub fn has_leaf(&self, sni: Option<&str>, host: &str) -> bool {
         self.leaves.has(named(sni).unwrap_or(host))

@@ -5,12 +5,14 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Output, Stdio},
+    sync::{Arc, Mutex},
 };
 
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
+    task::JoinHandle,
 };
 
 use crate::{certificates::Authority, client::Client, patience::within, records::Records};
@@ -21,6 +23,8 @@ pub struct Program {
     address: SocketAddr,
     root_pem: String,
     folder: TempDir,
+    said: Arc<Mutex<String>>,
+    hearing: Vec<JoinHandle<()>>,
 }
 
 /// A command that knows nothing of the machine it runs on: no configuration, no environment, and that working directory.
@@ -52,6 +56,14 @@ impl Program {
     /// # Panics
     /// As for [`Program::start`].
     pub async fn start_in(folder: TempDir, binary: &str, arguments: &[&str]) -> Self {
+        Self::start_with(folder, binary, arguments, &[]).await
+    }
+
+    /// The same with those variables, `RUST_LOG` above all.
+    ///
+    /// # Panics
+    /// As for [`Program::start`].
+    pub async fn start_with(folder: TempDir, binary: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         std::fs::write(folder.path().join("origins.pem"), Authority::shared().pem()).expect("the folder can be written to");
         let own = [
             "run",
@@ -69,14 +81,16 @@ impl Program {
         let mut child = command(binary, folder.path())
             .args(own)
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary can be run");
         let (stdout, stderr) = (child.stdout.take().expect("it is a pipe"), child.stderr.take().expect("it is a pipe"));
-        let address = within("the line that says where the proxy listens", listening(stdout, stderr)).await;
+        let said = Arc::new(Mutex::new(String::new()));
+        let (address, hearing) = within("the line that says where the proxy listens", listening(stdout, stderr, &said)).await;
         let root_pem = root(&folder.path().join("state"));
-        Self { child, address, root_pem, folder }
+        Self { child, address, root_pem, folder, said, hearing }
     }
 
     /// The process.
@@ -134,6 +148,19 @@ impl Program {
         self.folder
     }
 
+    /// SIGTERM, and all that it has said on both streams.
+    pub async fn terminate_and_hear(mut self) -> String {
+        self.signal("-TERM").await;
+        within("the end of the terminated process", async {
+            self.child.wait().await.expect("it ran");
+            for hearing in self.hearing {
+                hearing.await.expect("reading does not panic");
+            }
+        })
+        .await;
+        std::mem::take(&mut *self.said.lock().expect("nobody panics with it"))
+    }
+
     /// SIGTERM, and how it ended.
     pub async fn terminate(mut self) -> (Option<i32>, TempDir) {
         self.signal("-TERM").await;
@@ -143,18 +170,26 @@ impl Program {
 }
 
 /// Reads both streams, for ever (a full pipe would stop the proxy), and returns the first address on one of them.
-async fn listening(stdout: impl AsyncRead + Send + Unpin + 'static, stderr: impl AsyncRead + Send + Unpin + 'static) -> SocketAddr {
+async fn listening(
+    stdout: impl AsyncRead + Send + Unpin + 'static,
+    stderr: impl AsyncRead + Send + Unpin + 'static,
+    said: &Arc<Mutex<String>>,
+) -> (SocketAddr, Vec<JoinHandle<()>>) {
     let (found, mut address) = tokio::sync::mpsc::channel(1);
     let tasks = flowgate::tasks::Tasks::new();
-    tasks.spawn(drain(stdout, found.clone()));
-    tasks.spawn(drain(stderr, found));
-    address.recv().await.expect("the proxy ended before it listened")
+    let hearing = vec![tasks.spawn(drain(stdout, found.clone(), said.clone())), tasks.spawn(drain(stderr, found, said.clone()))];
+    (address.recv().await.expect("the proxy ended before it listened"), hearing)
 }
 
-async fn drain(stream: impl AsyncRead + Unpin, found: tokio::sync::mpsc::Sender<SocketAddr>) {
+async fn drain(stream: impl AsyncRead + Unpin, found: tokio::sync::mpsc::Sender<SocketAddr>, said: Arc<Mutex<String>>) {
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         eprintln!("{line}");
+        {
+            let mut said = said.lock().expect("nobody panics with it");
+            said.push_str(&line);
+            said.push('\n');
+        }
         if let Some(address) = address(&line) {
             let _ = found.try_send(address);
         }

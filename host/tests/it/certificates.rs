@@ -152,3 +152,33 @@ async fn leaves_do_not_hold_the_roots_key() {
     assert_ne!(leaf.public_key().raw, root.public_key().raw);
     assert_eq!(leaf.issuer().as_raw(), root.subject().as_raw());
 }
+
+#[tokio::test]
+async fn hosts_that_the_root_may_not_sign_for_are_never_looked_into() {
+    let origin = Origin::saying("here").await;
+    let port = origin.address().port();
+    let (inside, outside) = (format!("api.inside.test:{port}"), format!("api.outside.test:{port}"));
+    let options = Options::new().resolving(&inside, &origin).resolving(&outside, &origin).change_in(|config, _| {
+        let permitted = flowgate::tls::Permitted::parse(&["inside.test".to_owned()]).unwrap();
+        flowgate::tls::Root::create(&config.state_dir, &permitted).unwrap();
+    });
+    let proxy = Proxy::without_plugins(options).await;
+    let client = proxy.client().trusting_origins();
+
+    let (mut first, mut second) = (client.h1(&inside).await.unwrap(), client.h1(&outside).await.unwrap());
+
+    for connection in [&mut first, &mut second] {
+        assert!(connection.exchange(request("GET", "/", "x.test", &[], b"")).await.is_ok());
+    }
+    let issuer = |connection: &H1| {
+        let certificate = connection.certificate().unwrap().clone();
+        let (_, seen) = x509_parser::parse_x509_certificate(&certificate).unwrap();
+        seen.issuer().to_string()
+    };
+    assert!(
+        issuer(&first).contains("flowgate root") && !issuer(&second).contains("flowgate root"),
+        "{} {}",
+        issuer(&first),
+        issuer(&second)
+    );
+}

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("outbound", &["hooks"]),
     ("h1", &[]),
     ("io", &["h1"]),
-    ("auth", &["stamp", "tasks"]),
+    ("auth", &["pace", "stamp", "tasks"]),
     ("tls", &[]),
     ("origin", &["h1", "io", "meters", "tasks", "tls"]),
     ("exchange", &["h1", "hooks", "io", "meters", "origin", "outbound", "pace", "tasks"]),

@@ -43,6 +43,14 @@ impl H2 {
         Ok(Self { send, driver: Tasks::new().spawn(connection) })
     }
 
+    /// Waits until the other side has ended the connection.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub async fn ended(&mut self) {
+        let _ = within("the end of the HTTP/2 connection", &mut self.driver).await;
+    }
+
     /// Sends a request and reads its response to the end.
     ///
     /// # Errors
