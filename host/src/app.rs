@@ -243,6 +243,7 @@ impl Network {
             interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
             exchange: Arc::new(Exchange { hooks, pool, limits: exchange(config), captured, meters, tasks: connections.clone() }),
             root_pem: format!("{}{}", root.certificate_pem(), next.as_ref().map_or("", Root::certificate_pem)),
+            root: root.clone(),
             limits: front,
             taken: Taken::none(&front),
         });

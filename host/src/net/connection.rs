@@ -10,7 +10,13 @@ use rustls::server::Acceptor;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::{Front, Speaks, clients::Client, leaf, own, tunnel};
+use super::{
+    Front, Speaks,
+    clients::Client,
+    leaf,
+    own::{self, Here, Visit},
+    tunnel,
+};
 use crate::{
     exchange::{Served, Target, Via, at_proxy},
     flow::{ClientAddr, Refusal, Scope},
@@ -23,6 +29,7 @@ use crate::{
 /// Serves a connection to its end.
 pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, connection: u64, client: ClientAddr, known: &Client) {
     let _open = front.exchange.meters.connection();
+    let here = Here { address: stream.local_addr().ok(), speaks };
     let io: Io = match speaks {
         Speaks::Clear => Box::new(stream),
         Speaks::Tls => match secured(&front, stream, known).await {
@@ -45,7 +52,8 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
             Err(refusal) => return exchange.refuse(refusal, reader, writer).await,
         };
         if let Target::Own(head) = &target {
-            return exchange.say_and_close(&own::page(&front, head), reader, writer).await;
+            let visit = Visit { head, here, through: None, is_tls: speaks == Speaks::Tls };
+            return exchange.say_and_close(&own::answer(&front, &visit), reader, writer).await;
         }
         let scope = match front.policy.load_full().gate.admit(credentials.as_deref(), client).await {
             Ok(principal) => Arc::new(Scope { connection, client, principal }),
@@ -65,7 +73,14 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
             }
         };
         match target {
+            Target::Tunnel(authority) if own::is_own(authority.host()) => {
+                return tunnel::to_itself(&front, here, (reader, writer), &scope, &authority, known).await;
+            }
             Target::Tunnel(authority) => return tunnel::run(front, reader, writer, scope, authority, known).await,
+            Target::Forward(origin, head) if own::is_own(origin.authority.host()) => {
+                let visit = Visit { head: &head, here, through: Some(&scope.principal), is_tls: false };
+                return exchange.say_and_close(&own::answer(&front, &visit), reader, writer).await;
+            }
             Target::Forward(origin, head) => {
                 let via = Via { scope, destination: Destination::new(origin) };
                 match exchange.one(reader, writer, &via, head, framing).await {

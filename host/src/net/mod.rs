@@ -21,7 +21,11 @@ use globset::GlobSet;
 use tokio::sync::Semaphore;
 
 use self::{clients::Clients, distrust::Distrust, shares::Shares};
-use crate::{auth::Gate, exchange::Exchange, tls::Interceptor};
+use crate::{
+    auth::Gate,
+    exchange::Exchange,
+    tls::{Interceptor, Root},
+};
 
 pub use clients::ClientLimits;
 pub use listener::{Listener, Speaks, bind};
@@ -74,7 +78,9 @@ pub struct Front {
     pub interceptor: Interceptor,
     /// What happens inside.
     pub exchange: Arc<Exchange>,
-    /// The root certificate in PEM, for whoever asks.
+    /// The root, whose certificate whoever asks for it gets.
+    pub root: Arc<Root>,
+    /// Its certificate in PEM, and that of the one that is to follow it.
     pub root_pem: String,
     /// Bounds.
     pub limits: Limits,

@@ -15,10 +15,11 @@ use super::{
     Front,
     clients::Client,
     leaf,
+    own::{self, Here, Visit},
     sniff::{Sniffed, sniff},
 };
 use crate::{
-    exchange::{Via, relay},
+    exchange::{Target, Via, at_proxy, relay},
     flow::{Authority, Origin, Refusal, Scheme, Scope},
     hooks::Passage,
     io::{HalfReader, HalfWriter, Io, halves, whole},
@@ -111,6 +112,44 @@ pub(super) async fn run(
         // The client is gone, or so is what it wanted; it has heard 200, so the end of the connection has to say it.
         Err(Some(refusal)) => tracing::info!("{}", crate::exchange::sentence(&refusal)),
         Err(None) => {}
+    }
+}
+
+/// A tunnel to the proxy's own name: one request is answered, over TLS with a leaf of ours, which shows whether the client trusts them.
+pub(super) async fn to_itself(
+    front: &Front,
+    here: Here,
+    (mut reader, mut writer): (HalfReader, HalfWriter),
+    scope: &Scope,
+    authority: &Authority,
+    client: &Client,
+) {
+    let inside = async {
+        writer.buffer().extend_from_slice(ESTABLISHED);
+        writer.flush().await?;
+        if client_speaks(&mut reader).await? != Sniffed::Tls {
+            return io::Result::Ok((reader, writer, false));
+        }
+        let start = LazyConfigAcceptor::new(Acceptor::default(), whole(reader, writer)).await?;
+        let hello = Hello::read(&start.client_hello());
+        let _place = client.handshake(&front.taken.handshakes).await;
+        let protocol = if hello.alpn || hello.http2 { Protocol::Http1 } else { Protocol::Unsaid };
+        let config = leaf::config(front, client, hello.server_name.as_deref(), authority.host(), protocol).await?;
+        let accepted = start.into_stream(config).await;
+        front.exchange.meters.handshake(Side::Client, accepted.is_ok());
+        let (reader, writer) = halves(Box::new(accepted?), BytesMut::new());
+        Ok((reader, writer, true))
+    };
+    // Who gives up early is no news.
+    let Ok(Ok((mut reader, writer, is_tls))) = timeout(front.limits.handshake, inside).await else { return };
+    let Ok(Some((line, _))) = front.exchange.next_request(&mut reader).await else { return };
+    match at_proxy(line) {
+        Ok(Target::Own(head)) => {
+            let visit = Visit { head: &head, here, through: Some(&scope.principal), is_tls };
+            front.exchange.say_and_close(&own::answer(front, &visit), reader, writer).await;
+        }
+        Ok(Target::Tunnel(_) | Target::Forward(..)) => {}
+        Err(refusal) => front.exchange.refuse(refusal, reader, writer).await,
     }
 }
 

@@ -29,6 +29,7 @@ mod leaving;
 mod lifecycle;
 mod messages;
 mod mistakes;
+mod onboarding;
 mod operating;
 mod outbound;
 mod plugins;

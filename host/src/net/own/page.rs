@@ -1,0 +1,146 @@
+//! The page that helps to set a client up, and the root certificate in the forms that systems take.
+//!
+//! Place: part of `own`, which knows who asks. Plain HTML without scripts: whoever reads it has a client that does not work yet.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use sha2::{Digest, Sha256};
+
+use super::Visit;
+use crate::tls::Root;
+
+const PAGE: &str = include_str!("page.html");
+
+/// For browsers.
+pub(super) fn html(root: &Root, visit: &Visit<'_>) -> String {
+    let (proxy, authority) = (visit.proxy(), visit.authority());
+    let name = visit.user().unwrap_or("NAME");
+    let (mood, verdict) = verdict(visit);
+    let scheme = visit.scheme();
+    let (host, port) = authority.rsplit_once(':').unwrap_or((&authority, "8080"));
+    let values = [
+        ("mood", mood.to_owned()),
+        ("verdict", verdict),
+        ("subject", root.subject().to_owned()),
+        ("until", root.not_after().date().to_string()),
+        ("fingerprint", root.fingerprint()),
+        ("login", format!("{scheme}://{}:PASSWORD@{authority}", in_url(name))),
+        ("name", name.to_owned()),
+        ("host", host.to_owned()),
+        ("port", port.to_owned()),
+        ("proxy", proxy),
+    ];
+    let mut page = String::with_capacity(2 * PAGE.len());
+    let mut rest = PAGE;
+    // One pass: what a value holds is never looked at again.
+    while let Some((before, after)) = rest.split_once("{{") {
+        page.push_str(before);
+        let (key, after) = after.split_once("}}").unwrap_or((after, ""));
+        let value = values.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value);
+        escape(&mut page, value);
+        rest = after;
+    }
+    page + rest
+}
+
+/// For terminals.
+pub(super) fn text(visit: &Visit<'_>) -> String {
+    let (authority, scheme) = (visit.authority(), visit.scheme());
+    let (name, verdict) = (in_url(visit.user().unwrap_or("NAME")), verdict(visit).1);
+    format!(
+        "{verdict}\n\n\
+         This is flowgate, a forward proxy. Set your client's HTTP and HTTPS proxy to {scheme}://{authority}\n\
+         and let it trust the root certificate at {scheme}://{authority}/flowgate-ca.pem\n\n\
+         curl   curl -x {scheme}://{name}:PASSWORD@{authority} --cacert flowgate-ca.pem https://example.com/\n\
+         Node   NODE_EXTRA_CA_CERTS=flowgate-ca.pem\n\
+         Python REQUESTS_CA_BUNDLE=flowgate-ca.pem SSL_CERT_FILE=flowgate-ca.pem\n\
+         git    git config http.proxy {scheme}://{name}:PASSWORD@{authority} && git config http.sslCAInfo flowgate-ca.pem\n\n\
+         All systems and clients: {scheme}://{authority}/ in a browser.\n"
+    )
+}
+
+/// For programs.
+pub(super) fn facts(visit: &Visit<'_>) -> String {
+    serde_json::json!({ "through_proxy": visit.through.is_some(), "user": visit.user(), "tls": visit.is_tls }).to_string() + "\n"
+}
+
+fn verdict(visit: &Visit<'_>) -> (&'static str, String) {
+    match (visit.through.is_some(), visit.user()) {
+        (false, _) => {
+            ("", "You have opened the proxy's own address. Whether your client goes through it is not known from that.".to_owned())
+        }
+        (true, Some(user)) => {
+            let trust = if visit.is_tls { ", and your client trusts its certificate" } else { "" };
+            ("good", format!("Your client goes through the proxy, as {user}{trust}."))
+        }
+        (true, None) => {
+            let trust = if visit.is_tls { ", trusts its certificate" } else { "" };
+            ("good", format!("Your client goes through the proxy{trust}, and gives no name: records have none either."))
+        }
+    }
+}
+
+/// A profile that installs the root on macOS and iOS; its identifiers are the certificate's, so that a second one replaces the first.
+pub(super) fn apple_profile(root: &Root) -> String {
+    let der = root.certificate_der();
+    let [outer, inner] = ["profile", "certificate"].map(|part| uuid(der, part));
+    let mut subject = String::new();
+    escape(&mut subject, root.subject());
+    format!(
+        r#"<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+    <key>PayloadType</key><string>Configuration</string>
+    <key>PayloadVersion</key><integer>1</integer>
+    <key>PayloadIdentifier</key><string>flowgate.{outer}</string>
+    <key>PayloadUUID</key><string>{outer}</string>
+    <key>PayloadDisplayName</key><string>{subject}</string>
+    <key>PayloadDescription</key><string>Trusts the certificates that this flowgate makes.</string>
+    <key>PayloadContent</key>
+    <array>
+        <dict>
+            <key>PayloadType</key><string>com.apple.security.root</string>
+            <key>PayloadVersion</key><integer>1</integer>
+            <key>PayloadIdentifier</key><string>flowgate.{inner}</string>
+            <key>PayloadUUID</key><string>{inner}</string>
+            <key>PayloadDisplayName</key><string>{subject}</string>
+            <key>PayloadCertificateFileName</key><string>flowgate-ca.crt</string>
+            <key>PayloadContent</key><data>{}</data>
+        </dict>
+    </array>
+</dict>
+</plist>
+"#,
+        BASE64_STANDARD.encode(der)
+    )
+}
+
+/// RFC 9562 §5.8: a UUID of our own making, always the same for one certificate.
+fn uuid(der: &[u8], part: &str) -> String {
+    let hash = Sha256::new_with_prefix(part).chain_update(der).finalize();
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&hash[..16]);
+    octets[6] = octets[6] & 0x0f | 0x80;
+    octets[8] = octets[8] & 0x3f | 0x80;
+    let hex: String = octets.iter().map(|octet| format!("{octet:02X}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// As it can stand in the userinfo of a URL.
+fn in_url(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// As it can stand in HTML and XML, in text and in attributes.
+fn escape(out: &mut String, text: &str) {
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            letter => out.push(letter),
+        }
+    }
+}
