@@ -29,3 +29,4 @@ pub mod store;
 pub mod tasks;
 pub mod tls;
 pub mod trace;
+pub mod usage;

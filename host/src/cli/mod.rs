@@ -17,6 +17,7 @@ mod reload;
 mod report;
 mod run;
 mod running;
+mod usage;
 mod user;
 mod why;
 
@@ -72,6 +73,8 @@ enum Command {
     /// Recorded flows: what `run --record` wrote, HAR files, and records of the logger
     #[command(subcommand)]
     Flows(flows::Flows),
+    /// Count who used what, from the records of the logger
+    Usage(usage::Usage),
     /// Say what plugins did to a flow, and why
     Why(why::Why),
     /// What the proxy runs to compile a component
@@ -129,6 +132,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Flows(command) => flows::run(command),
         Command::Plugin(command) => plugin::run(command),
         Command::Reload(running) => reload::run(running),
+        Command::Usage(command) => usage::run(command),
         Command::User(command) => user::run(command),
         Command::Why(why) => why::run(why),
     }

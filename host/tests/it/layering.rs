@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("plugin", &["hooks", "meters", "outbound", "record", "recording", "redaction", "rehearsal", "stamp", "store", "tasks"]),
     ("config", &["auth"]),
     ("authoring", &[]),
+    ("usage", &[]),
 ];
 
 /// Libraries that one part alone knows, or that one must not know.
@@ -51,6 +52,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("recording", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls", "tokio::net"]),
     ("record", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls"]),
     ("store", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls"]),
+    ("usage", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("authoring", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("plugin", &["hyper", "h2", "rustls", "tokio_rustls", "socket2", "tokio::net", "std::net::TcpStream", "std::net::TcpListener"]),
 ];
