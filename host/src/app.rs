@@ -33,7 +33,7 @@ use crate::{
     pace::Rate,
     plugin::{self, Platform, PluginInfo, PluginSettings},
     record,
-    recording::{self, Recorded, Recorder},
+    recording::{self, Gallery, GalleryLimits, Recorded, Recorder, Shown},
     redaction::Redaction,
     store,
     tasks::Tasks,
@@ -88,9 +88,11 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
         Some(recorder) => Arc::new(Recorded::new(platform.clone(), recorder.clone())),
         None => platform.clone(),
     };
+    let gallery = Gallery::new(GALLERY);
+    let hooks = Arc::new(Shown::new(hooks, gallery.clone()));
     let network = Arc::new(Network::run(&config, listeners, origins, hooks, meters.clone())?);
     let local = Tasks::new();
-    let logs = config.logs_dir.clone();
+    let (logs, shows_content) = (config.logs_dir.clone(), config.admin.content);
     let reload = reread.map(|reread| Reload::new(reread, config, network.clone(), platform.clone(), local.clone()));
     if let Some(reload) = &reload {
         let (following, stopping) = (reload.clone().follow(), local.stopping().clone());
@@ -102,6 +104,11 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
         meters,
         writer: writer.clone(),
         recorder: recorder.clone(),
+        gallery,
+        shows_content,
+        logs: logs.clone(),
+        counting: tokio::sync::Mutex::default(),
+        tasks: local.clone(),
         draining: draining.clone(),
         reload: reload.clone(),
     });
@@ -306,6 +313,8 @@ const RECORDS: record::Limits = record::Limits {
     patience: limits::RECORD_PATIENCE,
     threads: limits::RECORD_THREADS,
 };
+const GALLERY: GalleryLimits =
+    GalleryLimits { flows: limits::SHOWN_FLOWS, bytes: limits::SHOWN_BYTES, body: limits::SHOWN_BODY_BYTES, news: limits::SHOWN_NEWS };
 const OUTBOUND: plugin::OutboundLimits =
     plugin::OutboundLimits { request_bytes: limits::OUTBOUND_REQUEST_BYTES, response_bytes: limits::OUTBOUND_RESPONSE_BYTES };
 const REPLAY: plugin::ReplayLimits =

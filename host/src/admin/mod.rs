@@ -5,17 +5,24 @@
 //! configuration nor sockets of clients: what it offers is an [`Operator`], made in `app`.
 
 mod ask;
+mod detail;
 mod guard;
 mod listener;
 mod routes;
 mod socket;
 mod token;
+mod watch;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     hooks::BoxFuture,
     plugin::{Explanation, PluginStatus},
+    recording::Gallery,
+    usage::{Query, Usage},
 };
 
 pub use ask::{AskError, ask};
@@ -37,6 +44,18 @@ pub trait Operator: Send + Sync + 'static {
 
     /// Whether it takes clients: it is not about to stop.
     fn is_ready(&self) -> bool;
+
+    /// Cancelled when the proxy begins to stop.
+    fn stopping(&self) -> CancellationToken;
+
+    /// Where flows are shown as they happen.
+    fn gallery(&self) -> &Arc<Gallery>;
+
+    /// Whether fields and contents of flows are.
+    fn shows_content(&self) -> bool;
+
+    /// Counts records: one such question at a time.
+    fn usage(&self, query: Query) -> BoxFuture<'_, anyhow::Result<Usage>>;
 
     /// What is counted and measured, in the text format of Prometheus (0.0.4).
     fn metrics(&self) -> String;

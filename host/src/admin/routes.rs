@@ -13,7 +13,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Done, NotDone, Operator};
+use super::{Done, NotDone, Operator, watch};
 use crate::plugin::{Explanation, PluginState, PluginStatus};
 
 /// Media type of Prometheus' text format.
@@ -112,6 +112,7 @@ pub(super) fn router(operator: Arc<dyn Operator>) -> Router {
         .route("/v1/flows", get(flows))
         .route("/v1/flows/{id}", get(flow))
         .route("/v1/reload", post(reload))
+        .merge(watch::router())
         .with_state(operator)
 }
 

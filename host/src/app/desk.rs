@@ -2,7 +2,7 @@
 //!
 //! Place: part of `app`; served by `admin`.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,9 @@ use crate::{
     meters::{Meters, Page},
     plugin::{Explanation, Platform, PluginStatus},
     record,
-    recording::Recorder,
+    recording::{Gallery, Recorder},
+    tasks::Tasks,
+    usage::{self, Progress, Query, Usage},
 };
 
 /// See the module.
@@ -23,6 +25,14 @@ pub(super) struct Desk {
     pub(super) meters: Arc<Meters>,
     pub(super) writer: record::Writer,
     pub(super) recorder: Option<Arc<Recorder>>,
+    pub(super) gallery: Arc<Gallery>,
+    /// Whether fields and contents of flows are shown.
+    pub(super) shows_content: bool,
+    /// Where records are.
+    pub(super) logs: PathBuf,
+    /// Held while records are counted, which takes all processors.
+    pub(super) counting: tokio::sync::Mutex<()>,
+    pub(super) tasks: Tasks,
     /// Cancelled when the proxy begins to stop.
     pub(super) draining: CancellationToken,
     /// `None`: the configuration came from nowhere that could be read again.
@@ -44,6 +54,26 @@ impl Operator for Desk {
 
     fn is_ready(&self) -> bool {
         !self.draining.is_cancelled()
+    }
+
+    fn stopping(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
+    fn gallery(&self) -> &Arc<Gallery> {
+        &self.gallery
+    }
+
+    fn shows_content(&self) -> bool {
+        self.shows_content
+    }
+
+    fn usage(&self, query: Query) -> BoxFuture<'_, anyhow::Result<Usage>> {
+        Box::pin(async move {
+            let _turn = self.counting.lock().await;
+            let logs = self.logs.clone();
+            self.tasks.block(move || usage::count(&logs, &query, &Progress::default())).await.context("counting records")?
+        })
     }
 
     fn metrics(&self) -> String {

@@ -227,6 +227,14 @@ pub const MESSAGE_QUEUE_BYTES: usize = 64 * MIB;
 pub const RECORDING_BYTES: usize = 256 * MIB;
 /// Flows that have ended and wait to be recorded. Full: the next is lost, and counted.
 pub const RECORDING_QUEUE: usize = 1024;
+/// Flows that have ended and can be looked at on the status page, while somebody watches: some pages of a list. Full: the oldest goes.
+pub const SHOWN_FLOWS: usize = 500;
+/// Octets of content that those hold, and those in progress. Full: the oldest goes, and what comes is shown without its content.
+pub const SHOWN_BYTES: usize = 64 * MIB;
+/// Octets of one content or WebSocket message that can be looked at: more is nothing to read.
+pub const SHOWN_BODY_BYTES: usize = MIB;
+/// Beginnings and ends of flows that a viewer may be behind by: a second of a busy proxy. Full: the oldest are missed, which is told.
+pub const SHOWN_NEWS: usize = 4096;
 /// Records waiting to be written. Full: whoever brings one waits shortly, then it is lost, counted and reported.
 pub const RECORD_QUEUE: usize = 1024;
 /// Octets of them.

@@ -4,6 +4,7 @@
 //! plugins. Knows no sockets and no plugins.
 
 pub mod file;
+mod gallery;
 mod har;
 mod keep;
 mod layout;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+pub use gallery::{Gallery, GalleryLimits, Glance, News, Shown, Watcher};
 pub use har::export as export_har;
 pub use keep::{Kept, Limits, Recorded, Recorder};
 pub use read::{Source, read};

@@ -27,6 +27,11 @@ pub trait Keeper: Send + Sync + 'static {
     /// A flow holds so many octets less.
     fn release(&self, octets: usize);
 
+    /// A flow has begun: its request's head is known.
+    fn begun(&self, flow: &RecordedFlow) {
+        let _ = flow;
+    }
+
     /// A flow has ended. What it holds is the keeper's to release.
     fn keep(&self, flow: RecordedFlow, is_cut: bool);
 
@@ -95,6 +100,7 @@ impl Take {
             frames: Vec::new(),
             outcome: Outcome::InProgress,
         };
+        keeper.begun(&recorded);
         let state = State { flow: Some(recorded), is_cut: false, spoken: 0, unasked: [false; 2] };
         Arc::new(Self { keeper: keeper.clone(), began: Instant::now(), state: Mutex::new(state) })
     }

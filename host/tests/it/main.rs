@@ -54,3 +54,4 @@ mod translation;
 mod trying;
 mod upgrade;
 mod upstream;
+mod watching;
