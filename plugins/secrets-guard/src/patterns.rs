@@ -1,39 +1,60 @@
 //! What credentials look like.
 //!
 //! Source: what the issuers publish about the beginnings of their tokens, so that scanners find them. Patterns are read octet by octet: `\w`, `\b` and
-//! letters are ASCII, which keeps a search linear and quick in any text.
+//! letters are ASCII. A text is looked through once for what all of them have in
+//! them, and once more for those of which something is there: prompts have megabytes, and calls have milliseconds.
 
-use std::collections::BTreeMap;
+use std::{cell::LazyCell, collections::BTreeMap};
 
-use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::bytes::{Captures, Regex, RegexBuilder};
 
-/// Name, and what is looked for.
-const KNOWN: &[(&str, &str)] = &[
-    ("age-key", r"AGE-SECRET-KEY-1[A-Z0-9]{58}"),
-    ("anthropic-key", r"\bsk-ant-[A-Za-z0-9_-]{24,}"),
-    ("atlassian-token", r"\bAT(?:ATT3[A-Za-z0-9_=-]{60,}|BB[A-Za-z0-9]{32})"),
-    ("aws-key-id", r"\bA(?:KIA|SIA)[A-Z2-7]{16}\b"),
-    ("azure-client-secret", r"\b[A-Za-z0-9_~.-]{3}8Q~[A-Za-z0-9_~.-]{31,34}"),
-    ("azure-storage-key", r"\bAccountKey=[A-Za-z0-9+/]{86}=="),
-    ("cargo-token", r"\bcio[A-Za-z0-9]{32}\b"),
-    ("digitalocean-token", r"\bdo[opr]_v1_[0-9a-f]{64}\b"),
-    ("docker-token", r"\bdckr_[po]at_[A-Za-z0-9_-]{27}"),
-    ("github-token", r"\b(?:gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})"),
-    ("gitlab-token", r"\bgl(?:pat|rt|dt|cbt|ptt|ft|soat|agent)-[A-Za-z0-9_-]{20,}"),
-    ("google-key", r"\bAIza[A-Za-z0-9_-]{35}"),
-    ("google-secret", r"\b(?:GOCSPX-[A-Za-z0-9_-]{28}|ya29\.[A-Za-z0-9_-]{30,})"),
-    ("huggingface-token", r"\bhf_[A-Za-z0-9]{30,}"),
-    ("jwt", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}"),
-    ("npm-token", r"\bnpm_[A-Za-z0-9]{36}\b"),
-    ("openai-key", r"\bsk-(?:(?:proj|svcacct|admin)-[A-Za-z0-9_-]{24,}|[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20})"),
-    ("private-key", r"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-[23]:"),
-    ("pypi-token", r"\bpypi-AgE[A-Za-z0-9_-]{50,}"),
-    ("sendgrid-key", r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
-    ("shopify-token", r"\bshp(?:at|ca|pa|ss)_[0-9A-Fa-f]{32}\b"),
-    ("slack-token", r"\bxox[abeoprs]-[A-Za-z0-9-]{20,}|hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,}"),
-    ("stripe-key", r"\b(?:[rs]k_live_[A-Za-z0-9]{20,}|whsec_[A-Za-z0-9+/]{32,})"),
-    ("telegram-token", r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}\b"),
-    ("vault-token", r"\bhv[bs]\.[A-Za-z0-9_-]{24,}"),
+/// Name, texts of which one is in each such credential, and what is looked for where one of them is.
+const KNOWN: &[(&str, &[&str], &str)] = &[
+    ("age-key", &["AGE-SECRET-KEY-1"], r"AGE-SECRET-KEY-1[A-Z0-9]{58}"),
+    ("anthropic-key", &["sk-ant-"], r"\bsk-ant-[A-Za-z0-9_-]{24,}"),
+    ("atlassian-token", &["ATATT3", "ATBB"], r"\bAT(?:ATT3[A-Za-z0-9_=-]{60,}|BB[A-Za-z0-9]{32})"),
+    ("aws-key-id", &["AKIA", "ASIA"], r"\bA(?:KIA|SIA)[A-Z2-7]{16}\b"),
+    ("azure-client-secret", &["8Q~"], r"\b[A-Za-z0-9_~.-]{3}8Q~[A-Za-z0-9_~.-]{31,34}"),
+    ("azure-storage-key", &["AccountKey="], r"\bAccountKey=[A-Za-z0-9+/]{86}=="),
+    ("cargo-token", &["cio"], r"\bcio[A-Za-z0-9]{32}\b"),
+    ("digitalocean-token", &["_v1_"], r"\bdo[opr]_v1_[0-9a-f]{64}\b"),
+    ("docker-token", &["dckr_"], r"\bdckr_[po]at_[A-Za-z0-9_-]{27}"),
+    (
+        "github-token",
+        &["ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_"],
+        r"\b(?:gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})",
+    ),
+    (
+        "gitlab-token",
+        &["glpat-", "glrt-", "gldt-", "glcbt-", "glptt-", "glft-", "glsoat-", "glagent-"],
+        r"\bgl(?:pat|rt|dt|cbt|ptt|ft|soat|agent)-[A-Za-z0-9_-]{20,}",
+    ),
+    ("google-key", &["AIza"], r"\bAIza[A-Za-z0-9_-]{35}"),
+    ("google-secret", &["GOCSPX-", "ya29."], r"\b(?:GOCSPX-[A-Za-z0-9_-]{28}|ya29\.[A-Za-z0-9_-]{30,})"),
+    ("huggingface-token", &["hf_"], r"\bhf_[A-Za-z0-9]{30,}"),
+    ("jwt", &["eyJ"], r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}"),
+    ("npm-token", &["npm_"], r"\bnpm_[A-Za-z0-9]{36}\b"),
+    (
+        "openai-key",
+        &["sk-proj-", "sk-svcacct-", "sk-admin-", "T3BlbkFJ"],
+        r"\bsk-(?:(?:proj|svcacct|admin)-[A-Za-z0-9_-]{24,}|[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20})",
+    ),
+    (
+        "private-key",
+        &["PRIVATE KEY", "PuTTY-User-Key-File-"],
+        r"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-[23]:",
+    ),
+    ("pypi-token", &["pypi-AgE"], r"\bpypi-AgE[A-Za-z0-9_-]{50,}"),
+    ("sendgrid-key", &["SG."], r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
+    ("shopify-token", &["shpat_", "shpca_", "shppa_", "shpss_"], r"\bshp(?:at|ca|pa|ss)_[0-9A-Fa-f]{32}\b"),
+    (
+        "slack-token",
+        &["xox", "hooks.slack.com"],
+        r"\bxox[abeoprs]-[A-Za-z0-9-]{20,}|hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,}",
+    ),
+    ("stripe-key", &["k_live_", "whsec_"], r"\b(?:[rs]k_live_[A-Za-z0-9]{20,}|whsec_[A-Za-z0-9+/]{32,})"),
+    ("telegram-token", &[":AA"], r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}\b"),
+    ("vault-token", &["hvs.", "hvb."], r"\bhv[bs]\.[A-Za-z0-9_-]{24,}"),
 ];
 
 /// A name that says secrets, and a value behind it.
@@ -48,14 +69,23 @@ pub(crate) const ASSIGNED: &str = "assignment";
 /// All patterns that are looked for.
 #[derive(Debug)]
 pub(crate) struct Patterns {
-    names: Vec<String>,
-    /// Whether there is anything, in one go.
-    any: RegexSet,
-    each: Vec<Regex>,
+    patterns: Vec<Pattern>,
+    anchors: Anchors,
     assignment: Option<(Regex, f64)>,
     /// Beginnings of what is let be.
     ignored: Vec<String>,
 }
+
+#[derive(Debug)]
+struct Pattern {
+    name: String,
+    /// Compiled when it is needed first: most instances never meet a text that needs it.
+    regex: LazyRegex,
+    /// Configured: it may begin with anything, and is looked for in every text.
+    is_own: bool,
+}
+
+type LazyRegex = LazyCell<Option<Regex>, Box<dyn FnOnce() -> Option<Regex>>>;
 
 impl Patterns {
     /// # Errors
@@ -66,34 +96,47 @@ impl Patterns {
         least_entropy: Option<f64>,
         ignored: Vec<String>,
     ) -> Result<Self, String> {
-        let known = KNOWN.iter().map(|(name, _)| *name);
+        let known = KNOWN.iter().map(|(name, ..)| *name);
         if let Some(name) = without.iter().find(|name| !known.clone().any(|known| known == *name)) {
             let known: Vec<_> = known.collect();
             return Err(format!("without: there is no pattern {name:?}; there are {}", known.join(", ")));
         }
-        let mut all: BTreeMap<&str, &str> = KNOWN.iter().copied().filter(|(name, _)| !without.iter().any(|other| other == name)).collect();
-        all.extend(own.iter().map(|(name, pattern)| (name.as_str(), pattern.as_str())));
-        let compiled: Result<Vec<Regex>, String> =
-            all.iter().map(|(name, pattern)| compile(pattern).map_err(|error| format!("patterns.{name}: {error}"))).collect();
-        let each = compiled?;
-        if let Some(at) = each.iter().position(|regex| regex.is_match(b"")) {
-            return Err(format!("patterns.{}: it matches nothing at all, and so every prompt", all.keys().nth(at).unwrap_or(&"?")));
+        let mut patterns = Vec::new();
+        let mut anchors = Anchors::default();
+        for (name, texts, pattern) in KNOWN {
+            if own.contains_key(*name) || without.iter().any(|other| other == name) {
+                continue;
+            }
+            texts.iter().for_each(|text| anchors.add(text.as_bytes(), patterns.len()));
+            let regex: Box<dyn FnOnce() -> Option<Regex>> = Box::new(|| compile(pattern).ok());
+            patterns.push(Pattern { name: (*name).to_owned(), regex: LazyCell::new(regex), is_own: false });
         }
-        let any = RegexSetBuilder::new(all.values()).unicode(false).build().map_err(|error| format!("patterns: {error}"))?;
+        for (name, pattern) in own {
+            let regex = compile(pattern).map_err(|error| format!("patterns.{name}: {error}"))?;
+            if regex.is_match(b"") {
+                return Err(format!("patterns.{name}: it matches nothing at all, and so every prompt"));
+            }
+            let regex: Box<dyn FnOnce() -> Option<Regex>> = Box::new(|| Some(regex));
+            patterns.push(Pattern { name: name.clone(), regex: LazyCell::new(regex), is_own: true });
+        }
         let assignment = match least_entropy {
             Some(least) => Some((compile(ASSIGNMENT).map_err(|error| error.to_string())?, least)),
             None => None,
         };
-        let names = all.keys().map(|name| (*name).to_owned()).collect();
-        Ok(Self { names, any, each, assignment, ignored })
+        Ok(Self { patterns, anchors, assignment, ignored })
     }
 
     /// The names of what is found in a text, once each.
     pub(crate) fn find<'a>(&'a self, text: &str, found: &mut Vec<&'a str>) {
         let octets = text.as_bytes();
-        for at in self.any.matches(octets) {
-            if self.each[at].find_iter(octets).any(|hit| !self.is_ignored(hit.as_bytes())) {
-                note(found, &self.names[at]);
+        let near = self.anchors.in_text(octets);
+        for (at, pattern) in self.patterns.iter().enumerate() {
+            if !pattern.is_own && near & (1 << at) == 0 {
+                continue;
+            }
+            let Some(regex) = &*pattern.regex else { continue };
+            if regex.find_iter(octets).any(|hit| !self.is_ignored(hit.as_bytes())) {
+                note(found, &pattern.name);
             }
         }
         if let Some((assignment, least)) = &self.assignment {
@@ -109,6 +152,47 @@ impl Patterns {
     fn is_ignored(&self, hit: &[u8]) -> bool {
         self.ignored.iter().any(|ignored| hit.starts_with(ignored.as_bytes()))
     }
+}
+
+/// Texts to look for, all in one pass over a text: most of it is left behind after two octets and one bit.
+#[derive(Debug, Default)]
+struct Anchors {
+    /// The text and the number of its pattern, below 64.
+    texts: Vec<(&'static [u8], usize)>,
+    /// Which two octets some text begins with; empty until there is one.
+    pairs: Vec<bool>,
+}
+
+impl Anchors {
+    /// `text` has two octets at least.
+    fn add(&mut self, text: &'static [u8], pattern: usize) {
+        self.pairs.resize(1 << 16, false);
+        self.pairs[pair(text[0], text[1])] = true;
+        self.texts.push((text, pattern));
+    }
+
+    /// A bit for each pattern one of whose texts is there.
+    fn in_text(&self, octets: &[u8]) -> u64 {
+        let mut near = 0;
+        if self.pairs.is_empty() {
+            return near;
+        }
+        for (at, two) in octets.windows(2).enumerate() {
+            if self.pairs[pair(two[0], two[1])] {
+                let rest = &octets[at..];
+                for (text, pattern) in &self.texts {
+                    if rest.starts_with(text) {
+                        near |= 1 << pattern;
+                    }
+                }
+            }
+        }
+        near
+    }
+}
+
+fn pair(one: u8, other: u8) -> usize {
+    usize::from(one) << 8 | usize::from(other)
 }
 
 fn note<'a>(found: &mut Vec<&'a str>, name: &'a str) {
@@ -195,7 +279,9 @@ mod tests {
             }
         }
         let names: Vec<_> = samples().into_iter().map(|(name, _)| name).collect();
-        assert!(KNOWN.iter().all(|(name, _)| names.contains(name)), "each has a sample");
+        assert!(KNOWN.iter().all(|(name, ..)| names.contains(name)), "each has a sample");
+        assert!(KNOWN.len() < 64 && KNOWN.iter().all(|(_, texts, _)| texts.iter().all(|text| text.len() > 1)));
+        assert!(KNOWN.iter().all(|(.., pattern)| compile(pattern).is_ok()));
     }
 
     #[test]
