@@ -11,6 +11,8 @@ pub mod cli;
 pub mod config;
 pub mod exchange;
 pub mod flow;
+#[cfg(test)]
+mod fuzzing;
 pub mod h1;
 pub mod hooks;
 pub mod io;

@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod languages;
+mod long;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,10 @@ enum Chore {
     Languages,
     /// CPU time, memory and latency of interception, beside a plain tunnel or no proxy at all
     Bench(bench::Options),
+    /// Random inputs to everything that reads what others wrote, for minutes
+    Fuzz(long::Fuzzing),
+    /// Mixed traffic through a real binary while plugins are swapped, for minutes: nothing may fail or grow
+    Soak(long::Soaking),
     #[command(flatten)]
     Part(bench::Part),
 }
@@ -35,6 +40,8 @@ fn main() -> anyhow::Result<()> {
         Chore::Ci => ci::run(),
         Chore::Languages => languages::run(),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Fuzz(options) => long::fuzz(&options),
+        Chore::Soak(options) => long::soak(&options),
         Chore::Part(part) => part.run(),
     }
 }

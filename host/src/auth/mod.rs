@@ -4,6 +4,8 @@
 //! Source: RFC 9110 §11, RFC 7617.
 
 mod basic;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 mod hash;
 mod htpasswd;

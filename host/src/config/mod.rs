@@ -5,6 +5,8 @@
 mod admin;
 mod bounds;
 mod destinations;
+#[cfg(test)]
+mod fuzz;
 pub mod limits;
 mod origin;
 mod plugin;

@@ -10,6 +10,8 @@ mod fields;
 mod filter;
 mod flood;
 mod flushes;
+#[cfg(test)]
+mod fuzz;
 mod http2;
 mod respond;
 mod run;

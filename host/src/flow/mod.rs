@@ -10,6 +10,8 @@ mod content;
 mod decoded;
 mod decoder;
 mod fields;
+#[cfg(test)]
+mod fuzz;
 mod head;
 mod message;
 mod open;

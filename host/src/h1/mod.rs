@@ -6,6 +6,8 @@
 
 mod body;
 mod framing;
+#[cfg(test)]
+mod fuzz;
 mod head;
 mod reader;
 mod writer;

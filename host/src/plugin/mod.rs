@@ -22,6 +22,8 @@ mod doubt;
 mod engine;
 mod examine;
 mod frames;
+#[cfg(test)]
+mod fuzz;
 mod glob;
 mod grants;
 mod guest;

@@ -4,6 +4,8 @@
 
 mod checked;
 mod folders;
+#[cfg(test)]
+mod fuzz;
 mod place;
 mod writer;
 

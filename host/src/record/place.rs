@@ -101,10 +101,15 @@ fn append(folder: BorrowedFd<'_>, file: &str, data: &[u8]) -> io::Result<()> {
     // A fifo of that name would hold up the thread that opens it.
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = openat(folder, file, flags, FILE_MODE)?;
-    if FileType::from_raw_mode(fstat(&opened)?.st_mode) != FileType::RegularFile {
+    let before = fstat(&opened)?;
+    if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    File::from(opened).write_all(data)
+    let mut file = File::from(opened);
+    file.write_all(data).inspect_err(|_| {
+        // The disk may have taken half of it. Nobody else writes to this name meanwhile: it is one lane's.
+        file.set_len(u64::try_from(before.st_size).unwrap_or_default()).ok();
+    })
 }
 
 /// A file on its way: without a name, or under one that says so.

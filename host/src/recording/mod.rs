@@ -4,6 +4,8 @@
 //! plugins. Knows no sockets and no plugins.
 
 pub mod file;
+#[cfg(test)]
+mod fuzz;
 mod gallery;
 mod har;
 mod keep;

@@ -64,6 +64,24 @@ impl Program {
     /// # Panics
     /// As for [`Program::start`].
     pub async fn start_with(folder: TempDir, binary: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = command(binary, folder.path());
+        command.envs(variables.iter().copied());
+        Self::launch(folder, command, arguments).await
+    }
+
+    /// In a folder of its own, as `under` runs what is put behind it: `["sh", "-c", SCRIPT]`, where SCRIPT ends in `exec "$0" "$@"`.
+    ///
+    /// # Panics
+    /// As for [`Program::start`].
+    pub async fn start_under(under: &[&str], binary: &str, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("the system has a place for temporary folders");
+        let (first, rest) = under.split_first().expect("a program");
+        let mut command = command(first, folder.path());
+        command.args(rest).arg(binary);
+        Self::launch(folder, command, arguments).await
+    }
+
+    async fn launch(folder: TempDir, mut command: Command, arguments: &[&str]) -> Self {
         std::fs::write(folder.path().join("origins.pem"), Authority::shared().pem()).expect("the folder can be written to");
         let own = [
             "run",
@@ -78,14 +96,8 @@ impl Program {
             "--upstream-ca",
             "origins.pem",
         ];
-        let mut child = command(binary, folder.path())
-            .args(own)
-            .args(arguments)
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary can be run");
+        let mut child =
+            command.args(own).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary can be run");
         let (stdout, stderr) = (child.stdout.take().expect("it is a pipe"), child.stderr.take().expect("it is a pipe"));
         let said = Arc::new(Mutex::new(String::new()));
         let (address, hearing) = within("the line that says where the proxy listens", listening(stdout, stderr, &said)).await;
@@ -114,6 +126,11 @@ impl Program {
     /// What it recorded.
     pub fn records(&self) -> Records {
         Records::in_folder(self.folder.path().join("logs"))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The working directory, with everything it reads and writes.

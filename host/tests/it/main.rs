@@ -46,6 +46,7 @@ mod security;
 mod sharing;
 mod shipped;
 mod smuggling;
+mod soak;
 mod splice;
 mod storing;
 mod streaming;

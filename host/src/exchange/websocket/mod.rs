@@ -11,6 +11,8 @@ mod deflate;
 mod encode;
 mod extensions;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod gather;
 mod rewrite;
 mod watch;
