@@ -157,18 +157,22 @@ impl Patterns {
 /// Texts to look for, all in one pass over a text: most of it is left behind after two octets and one bit.
 #[derive(Debug, Default)]
 struct Anchors {
-    /// The text and the number of its pattern, below 64.
-    texts: Vec<(&'static [u8], usize)>,
-    /// Which two octets some text begins with; empty until there is one.
-    pairs: Vec<bool>,
+    /// For each two octets, which group of texts begins with them, from 1; 0: none. Empty until there is a text.
+    pairs: Vec<u8>,
+    /// The texts and the numbers of their patterns, below 64.
+    groups: Vec<Vec<(&'static [u8], usize)>>,
 }
 
 impl Anchors {
     /// `text` has two octets at least.
     fn add(&mut self, text: &'static [u8], pattern: usize) {
-        self.pairs.resize(1 << 16, false);
-        self.pairs[pair(text[0], text[1])] = true;
-        self.texts.push((text, pattern));
+        self.pairs.resize(1 << 16, 0);
+        let group = &mut self.pairs[pair(text[0], text[1])];
+        if *group == 0 {
+            self.groups.push(Vec::new());
+            *group = self.groups.len() as u8;
+        }
+        self.groups[usize::from(*group) - 1].push((text, pattern));
     }
 
     /// A bit for each pattern one of whose texts is there.
@@ -178,10 +182,10 @@ impl Anchors {
             return near;
         }
         for (at, two) in octets.windows(2).enumerate() {
-            if self.pairs[pair(two[0], two[1])] {
-                let rest = &octets[at..];
-                for (text, pattern) in &self.texts {
-                    if rest.starts_with(text) {
+            let group = self.pairs[pair(two[0], two[1])];
+            if group != 0 {
+                for (text, pattern) in &self.groups[usize::from(group) - 1] {
+                    if octets[at..].starts_with(text) {
                         near |= 1 << pattern;
                     }
                 }
@@ -280,7 +284,8 @@ mod tests {
         }
         let names: Vec<_> = samples().into_iter().map(|(name, _)| name).collect();
         assert!(KNOWN.iter().all(|(name, ..)| names.contains(name)), "each has a sample");
-        assert!(KNOWN.len() < 64 && KNOWN.iter().all(|(_, texts, _)| texts.iter().all(|text| text.len() > 1)));
+        assert!(KNOWN.len() < 64 && KNOWN.iter().map(|(_, texts, _)| texts.len()).sum::<usize>() < 256);
+        assert!(KNOWN.iter().all(|(_, texts, _)| texts.iter().all(|text| text.len() > 1)));
         assert!(KNOWN.iter().all(|(.., pattern)| compile(pattern).is_ok()));
     }
 
