@@ -16,6 +16,9 @@ use super::{
     hash::Hash,
 };
 
+/// What editors on Windows begin a file with.
+const MARK: char = '\u{feff}';
+
 /// Users by name, as the file had them at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -31,7 +34,7 @@ impl Table {
     /// Names the line.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let mut users: HashMap<String, (usize, Hash)> = HashMap::new();
-        for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
+        for (number, line) in (1..).zip(text.trim_start_matches(MARK).lines()) {
             let Some((name, hash)) = entry(line).with_context(|| format!("line {number}"))? else { continue };
             let hash = Hash::parse(hash).with_context(|| format!("line {number}"))?;
             match users.entry(name.to_owned()) {
@@ -69,7 +72,7 @@ impl Table {
 /// Names the line that is no entry.
 pub(super) fn names(text: &str) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
-    for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
+    for (number, line) in (1..).zip(text.trim_start_matches(MARK).lines()) {
         names.extend(entry(line).with_context(|| format!("line {number}"))?.map(|(name, _)| name.to_owned()));
     }
     Ok(names)
@@ -109,12 +112,13 @@ pub fn check_name(name: &str) -> anyhow::Result<()> {
     ensure!(name.len() <= MAX_NAME, "a user's name may have at most {MAX_NAME} octets");
     ensure!(!name.starts_with('#'), "a user's name may not begin with #, which begins a comment");
     ensure!(name.trim() == name, "a user's name may not begin or end with a space");
+    ensure!(!name.starts_with(MARK), "a user's name may not begin with a byte order mark, which begins a file");
     ensure!(is_name(name), "a user's name may not hold a colon or a control character");
     Ok(())
 }
 
 fn is_of(line: &str, name: &str) -> bool {
-    matches!(entry(line), Ok(Some((found, _))) if found == name)
+    matches!(entry(line.trim_start_matches(MARK)), Ok(Some((found, _))) if found == name)
 }
 
 /// `name:hash`, or nothing on the line.
@@ -146,6 +150,15 @@ mod tests {
         assert_eq!(table.len(), 2);
         assert!(verify(&table, "ana lee", "U*U") && verify(&table, "björn", "U*U"));
         assert!(!verify(&table, "ana lee", "x") && !verify(&table, "ana", "U*U") && !verify(&table, "", "U*U"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_nobody() {
+        let text = "\u{feff}ana:x\nbo:y\n";
+
+        assert_eq!(with(text, "ana", "z"), ("ana:z\nbo:y\n".to_owned(), true));
+        assert_eq!(without(text, "ana").as_deref(), Some("bo:y\n"));
+        assert!(check_name("\u{feff}ana").is_err());
     }
 
     #[test]
