@@ -35,7 +35,9 @@ impl Means {
 
     /// The same for builds that serve nobody, on that scene.
     pub(super) fn staged(records: Writer, carrier: Arc<dyn Outbound>, settings: &Settings, scene: &Arc<Scene>) -> Self {
-        Self { clock: scene.clock(), ..Self::new(records, carrier, settings) }
+        let mut means = Self::new(records, carrier, settings);
+        means.clock = scene.clock();
+        means
     }
 
     /// Others for a build that serves nobody: nothing is carried, and what it stores and reports is gone with them.
@@ -83,5 +85,13 @@ impl Means {
             None => Ok(Store::in_memory(limits, self.clock.clone())),
         };
         self.store.get_or_try_init(open).await
+    }
+}
+
+impl Drop for Means {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.get() {
+            store.abandon();
+        }
     }
 }

@@ -4,10 +4,7 @@
 //! same code, configuration and bounds, and nothing they do reaches anybody. What they keep, store, count, log or fetch goes nowhere; what they
 //! have stored is not there, nor does anything answer what they fetch.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context, bail};
 use tokio::time::timeout;
@@ -78,10 +75,6 @@ pub(super) async fn replay(loader: &Loader, ring: &Ring, view: &View, new: Tried
         }
         None => tracing::info!(plugin, played, "the new build was tried on flows that had passed"),
     }
-    shadow.means.close(Duration::ZERO).await;
-    if let Some(before) = before {
-        before.means.close(Duration::ZERO).await;
-    }
     Ok(())
 }
 
@@ -89,7 +82,6 @@ pub(super) async fn replay(loader: &Loader, ring: &Ring, view: &View, new: Tried
 struct Shadow {
     stage: Stage,
     scene: Arc<Scene>,
-    means: Arc<Means>,
 }
 
 /// What it made of a flow.
@@ -104,13 +96,13 @@ impl Shadow {
         let settings = staged((*settings).clone());
         let scene = Scene::quiet();
         scene.set(first.began);
-        let means = Arc::new(loader.means().aside(&settings, &scene));
+        let means: Arc<Means> = Arc::new(loader.means().aside(&settings, &scene));
         let hash = Hash::parse(&build.info.hash).context("its hash is none")?;
         let code = Code::Compiled(build.pool.component().clone());
         let source = Source { name: build.info.name.clone(), code, hash, file: build.info.file.clone() };
         let built = loader.on_stage(means.clone(), scene.clone()).load(source, &settings).await?;
-        let stage = Stage::of(built, scene.clone(), means.clone(), settings.limits, view.clone());
-        Ok(Self { stage, scene, means })
+        let stage = Stage::of(built, scene.clone(), means, settings.limits, view.clone());
+        Ok(Self { stage, scene })
     }
 
     /// `None`: there was no time left.

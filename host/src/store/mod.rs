@@ -151,6 +151,13 @@ impl Store {
         Some(used)
     }
 
+    /// Nobody needs what is in memory only any more: what keeps it in order ends. A store with a file goes on until it is closed.
+    pub fn abandon(&self) {
+        if self.0.disk.is_none() {
+            self.0.tasks.stop();
+        }
+    }
+
     /// Commits what is left and lets the file go; `false` if that did not succeed within `grace`. Later changes are not kept.
     pub async fn close(&self, grace: Duration) -> bool {
         self.0.tasks.stop();

@@ -148,3 +148,27 @@ async fn so_many_are_kept_as_the_settings_say() {
 
     assert!(bench.platform.kept_for("x").is_empty() && bench.open("/").expect("wanted").tap().is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_tried_leaves_nothing_behind() {
+    let config = json!({ "first_errands": [{ "set": ["a", "1", null] }], "on_request_if_marked": "trap" });
+    let mut bench = Plan::new().with("x", config).replaying(1).start().await;
+    bench.converse("/").await;
+    bench.swap("x", &marked());
+    bench.refused("x").await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+
+    for _ in 0..4 {
+        let reloaded = bench.platform.reload().await.expect("looked at");
+        assert!(reloaded[0].to_string().contains("that has passed before"), "{}", reloaded[0]);
+    }
+
+    // A task for each build that was tried would stay otherwise.
+    let gone = async {
+        while tasks() > before {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("they end");
+}
