@@ -218,10 +218,14 @@ impl Before {
     }
 }
 
-/// Names of fields that are not what they were.
+/// Names of fields that are not what they were. Looked for between the first and the last line that differ: each name costs a look at all lines.
 fn changed_fields(before: &Fields, now: &Fields) -> Vec<String> {
+    let (old, new) = (before.iter().as_slice(), now.iter().as_slice());
+    let first = old.iter().zip(new).take_while(|(one, other)| one == other).count();
+    let (old, new) = (&old[first..], &new[first..]);
+    let last = old.iter().rev().zip(new.iter().rev()).take_while(|(one, other)| one == other).count();
     let mut changed: Vec<String> = Vec::new();
-    for field in before.iter().chain(now.iter()) {
+    for field in old[..old.len() - last].iter().chain(&new[..new.len() - last]) {
         let name = field.name_str();
         if !changed.iter().any(|known| known.eq_ignore_ascii_case(name)) && !before.get_all(name).eq(now.get_all(name)) {
             changed.push(name.to_owned());
@@ -507,5 +511,34 @@ impl HostFlow for Guest {
     fn drop(&mut self, _: Resource<Handle>) -> wasmtime::Result<()> {
         // The handle is a number; what it stood for goes when the call ends.
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names and values.
+    type Lines = &'static [(&'static str, &'static str)];
+
+    fn fields(lines: Lines) -> Fields {
+        lines.iter().map(|(name, value)| crate::flow::Field::new(name.as_bytes(), value.as_bytes())).collect()
+    }
+
+    #[test]
+    fn fields_that_changed_are_named_once() {
+        let before = fields(&[("A", "1"), ("B", "2"), ("a", "3"), ("C", "4")]);
+        let table: [(Lines, &[&str]); 7] = [
+            (&[("A", "1"), ("B", "2"), ("a", "3"), ("C", "4")], &[]),
+            (&[("A", "1"), ("B", "9"), ("a", "3"), ("C", "4")], &["B"]),
+            (&[("A", "1"), ("B", "2"), ("a", "3"), ("C", "4"), ("D", "5")], &["D"]),
+            (&[("B", "2"), ("C", "4")], &["A"]),
+            (&[("A", "1"), ("a", "3"), ("B", "2"), ("C", "4")], &[]),
+            (&[("A", "1"), ("B", "2"), ("C", "4")], &["a"]),
+            (&[], &["A", "B", "C"]),
+        ];
+        for (now, names) in table {
+            assert_eq!(changed_fields(&before, &fields(now)), names, "{now:?}");
+        }
     }
 }
