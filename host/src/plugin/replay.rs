@@ -107,8 +107,10 @@ impl Shadow {
 
     /// `None`: there was no time left.
     async fn play(&self, flow: &RecordedFlow, until: Instant) -> Option<Seen> {
+        // What ends at once would end within no time as well.
+        let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
         let failures = self.stage.failures();
-        let played = timeout(until.saturating_duration_since(Instant::now()), self.stage.play(flow)).await.ok()?;
+        let played = timeout(left, self.stage.play(flow)).await.ok()?;
         let mishap = self.scene.take_mishap().filter(|_| self.stage.failures() > failures);
         Some(Seen { played, mishap })
     }
