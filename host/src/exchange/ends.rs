@@ -63,6 +63,13 @@ impl<'a> Source<'a> {
         self.held.extend(pieces);
     }
 
+    /// Content without octets is there once more: its request is sent again.
+    pub fn repeat_empty(&mut self) {
+        if self.is_done() && self.held.is_empty() {
+            self.held.push_back(Piece::End(Fields::default()));
+        }
+    }
+
     /// The next piece, if it is there already.
     ///
     /// # Errors

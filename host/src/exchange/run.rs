@@ -254,7 +254,8 @@ impl Exchange {
                         Err(Fault::Refused(Refusal::NoResponse { source: Some(error), .. }))
                             if !fresh && request.framing == Framing::Empty && ends::was_not_processed(&error) =>
                         {
-                            fresh = true
+                            fresh = true;
+                            request.content.repeat_empty();
                         }
                         sent => return sent,
                     }
@@ -263,7 +264,8 @@ impl Exchange {
                     let sent = self.over_http1(&destination.origin, &mut connection, request, responder, open.as_deref_mut()).await;
                     match sent {
                         Err(Fault::Refused(Refusal::NoResponse { .. })) if connection.reused && !fresh && is_repeatable(request) => {
-                            fresh = true
+                            fresh = true;
+                            request.content.repeat_empty();
                         }
                         Err(fault) => return Err(fault),
                         Ok(answered) if answered.status == StatusCode::SWITCHING_PROTOCOLS => {

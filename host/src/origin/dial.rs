@@ -278,7 +278,13 @@ mod tests {
     async fn what_takes_longer_than_its_deadline_is_given_up() {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (name, address) = (Authority::new("localhost", port), Authority::new("127.0.0.1", port));
+        let name = Authority::new("localhost", port);
+        // One connection fills its queue: the system takes no further one.
+        let full = tokio::net::TcpSocket::new_v4().unwrap();
+        full.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let full = full.listen(0).unwrap();
+        let _first = TcpStream::connect(full.local_addr().unwrap()).await.unwrap();
+        let address = Authority::new("127.0.0.1", full.local_addr().unwrap().port());
         let refusal =
             async |dialler: Dialler, authority: &Authority| dialler.open(authority).await.err().map(|refusal| refusal.to_string());
 
@@ -289,7 +295,7 @@ mod tests {
             refusal(dialler(DialLimits { upstream: Duration::ZERO, ..PATIENT }, Some(proxy)), &Authority::new("a.test", 443)).await;
 
         assert_eq!(resolving.as_deref(), Some("no address for localhost"));
-        assert_eq!(connecting, Some(format!("127.0.0.1:{port} did not accept within 0ns")));
+        assert_eq!(connecting, Some(format!("{address} did not accept within 0ns")));
         assert_eq!(through.as_deref(), Some("a.test:443 did not accept within 0ns"));
     }
 }

@@ -58,7 +58,9 @@ impl Mint {
         ensure!(now < self.root.not_after(), "the root certificate has expired");
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        if host.text.len() <= MAX_COMMON_NAME {
+        // OpenSSL takes an address there for a name, which a root constrained to names does not permit.
+        let has_constraints = *self.root.permitted() != Permitted::default();
+        if host.text.len() <= MAX_COMMON_NAME && !(has_constraints && host.ip.is_some()) {
             params.distinguished_name.push(DnType::CommonName, host.text.as_str());
         }
         params.subject_alt_names = vec![match host.ip {

@@ -16,6 +16,7 @@ mod costs;
 mod crowding;
 mod deadlines;
 mod exceptions;
+mod faults;
 mod floods;
 mod framing;
 mod golden;
