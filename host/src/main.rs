@@ -9,7 +9,7 @@ use flowgate::{
 };
 use mimalloc::MiMalloc;
 
-/// A flow takes some twenty allocations that live as long as it does. The system's allocator costs 7 % of all CPU time there.
+/// A flow takes some twenty allocations that live as long as it does, one that is recorded many more: this saves 5 % of their CPU time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
