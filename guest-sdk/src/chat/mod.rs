@@ -26,7 +26,7 @@ mod prompt;
 pub use answer::{Answer, Assembly, ToolCall, Usage};
 pub use prompt::Prompt;
 
-use crate::{Direction, Flow, MessageRecord, Outcome};
+use crate::{Direction, Flow, MessageRecord, Outcome, Rule};
 
 /// Hosts that are known to offer these interfaces; patterns for rules.
 pub const HOSTS: &[&str] = &[
@@ -51,6 +51,18 @@ pub const HOSTS: &[&str] = &[
 /// Where the interfaces are; patterns for rules.
 pub const PATHS: &[&str] =
     &["*/completions", "*/completions?*", "*/responses", "*/responses?*", "*/v1/messages", "*/v1/messages?*", "*/agents/*"];
+
+/// `rule` for those of a configuration's hosts and paths: [`HOSTS`] and [`PATHS`] where it names none.
+///
+/// # Errors
+/// Where there is no host, which would be a rule for all of them; says what to write.
+pub fn rule<P: AsRef<str>>(rule: Rule, hosts: &[String], paths: &[P]) -> Result<Rule, String> {
+    if hosts.is_empty() {
+        return Err("hosts is empty: leave it out for those that are known, or say [\"*\"]".to_owned());
+    }
+    let rule = hosts.iter().fold(rule, |rule, host| rule.host(host));
+    Ok(paths.iter().fold(rule, |rule, path| rule.path(path.as_ref())))
+}
 
 /// What a WebSocket begins with.
 const SWITCHED: u16 = 101;

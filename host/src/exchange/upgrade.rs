@@ -5,19 +5,18 @@
 
 use std::{
     io,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::copy_bidirectional_with_sizes;
+use tokio_util::io::InspectReader;
 
 use crate::{
     flow::Direction,
-    io::{Duplex, HalfReader, HalfWriter, whole},
+    io::{HalfReader, HalfWriter, whole},
 };
 
 /// Octets read at a time, per direction.
@@ -31,37 +30,13 @@ pub(super) type Ends = (HalfReader, HalfWriter);
 /// # Errors
 /// What either side says.
 pub async fn relay(client: Ends, origin: Ends, passed: Arc<[AtomicU64; 2]>) -> io::Result<(u64, u64)> {
-    let mut client = Counted { io: whole(client.0, client.1), passed: passed.clone(), from: Direction::Request };
-    let mut origin = Counted { io: whole(origin.0, origin.1), passed, from: Direction::Response };
+    let counted = |from: Direction| {
+        let passed = passed.clone();
+        move |octets: &[u8]| {
+            passed[from as usize].fetch_add(octets.len() as u64, Ordering::Relaxed);
+        }
+    };
+    let mut client = InspectReader::new(whole(client.0, client.1), counted(Direction::Request));
+    let mut origin = InspectReader::new(whole(origin.0, origin.1), counted(Direction::Response));
     copy_bidirectional_with_sizes(&mut client, &mut origin, BUFFER, BUFFER).await
-}
-
-/// A connection whose octets are counted as they are read.
-struct Counted<T> {
-    io: T,
-    passed: Arc<[AtomicU64; 2]>,
-    from: Direction,
-}
-
-impl<T: Duplex> AsyncRead for Counted<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = out.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, out))?;
-        self.passed[self.from as usize].fetch_add((out.filled().len() - before) as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: Duplex> AsyncWrite for Counted<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, octets)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
 }

@@ -14,7 +14,7 @@ use std::{
 use super::{journal::Label, settings::ReplayLimits};
 use crate::{
     hooks::Course,
-    recording::{self, Keeper, RecordedFlow},
+    recording::{self, Keeper, RecordedFlow, Room},
 };
 
 /// What a flow occupies besides its octets, about.
@@ -26,7 +26,7 @@ pub(super) struct Ring {
     most: AtomicUsize,
     limits: ReplayLimits,
     /// Octets of flows that have not ended.
-    under_way: AtomicUsize,
+    under_way: Room,
     kept: Mutex<Kept>,
 }
 
@@ -55,7 +55,7 @@ struct Coming {
 impl Ring {
     /// So many flows per plugin.
     pub(super) fn new(most: usize, limits: ReplayLimits) -> Self {
-        Self { most: AtomicUsize::new(most), limits, under_way: AtomicUsize::new(0), kept: Mutex::default() }
+        Self { most: AtomicUsize::new(most), limits, under_way: Room::new(limits.bytes), kept: Mutex::default() }
     }
 
     /// Whether any are kept.
@@ -167,16 +167,11 @@ impl Keeper for Coming {
     }
 
     fn hold(&self, octets: usize) -> bool {
-        let held = self.ring.under_way.fetch_add(octets, Ordering::Relaxed);
-        if held + octets <= self.ring.limits.bytes {
-            return true;
-        }
-        self.release(octets);
-        false
+        self.ring.under_way.hold(octets)
     }
 
     fn release(&self, octets: usize) {
-        self.ring.under_way.fetch_sub(octets, Ordering::Relaxed);
+        self.ring.under_way.release(octets);
     }
 
     fn keep(&self, flow: RecordedFlow, is_cut: bool) {
@@ -290,14 +285,14 @@ mod tests {
             for octets in octets {
                 tap.piece(Direction::Request, &Bytes::from(vec![0; *octets]));
             }
-            let held = ring.under_way.load(Ordering::Relaxed);
+            let held = ring.under_way.held();
             course.end(flow.clone());
             held
         };
 
         assert_eq!((pass(&[600, 400]), ring.of("a").len()), (1000, 1));
         assert_eq!((pass(&[600, 401]), ring.of("a").len()), (0, 1));
-        assert_eq!(ring.under_way.load(Ordering::Relaxed), 0);
+        assert_eq!(ring.under_way.held(), 0);
         assert!(().open(&crate::hooks::Probe { host: "", method: &http::Method::GET, path: b"" }).is_none());
     }
 }

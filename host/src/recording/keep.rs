@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -18,6 +18,7 @@ use anyhow::Context;
 use super::{
     RecordedFlow,
     file::FlowFile,
+    room::Room,
     watch::{Keeper, watch},
 };
 use crate::{
@@ -55,9 +56,8 @@ pub struct Recorder {
     counts: Arc<Counts>,
 }
 
-#[derive(Default)]
 struct Counts {
-    held: AtomicUsize,
+    room: Room,
     written: AtomicU64,
     lost: AtomicU64,
     cut: AtomicU64,
@@ -71,7 +71,8 @@ impl Recorder {
     pub fn start(path: &Path, limits: Limits) -> anyhow::Result<Arc<Self>> {
         let file = FlowFile::open(path)?;
         let (queue, ended) = sync_channel(limits.queue.max(1));
-        let counts = Arc::<Counts>::default();
+        let counts =
+            Arc::new(Counts { room: Room::new(limits.bytes), written: AtomicU64::new(0), lost: AtomicU64::new(0), cut: AtomicU64::new(0) });
         let writer = counts.clone();
         let writing = thread::Builder::new().name("flows".into()).spawn(move || write(file, &ended, &writer));
         let writing = writing.context("starting the thread that records flows")?;
@@ -101,16 +102,11 @@ impl Keeper for Recorder {
     }
 
     fn hold(&self, octets: usize) -> bool {
-        let held = self.counts.held.fetch_add(octets, Ordering::Relaxed);
-        if held + octets <= self.limits.bytes {
-            return true;
-        }
-        self.release(octets);
-        false
+        self.counts.room.hold(octets)
     }
 
     fn release(&self, octets: usize) {
-        self.counts.held.fetch_sub(octets, Ordering::Relaxed);
+        self.counts.room.release(octets);
     }
 
     fn keep(&self, flow: RecordedFlow, is_cut: bool) {
@@ -143,7 +139,7 @@ fn write(mut file: FlowFile, ended: &Receiver<RecordedFlow>, counts: &Counts) {
                 }
             }
         }
-        counts.held.fetch_sub(flow.octets(), Ordering::Relaxed);
+        counts.room.release(flow.octets());
     }
     if let Err(error) = file.sync() {
         tracing::error!(file = %file.path().display(), %error, "recorded flows may not have reached the disk");
@@ -219,7 +215,7 @@ mod tests {
         drop(take(&recorder));
 
         assert_eq!(kept, Kept { written: 2, lost: 0, cut: 2 });
-        assert_eq!((recorder.kept().lost, recorder.counts.held.load(Ordering::Relaxed)), (1, 0));
+        assert_eq!((recorder.kept().lost, recorder.counts.room.held()), (1, 0));
         let bodies: Vec<_> =
             read(&[path]).expect("flows").into_iter().map(|flow| (flow.request.body.kept(), flow.request.body.length)).collect();
         assert_eq!(bodies, [(80, 120), (0, 81)]);

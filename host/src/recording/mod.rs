@@ -12,6 +12,7 @@ mod keep;
 mod layout;
 mod read;
 mod records;
+mod room;
 mod text;
 mod watch;
 
@@ -23,6 +24,7 @@ pub use gallery::{Gallery, GalleryLimits, Glance, News, Shown, Watcher};
 pub use har::export as export_har;
 pub use keep::{Kept, Limits, Recorded, Recorder};
 pub use read::{Source, read};
+pub use room::Room;
 pub use watch::{Keeper, watch};
 
 use crate::flow::{Direction, Fields, MessageKind, Origin, Outcome, RequestHead, ResponseHead};

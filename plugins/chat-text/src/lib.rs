@@ -43,11 +43,7 @@ impl Plugin for ChatText {
     type Config = Config;
 
     fn configure(config: Config) -> Result<(Self, Registration), String> {
-        if config.hosts.is_empty() {
-            return Err("hosts is empty: leave it out for those that are known, or say [\"*\"]".to_owned());
-        }
-        let rule = config.hosts.iter().fold(Rule::any().capture(), |rule, host| rule.host(host));
-        let rule = chat::PATHS.iter().fold(rule, |rule, path| rule.path(path));
+        let rule = chat::rule(Rule::any().capture(), &config.hosts, chat::PATHS)?;
         let registration = Registration::new("chat-text", env!("CARGO_PKG_VERSION"))
             .description("Keeps prompts and answers of language models as text.")
             .rule(rule);

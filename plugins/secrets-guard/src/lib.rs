@@ -84,16 +84,12 @@ impl Plugin for SecretsGuard {
     type Config = Config;
 
     fn configure(config: Config) -> Result<(Self, Registration), String> {
-        if config.hosts.is_empty() {
-            return Err("hosts is empty: leave it out for those that are known, or say [\"*\"]".to_owned());
-        }
+        let rule = chat::rule(Rule::any().request_body(BodyMode::Whole).limit(config.limit), &config.hosts, &config.paths)?;
         if let Some(at) = config.ignore.iter().position(|text| text.len() < 8) {
             return Err(format!("ignore[{at}]: a text of fewer than 8 octets would excuse too much"));
         }
         let least_entropy = config.assignments.then_some(config.entropy);
         let patterns = Patterns::new(&config.patterns, &config.without, least_entropy, config.ignore)?;
-        let rule = config.hosts.iter().fold(Rule::any().request_body(BodyMode::Whole).limit(config.limit), |rule, host| rule.host(host));
-        let rule = config.paths.iter().fold(rule, |rule, path| rule.path(path));
         let registration =
             Registration::new("secrets-guard", env!("CARGO_PKG_VERSION")).description("Refuses prompts that hold credentials.").rule(rule);
         Ok((Self { patterns, allow_users: config.allow_users, allow_hosts: config.allow_hosts, refuse: config.refuse }, registration))

@@ -48,14 +48,10 @@ impl Plugin for Usage {
     type Config = Config;
 
     fn configure(config: Config) -> Result<(Self, Registration), String> {
-        if config.hosts.is_empty() {
-            return Err("hosts is empty: leave it out for those that are known, or say [\"*\"]".to_owned());
-        }
+        let rule = chat::rule(Rule::any().capture(), &config.hosts, chat::PATHS)?;
         if config.keep_days == 0 {
             return Err("keep_days is 0: at least the counters of the day are needed".to_owned());
         }
-        let rule = config.hosts.iter().fold(Rule::any().capture(), |rule, host| rule.host(host));
-        let rule = chat::PATHS.iter().fold(rule, |rule, path| rule.path(path));
         let registration = Registration::new("usage", env!("CARGO_PKG_VERSION"))
             .description("Counts turns, completions and tokens per user and day.")
             .rule(rule);
