@@ -1,15 +1,19 @@
-//! Load: connections kept alive through a proxy, each asking again as soon as it is answered. One thread.
+//! Load: clients through a proxy, each asking again as soon as it is answered. One thread.
 
 use std::{
     io::{BufRead, stdin},
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
-use clap::Args;
+use anyhow::{Context, ensure};
+use clap::{Args, ValueEnum};
+use rustls::HandshakeKind;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,20 +23,71 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::{shape, visitor::Visitor};
+use super::{
+    programs::path,
+    shape::{Exchange, NAMES},
+    visitor::Visitor,
+};
 
-/// What it says once every connection was answered.
+/// What it says once every client was answered.
 pub(crate) const READY: &str = "ready";
 
-/// Requests on each connection before it is measured: caches, pools and guests are warm.
-const WARM_UP: usize = 200;
+/// Requests of all clients together before anything is measured: caches, pools and guests are warm.
+const WARM_UP: usize = 3200;
+/// The same of clients that connect for each.
+const WARM_UP_CONNECTING: usize = 400;
+/// Nobody waits so long for an answer unless somebody waits for an acknowledgement that is delayed (40 ms).
+const STALLED: Duration = Duration::from_millis(35);
 
-#[derive(Args, Debug)]
+/// How clients come to their origin.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Way {
+    /// On connections kept alive
+    #[default]
+    Kept,
+    /// On a new connection each time
+    New,
+    /// The same, with the TLS session of one before
+    Resumed,
+    /// On a new connection to a host that nobody has visited before
+    FirstVisit,
+}
+
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    proxy: SocketAddr,
-    root: PathBuf,
-    origin: String,
-    connections: usize,
+    /// `localhost:PORT`
+    pub(crate) origin: String,
+    /// None goes straight
+    #[arg(long)]
+    pub(crate) proxy: Option<SocketAddr>,
+    /// PEM files of roots
+    #[arg(long)]
+    pub(crate) trusted: Vec<PathBuf>,
+    /// Clients at a time
+    #[arg(long)]
+    pub(crate) clients: usize,
+    #[arg(long, value_enum)]
+    pub(crate) way: Way,
+    #[arg(long, value_enum)]
+    pub(crate) exchange: Exchange,
+    /// With `kept`: clients visit that many hosts first, each once, and then as many of them as there are clients
+    #[arg(long, default_value_t = 0)]
+    pub(crate) hosts: usize,
+}
+
+impl Options {
+    /// As they are written on a command line.
+    pub(crate) fn arguments(&self) -> anyhow::Result<Vec<String>> {
+        let mut arguments = vec![self.origin.clone(), format!("--clients={}", self.clients), format!("--hosts={}", self.hosts)];
+        arguments.extend(self.proxy.map(|proxy| format!("--proxy={proxy}")));
+        for root in &self.trusted {
+            arguments.push(format!("--trusted={}", path(root)?));
+        }
+        let named = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
+        arguments.push(format!("--way={}", named(self.way.to_possible_value())));
+        arguments.push(format!("--exchange={}", named(self.exchange.to_possible_value())));
+        Ok(arguments)
+    }
 }
 
 /// What one turn did.
@@ -42,10 +97,12 @@ pub(crate) struct Done {
     pub(crate) requests: usize,
     /// How long it took.
     pub(crate) seconds: f64,
-    /// Median of the time to an answer, in µs.
+    /// Median of the time to an answer, with connecting where that belongs to it, in µs.
     pub(crate) p50_us: f64,
     /// The same, 99th in a hundred.
     pub(crate) p99_us: f64,
+    /// How many took longer than anybody computes.
+    pub(crate) stalled: usize,
 }
 
 /// A runtime on this thread alone.
@@ -56,78 +113,125 @@ pub(crate) fn one_thread() -> anyhow::Result<Runtime> {
 /// Connects and warms up, says [`READY`]; then, for each line with a number of seconds, loads so long and says what it did.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = one_thread()?;
-    let visitor = Visitor::new(Some(options.proxy), &[&options.root], &options.origin)?;
-    let mut connections = runtime.block_on(async {
-        let mut connections = Vec::new();
-        for _ in 0..options.connections {
-            let mut connection = Connection::open(&visitor).await?;
-            for _ in 0..WARM_UP {
-                connection.ask().await?;
-            }
-            connections.push(connection);
+    let visitor = Visitor::new(options.proxy, &options.trusted, &options.origin)?;
+    let visitor = if options.way == Way::Resumed { visitor } else { visitor.forgetful() };
+    let way = Arc::new(Course { visitor, way: options.way, exchange: options.exchange, connected: AtomicUsize::new(0) });
+    let mut clients = runtime.block_on(async {
+        for _ in 0..options.hosts.saturating_sub(options.clients) {
+            way.connect(true).await?.ask().await?;
         }
-        anyhow::Ok(connections)
+        let warm_up = if options.way == Way::Kept { WARM_UP } else { WARM_UP_CONNECTING };
+        let mut clients = Vec::new();
+        for _ in 0..options.clients {
+            let mut kept = match options.way {
+                Way::Kept => Some(way.connect(options.hosts > 0).await?),
+                Way::New | Way::Resumed | Way::FirstVisit => None,
+            };
+            for _ in 0..warm_up.div_ceil(options.clients) {
+                way.go(&mut kept).await?;
+            }
+            clients.push(kept);
+        }
+        anyhow::Ok(clients)
     })?;
     println!("{READY}");
     for line in stdin().lock().lines() {
         let seconds: f64 = line?.trim().parse().context("reading how long to load")?;
         let done;
-        (connections, done) = runtime.block_on(turn(connections, Duration::from_secs_f64(seconds)))?;
+        (clients, done) = runtime.block_on(turn(&way, clients, Duration::from_secs_f64(seconds)))?;
         println!("{}", serde_json::to_string(&done)?);
     }
     Ok(())
 }
 
-async fn turn(connections: Vec<Connection>, length: Duration) -> anyhow::Result<(Vec<Connection>, Done)> {
+/// Clients, with the connection that each keeps.
+type Clients = Vec<Option<Connection>>;
+
+async fn turn(way: &Arc<Course>, clients: Clients, length: Duration) -> anyhow::Result<(Clients, Done)> {
     let begin = Instant::now();
-    let mut asking = JoinSet::new();
-    for mut connection in connections {
-        asking.spawn(async move {
+    let mut going = JoinSet::new();
+    for mut kept in clients {
+        let way = way.clone();
+        going.spawn(async move {
             let mut times = Vec::new();
             while begin.elapsed() < length {
-                times.push(connection.ask().await?);
+                times.push(way.go(&mut kept).await?);
             }
-            anyhow::Ok((connection, times))
+            anyhow::Ok((kept, times))
         });
     }
-    let (mut connections, mut times) = (Vec::new(), Vec::new());
-    while let Some(ended) = asking.join_next().await {
-        let (connection, own) = ended??;
-        connections.push(connection);
+    let (mut clients, mut times) = (Vec::new(), Vec::new());
+    while let Some(ended) = going.join_next().await {
+        let (kept, own) = ended??;
+        clients.push(kept);
         times.extend(own);
     }
     let seconds = begin.elapsed().as_secs_f64();
     times.sort_unstable();
     let at = |share: f64| times.get((times.len() as f64 * share) as usize).map_or(0.0, |time| time.as_secs_f64() * 1e6);
-    Ok((connections, Done { requests: times.len(), seconds, p50_us: at(0.5), p99_us: at(0.99) }))
+    let stalled = times.iter().filter(|time| **time > STALLED).count();
+    Ok((clients, Done { requests: times.len(), seconds, p50_us: at(0.5), p99_us: at(0.99), stalled }))
+}
+
+/// How all clients go about it.
+struct Course {
+    visitor: Visitor,
+    way: Way,
+    exchange: Exchange,
+    /// Connections so far.
+    connected: AtomicUsize,
+}
+
+impl Course {
+    /// One request; the time to its whole answer, with connecting if nothing was kept.
+    async fn go(&self, kept: &mut Option<Connection>) -> anyhow::Result<Duration> {
+        let begin = Instant::now();
+        if let Some(connection) = kept {
+            connection.ask().await?;
+            return Ok(begin.elapsed());
+        }
+        let mut connection = self.connect(self.way == Way::FirstVisit).await?;
+        connection.ask().await?;
+        let took = begin.elapsed();
+        connection.tls.shutdown().await?;
+        Ok(took)
+    }
+
+    async fn connect(&self, to_another_host: bool) -> anyhow::Result<Connection> {
+        let connected = self.connected.fetch_add(1, Relaxed);
+        let mut authority = self.visitor.origin().to_owned();
+        if to_another_host {
+            authority = authority.replace("localhost", &nth(connected));
+        }
+        let tls = self.visitor.open_to(&authority).await?;
+        let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        ensure!(resumed || self.way != Way::Resumed || connected < WARM_UP_CONNECTING, "no TLS session is resumed");
+        let request = self.exchange.request(&authority);
+        Ok(Connection { tls, exchange: self.exchange, request, held: Vec::with_capacity(4096) })
+    }
+}
+
+/// The name of a host that nobody visits twice.
+pub(crate) fn nth(host: usize) -> String {
+    format!("h{host}{NAMES}")
 }
 
 struct Connection {
     tls: TlsStream<TcpStream>,
-    request: Arc<[u8]>,
+    exchange: Exchange,
+    request: Vec<u8>,
     held: Vec<u8>,
 }
 
 impl Connection {
-    async fn open(visitor: &Visitor) -> anyhow::Result<Self> {
-        let request = shape::request(visitor.origin()).into();
-        Ok(Self { tls: visitor.open().await?, request, held: Vec::with_capacity(4096) })
-    }
-
-    /// One request; the time to its whole answer.
-    async fn ask(&mut self) -> anyhow::Result<Duration> {
-        let begin = Instant::now();
+    async fn ask(&mut self) -> anyhow::Result<()> {
         self.tls.write_all(&self.request).await?;
         self.tls.flush().await?;
         self.held.clear();
-        // The answer is chunked, by whoever: its end looks the same.
-        while !self.held.ends_with(b"\r\n0\r\n\r\n") {
-            if self.tls.read_buf(&mut self.held).await? == 0 {
-                bail!("the answer was cut short");
-            }
+        while !self.held.ends_with(self.exchange.end()) {
+            ensure!(self.tls.read_buf(&mut self.held).await? > 0, "the answer was cut short");
         }
-        let whole = self.held.starts_with(b"HTTP/1.1 200") && self.held.windows(6).any(|window| window == b"[DONE]");
-        ensure!(whole, "a wrong answer: {}", String::from_utf8_lossy(&self.held));
-        Ok(begin.elapsed())
+        ensure!(self.held.starts_with(b"HTTP/1.1 200"), "a wrong answer: {}", String::from_utf8_lossy(&self.held));
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! An origin that gives the same answer to every request. HTTP/1.1 over TLS, one thread.
+//! An origin that gives the same answer to every request of one kind. HTTP/1.1 over TLS, one thread.
 
 use std::{
     net::Ipv4Addr,
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{load::one_thread, shape};
+use super::{load::one_thread, shape::Exchange};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -29,15 +29,15 @@ pub(crate) struct Options {
 /// Prints its address, then serves until it is killed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let acceptor = acceptor(&options.chain, &options.key)?;
-    let response: Rc<[u8]> = shape::response().into();
+    let responses = Rc::new([Exchange::Completion, Exchange::Telemetry].map(Exchange::response));
     LocalSet::new().block_on(&one_thread()?, async move {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening")?;
         println!("{}", listener.local_addr()?);
         loop {
             let (tcp, _) = listener.accept().await.context("accepting")?;
-            let (acceptor, response) = (acceptor.clone(), response.clone());
+            let (acceptor, responses) = (acceptor.clone(), responses.clone());
             // A connection that fails shows as an error of the load, which counts them.
-            spawn_local(async move { serve(tcp, acceptor, &response).await.ok() });
+            spawn_local(async move { serve(tcp, acceptor, &responses).await.ok() });
         }
     })
 }
@@ -53,12 +53,13 @@ pub(crate) fn acceptor(chain: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> 
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, response: &[u8]) -> anyhow::Result<()> {
+async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, responses: &[Vec<u8>; 2]) -> anyhow::Result<()> {
     tcp.set_nodelay(true)?;
     let mut tls = acceptor.accept(tcp).await?;
-    let mut held = Vec::with_capacity(4096);
+    let mut held = Vec::with_capacity(16 * 1024);
     loop {
         while let Some(end) = request_end(&held) {
+            let response = &responses[Exchange::of(&held) as usize];
             held.drain(..end);
             tls.write_all(response).await?;
             tls.flush().await?;

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    ffi::OsStr,
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
     path::Path,
@@ -21,7 +22,7 @@ pub(crate) struct Helper {
 }
 
 impl Helper {
-    pub(crate) fn start(program: &Path, chore: &'static str, arguments: &[&str], cpu: usize) -> anyhow::Result<Self> {
+    pub(crate) fn start(program: &Path, chore: &'static str, arguments: &[impl AsRef<OsStr>], cpu: usize) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
         command.arg(chore).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = on_cpu(cpu, || command.spawn()).with_context(|| format!("starting {chore}"))?;

@@ -25,13 +25,13 @@ impl Sample {
 /// All samples; the first proxy is what the others are compared with.
 #[derive(Debug)]
 pub(crate) struct Report {
-    connections: usize,
+    title: String,
     rows: Vec<(&'static str, Vec<Sample>)>,
 }
 
 impl Report {
-    pub(crate) fn new(names: impl Iterator<Item = &'static str>, connections: usize) -> Self {
-        Self { connections, rows: names.map(|name| (name, Vec::new())).collect() }
+    pub(crate) fn new(title: String, names: impl Iterator<Item = &'static str>) -> Self {
+        Self { title, rows: names.map(|name| (name, Vec::new())).collect() }
     }
 
     /// One sample of the proxy with that number. Every proxy gets one in each round.
@@ -48,7 +48,7 @@ impl Report {
     /// Samples and medians.
     pub(crate) fn json(&self) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(|(name, samples)| self.row(name, samples)).collect();
-        json!({ "connections": self.connections, "proxies": rows })
+        json!({ "what": self.title, "proxies": rows })
     }
 
     fn row(&self, name: &str, samples: &[Sample]) -> Value {
@@ -68,7 +68,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rounds = self.rows[0].1.len();
-        writeln!(f, "keep-alive, {} connections, medians of {rounds} rounds", self.connections)?;
+        writeln!(f, "{}, medians of {rounds} rounds", self.title)?;
         writeln!(f, "{:<22}{:>13}{:>28}{:>9}{:>9}{:>9}", "proxy", "CPU µs/req", "÷ tunnel [least–most]", "req/s", "p50 µs", "p99 µs")?;
         for (name, samples) in &self.rows {
             let column = |value: fn(&Sample) -> f64| median(&samples.iter().map(value).collect::<Vec<_>>());
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        let mut report = Report::new(["tunnel", "other"].into_iter(), 1);
+        let mut report = Report::new("x".to_owned(), ["tunnel", "other"].into_iter());
         for (proxy, cpu_us) in [(0, 10.0), (1, 20.0), (0, 100.0), (1, 300.0)] {
             report.add(proxy, Sample { cpu_us, per_second: 1.0, p50_us: 1.0, p99_us: 1.0 });
         }

@@ -6,15 +6,63 @@ use std::{
 };
 
 use anyhow::Context;
+use clap::ValueEnum;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
-/// Octets of the request's content.
+/// Octets of a completion's request content.
 const REQUEST_OCTETS: usize = 548;
-/// Octets of the response's content.
+/// Octets of its response content.
 const RESPONSE_OCTETS: usize = 367;
+/// The same of telemetry.
+const REPORT_OCTETS: usize = 9700;
+const RECEIPT_OCTETS: usize = 62;
+
+/// The end of `localhost` and of all names that certificates here are good for. Nobody looks such names up: they are this machine (RFC 6761 §6.3).
+pub(crate) const NAMES: &str = ".first.localhost";
+
+/// A request and its answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Exchange {
+    /// 548 octets in, 367 octets of events out, chunked
+    Completion,
+    /// 9.7 KB in, 62 octets out
+    Telemetry,
+}
+
+impl Exchange {
+    /// That which a head asks for.
+    pub(crate) fn of(head: &[u8]) -> Self {
+        match head.starts_with(b"POST /telemetry ") {
+            true => Self::Telemetry,
+            false => Self::Completion,
+        }
+    }
+
+    pub(crate) fn request(self, authority: &str) -> Vec<u8> {
+        match self {
+            Self::Completion => request(authority),
+            Self::Telemetry => report(authority),
+        }
+    }
+
+    pub(crate) fn response(self) -> Vec<u8> {
+        match self {
+            Self::Completion => response(),
+            Self::Telemetry => receipt(),
+        }
+    }
+
+    /// How its answer ends, whoever passed it on; such octets are nowhere else in it.
+    pub(crate) fn end(self) -> &'static [u8] {
+        match self {
+            Self::Completion => b"data: [DONE]\n\n\r\n0\r\n\r\n",
+            Self::Telemetry => RECEIPT_END.as_bytes(),
+        }
+    }
+}
 
 /// A completion as an editor asks for it: 13 fields, 548 octets of JSON.
-pub(crate) fn request(authority: &str) -> Vec<u8> {
+fn request(authority: &str) -> Vec<u8> {
     let fields = [
         ("host", authority),
         ("authorization", "Bearer tid=0;exp=0;sku=test;st=dotcom:0000000000000000000000000000000000000000"),
@@ -48,7 +96,7 @@ pub(crate) fn asking(authority: &str, wanted: &str, content: u64) -> Vec<u8> {
 }
 
 /// The answer: one chunk of two events, 367 octets.
-pub(crate) fn response() -> Vec<u8> {
+fn response() -> Vec<u8> {
     let begin = r#"data: {"id":"cmpl-000000000000000000000000000","created":1700000000,"model":"gpt-35-turbo","choices":[{"text":"return f\"hello {name}\"","index":0,"finish_reason":"stop","logprobs":null,"p":""#;
     let events = padded(begin, "\"}]}\n\ndata: [DONE]\n\n", RESPONSE_OCTETS);
     let mut octets = b"HTTP/1.1 200 OK\r\n".to_vec();
@@ -68,6 +116,34 @@ pub(crate) fn response() -> Vec<u8> {
     }
     octets.extend_from_slice(format!("\r\n{:x}\r\n{events}\r\n0\r\n\r\n", events.len()).as_bytes());
     octets
+}
+
+/// A batch of events as an editor reports them.
+fn report(authority: &str) -> Vec<u8> {
+    let mut octets = b"POST /telemetry HTTP/1.1\r\n".to_vec();
+    for (name, value) in [
+        ("host", authority),
+        ("user-agent", "GitHubCopilotChat/0.22.4"),
+        ("content-type", "application/json"),
+        ("accept-encoding", "identity"),
+        ("content-length", &REPORT_OCTETS.to_string()),
+    ] {
+        octets.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    octets.extend_from_slice(b"\r\n");
+    let event = r##"{"ver":1,"name":"Microsoft.ApplicationInsights.Event","time":"2024-12-08T13:18:23.331Z","tags":{"ai.cloud.roleInstance":"0"},"data":{"baseType":"EventData","baseData":{"name":"agent/completion.shown","properties":{"path":"# a \"file\"\n","languageId":"python"}}}},"##;
+    let most = (REPORT_OCTETS - 100) / event.len();
+    octets.extend_from_slice(padded(&format!("[{}{{\"last\":\"", event.repeat(most)), "\"}]", REPORT_OCTETS).as_bytes());
+    octets
+}
+
+const RECEIPT_END: &str = r#""errors":[]}"#;
+
+/// What becomes of it.
+fn receipt() -> Vec<u8> {
+    let content = padded(r#"{"itemsReceived":29,"itemsAccepted":29,"appId":""#, &format!("\",{RECEIPT_END}"), RECEIPT_OCTETS);
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", content.len());
+    [head, content].concat().into_bytes()
 }
 
 /// `begin`, as many `a` as it takes, `end`.
@@ -95,7 +171,8 @@ impl Certificates {
         let root = params.self_signed(&key).context("making the origins' root")?;
         let issuer = Issuer::new(params, key);
         let leaf_key = KeyPair::generate().context("making the origin's certificate")?;
-        let leaf = CertificateParams::new(vec!["localhost".to_owned()]).and_then(|params| params.signed_by(&leaf_key, &issuer));
+        let leaf = CertificateParams::new(vec!["localhost".to_owned(), format!("*{NAMES}")])
+            .and_then(|params| params.signed_by(&leaf_key, &issuer));
         let leaf = leaf.context("making the origin's certificate")?;
         let made = Self { root: folder.join("origins.pem"), chain: folder.join("origin.pem"), key: folder.join("origin.key") };
         for (path, text) in [(&made.root, root.pem()), (&made.chain, leaf.pem()), (&made.key, leaf_key.serialize_pem())] {
@@ -111,10 +188,15 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_the_real_thing() {
-        let (request, response) = (request("localhost:1"), response());
         let content = |octets: &[u8]| octets.windows(4).position(|window| window == b"\r\n\r\n").map(|at| octets.len() - at - 4);
+        let framed = "16f\r\n".len() + RESPONSE_OCTETS + "\r\n0\r\n\r\n".len();
 
-        assert_eq!(content(&request), Some(REQUEST_OCTETS));
-        assert_eq!(content(&response), Some("16f\r\n".len() + RESPONSE_OCTETS + "\r\n0\r\n\r\n".len()));
+        for (exchange, sent, answered) in
+            [(Exchange::Completion, REQUEST_OCTETS, framed), (Exchange::Telemetry, REPORT_OCTETS, RECEIPT_OCTETS)]
+        {
+            let (request, response) = (exchange.request("localhost:1"), exchange.response());
+            assert_eq!((content(&request), content(&response)), (Some(sent), Some(answered)), "{exchange:?}");
+            assert!(response.ends_with(exchange.end()) && Exchange::of(&request) == exchange);
+        }
     }
 }

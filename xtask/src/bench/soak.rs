@@ -6,9 +6,11 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use super::{
-    OTHER_CPU, PROXY_CPU, path,
+    OTHER_CPU, PROXY_CPU,
+    load::{self, Way},
     process::{Helper, Proxy},
-    root_of, shape,
+    programs::{path, root_of},
+    shape::{self, Exchange},
 };
 
 /// Calls of each plugin.
@@ -18,7 +20,7 @@ const WARM: u64 = 4_000;
 /// How much more a plugin may hold in the end: collectors let memory swing by as much.
 const SWING_BYTES: u64 = 8 << 20;
 /// Connections kept alive.
-const CONNECTIONS: &str = "4";
+const CONNECTIONS: usize = 4;
 
 /// Runs the components of that folder in one proxy, and says what each holds. `xtask`: this program, for the origin and the load.
 pub(crate) fn run(xtask: &Path, flowgate: &Path, components: &Path) -> anyhow::Result<Vec<Soaked>> {
@@ -35,8 +37,17 @@ pub(crate) fn run(xtask: &Path, flowgate: &Path, components: &Path) -> anyhow::R
     command.arg("--plugins").arg(components).arg("--upstream-ca").arg(&authority.root);
     let (_proxy, address) = Proxy::start(command, PROXY_CPU)?;
     let root = root_of(&state)?;
-    let mut load = Helper::start(xtask, "bench-load", &[&address.to_string(), path(&root)?, &place, CONNECTIONS], OTHER_CPU)?;
-    ensure!(load.line()? == super::load::READY, "the load did not come up");
+    let options = load::Options {
+        origin: place,
+        proxy: Some(address),
+        trusted: vec![root],
+        clients: CONNECTIONS,
+        way: Way::Kept,
+        exchange: Exchange::Completion,
+        hosts: 0,
+    };
+    let mut load = Helper::start(xtask, "bench-load", &options.arguments()?, OTHER_CPU)?;
+    ensure!(load.line()? == load::READY, "the load did not come up");
 
     let first = until(WARM, flowgate, &state, &mut load)?;
     let last = until(CALLS, flowgate, &state, &mut load)?;

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{load::one_thread, origin::acceptor, visitor::trusting};
+use super::{load::one_thread, origin::acceptor, shape::NAMES, visitor::trusting};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -54,7 +54,10 @@ async fn serve(mut client: TcpStream, ends: &Ends) -> anyhow::Result<()> {
         ensure!(client.read_buf(&mut head).await? > 0, "no CONNECT");
     }
     let target = std::str::from_utf8(&head)?.split(' ').nth(1).context("no target")?;
-    let mut origin = TcpStream::connect(target).await?;
+    let mut origin = match target.split_once(NAMES) {
+        Some((_, port)) => TcpStream::connect(format!("127.0.0.1{port}")).await?,
+        None => TcpStream::connect(target).await?,
+    };
     origin.set_nodelay(true)?;
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
     match ends {

@@ -1,0 +1,132 @@
+//! The programs of a benchmark: built, found and started.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+
+use super::{
+    OTHER_CPU, Options, PROXY_CPU, load,
+    process::{Helper, Proxy},
+    shape::Certificates,
+};
+use crate::workspace;
+
+/// What plugins are compiled for.
+const GUEST: &str = "wasm32-wasip2";
+
+/// What is measured, and this very program for the helpers; both optimised, so that the lower bound is not slowed down by a debug build,
+/// unless nothing is to be built.
+pub(crate) struct Programs {
+    flowgate: PathBuf,
+    xtask: PathBuf,
+    /// Where cargo builds.
+    target: PathBuf,
+    builds: bool,
+}
+
+impl Programs {
+    pub(crate) fn built(options: &Options) -> anyhow::Result<Self> {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+        let builds = !options.no_build;
+        let release = |package: &str| -> anyhow::Result<PathBuf> {
+            if builds {
+                build(package, &["--release"])?;
+            }
+            let program = target.join("release").join(package);
+            ensure!(program.is_file(), "there is no {}: run without --no-build", program.display());
+            Ok(program)
+        };
+        let flowgate = options.binary.clone().map_or_else(|| release("flowgate"), Ok)?;
+        let xtask = match options.no_build {
+            true => std::env::current_exe().context("finding this program")?,
+            false => release("xtask")?,
+        };
+        Ok(Self { flowgate, xtask, target, builds })
+    }
+
+    /// Puts the component of an example filter in Rust, which takes fields out of requests, among the plugins in that folder.
+    pub(crate) fn put_filter(&self, own: &Path, name: &str) -> anyhow::Result<()> {
+        let folder = self.target.join("guests");
+        if self.builds {
+            build("flowgate-redact", &["--profile", "guest", "--target", GUEST, "--target-dir", path(&folder)?])?;
+        }
+        let (plugins, component) = (own.join("plugins"), folder.join(GUEST).join("guest/flowgate_redact.wasm"));
+        fs::create_dir_all(&plugins).with_context(|| format!("making {}", plugins.display()))?;
+        let copied = fs::copy(&component, plugins.join(format!("{name}.wasm")));
+        copied.with_context(|| format!("copying {} (--no-build?)", component.display()))?;
+        Ok(())
+    }
+
+    pub(crate) fn helper(&self, chore: &'static str, arguments: &[impl AsRef<OsStr>], cpu: usize) -> anyhow::Result<Helper> {
+        Helper::start(&self.xtask, chore, arguments, cpu)
+    }
+
+    /// The lower bound, and where it listens. `ends`: that of whoever ends TLS.
+    pub(crate) fn tunnel(&self, ends: Option<&Certificates>) -> anyhow::Result<(Proxy, SocketAddr)> {
+        let files = ends.map(|ends| [&ends.chain, &ends.key, &ends.root]);
+        let files = files.into_iter().flatten().map(|file| path(file)).collect::<anyhow::Result<Vec<_>>>()?;
+        let helper = self.helper("bench-tunnel", &files, PROXY_CPU)?;
+        let address = helper.line()?.parse().context("reading the tunnel's address")?;
+        Ok((Proxy::Helper(helper), address))
+    }
+
+    /// The product with these settings, everything it has in that folder; where it listens, and its root certificate.
+    pub(crate) fn flowgate(&self, settings: &str, own: &Path, certificates: &Certificates) -> anyhow::Result<(Proxy, SocketAddr, PathBuf)> {
+        let (state, logs, plugins) = (own.join("state"), own.join("logs"), own.join("plugins"));
+        for made in [&state, &logs, &plugins] {
+            fs::create_dir_all(made).with_context(|| format!("making {}", made.display()))?;
+        }
+        let config = own.join("flowgate.toml");
+        fs::write(&config, settings).with_context(|| format!("writing {}", config.display()))?;
+
+        let mut command = Command::new(&self.flowgate);
+        command.current_dir(own).env("RUST_LOG", "warn").args(["run", "--intercept", "*", "--listen", "127.0.0.1:0"]);
+        command.arg("--config").arg(&config).arg("--state").arg(&state).arg("--logs").arg(&logs);
+        command.arg("--plugins").arg(&plugins).arg("--upstream-ca").arg(&certificates.root);
+        let (proxy, address) = Proxy::start(command, PROXY_CPU)?;
+        Ok((proxy, address, root_of(&state)?))
+    }
+
+    /// Load that is connected and warm.
+    pub(crate) fn load(&self, options: &load::Options) -> anyhow::Result<Helper> {
+        let load = self.helper("bench-load", &options.arguments()?, OTHER_CPU)?;
+        ensure!(load.line()? == load::READY, "the load did not come up");
+        Ok(load)
+    }
+}
+
+fn build(package: &str, how: &[&str]) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(["build", "--package", package]).args(how).current_dir(workspace()).status();
+    ensure!(status.context("running cargo")?.success(), "{package} does not build");
+    Ok(())
+}
+
+/// The root certificate in a state folder: the PEM file with a certificate and without a key.
+pub(crate) fn root_of(state: &Path) -> anyhow::Result<PathBuf> {
+    let mut folders = vec![state.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            if text.contains("BEGIN CERTIFICATE") && !text.contains("PRIVATE KEY") {
+                return Ok(path);
+            }
+        }
+    }
+    anyhow::bail!("no root certificate in {}", state.display())
+}
+
+pub(crate) fn path(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+}

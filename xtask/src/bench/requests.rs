@@ -1,0 +1,105 @@
+//! CPU time of the proxy per operation: a request on a connection kept alive, or one on a connection made for it.
+//!
+//! Requests are those of Copilot. Origin and load are processes of their own.
+
+use std::{net::SocketAddr, path::Path};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use super::{
+    Mode, OTHER_CPU, Options, clock, in_turns,
+    load::{self, Way, nth},
+    process::{Helper, Proxy},
+    programs::{Programs, path},
+    report::{Report, Sample},
+    shape::{Certificates, Exchange},
+};
+
+/// Hosts whose names lead to the origin: more than are visited in a run of minutes.
+const HOSTS: usize = 60_000;
+/// No plugin at all.
+const PLAIN: &str = "[plugins.logger]\nenabled = false\n";
+/// A field out of each completion.
+const FILTER: &str = "[plugins.redact.config]\nremove = [\"vscode-machineid\"]\n";
+
+/// One proxy and the load in front of it.
+struct Contender {
+    name: &'static str,
+    proxy: Proxy,
+    load: Helper,
+}
+
+pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyhow::Result<Value> {
+    let (what, clients, way, exchange) = match options.mode {
+        Mode::Telemetry => ("telemetry", 16, Way::Kept, Exchange::Telemetry),
+        Mode::New => ("new connection", 4, Way::New, Exchange::Completion),
+        Mode::Resumed => ("new connection, TLS resumed", 4, Way::Resumed, Exchange::Completion),
+        Mode::FirstVisit => ("first visit of a host", 4, Way::FirstVisit, Exchange::Completion),
+        _ => ("keep-alive", 16, Way::Kept, Exchange::Completion),
+    };
+    let clients = options.clients.unwrap_or(clients);
+    let place = Place::open(programs, folder)?;
+    let load = |proxy, root: &Path| {
+        let (origin, trusted) = (place.origin.clone(), vec![root.to_owned()]);
+        programs.load(&load::Options { origin, proxy: Some(proxy), trusted, clients, way, exchange, hosts: 0 })
+    };
+
+    let (proxy, address) = programs.tunnel(None)?;
+    let mut contenders = vec![Contender { name: "tunnel", proxy, load: load(address, &place.certificates.root)? }];
+    let names = if way == Way::FirstVisit { place.names(HOSTS) } else { String::new() };
+    for (name, settings, filter) in
+        [("flowgate, no plugin", PLAIN, false), ("flowgate, logger", "", false), ("flowgate, filter", &[PLAIN, FILTER].concat(), true)]
+    {
+        let own = folder.join(name.replace([' ', ','], "-"));
+        if filter {
+            programs.put_filter(&own, "redact")?;
+        }
+        let (proxy, address, root) = programs.flowgate(&[&names, settings].concat(), &own, &place.certificates)?;
+        contenders.push(Contender { name, proxy, load: load(address, &root)? });
+    }
+
+    let mut report = Report::new(format!("{what}, {clients} at a time"), contenders.iter().map(|contender| contender.name));
+    in_turns(options.rounds, contenders.len(), |contender| {
+        report.add(contender, contenders[contender].turn(options.seconds)?);
+        Ok(())
+    })?;
+    println!("{report}");
+    Ok(report.json())
+}
+
+/// The origin.
+struct Place {
+    certificates: Certificates,
+    /// `localhost:PORT`
+    origin: String,
+    _serving: Helper,
+}
+
+impl Place {
+    fn open(programs: &Programs, folder: &Path) -> anyhow::Result<Self> {
+        let certificates = Certificates::make(folder)?;
+        let serving = programs.helper("bench-origin", &[path(&certificates.chain)?, path(&certificates.key)?], OTHER_CPU)?;
+        let address: SocketAddr = serving.line()?.parse().context("reading the origin's address")?;
+        Ok(Self { certificates, origin: format!("localhost:{}", address.port()), _serving: serving })
+    }
+
+    /// Settings by which so many names lead to the origin, as they do in the tunnel, and all may be asked for in no time.
+    fn names(&self, hosts: usize) -> String {
+        let port = self.origin.trim_start_matches("localhost:");
+        let names: Vec<String> = (0..hosts).map(|host| format!("\"{}:{port}=127.0.0.1:{port}\"", nth(host))).collect();
+        format!("resolve = [{}]\n[limits]\nleaves-per-client = 1000000\n", names.join(",\n"))
+    }
+}
+
+impl Contender {
+    /// Load for so many seconds; CPU time of the proxy until it rests again, what it does after the answers included.
+    fn turn(&mut self, seconds: f64) -> anyhow::Result<Sample> {
+        let before = clock::at_rest(self.proxy.id())?;
+        self.load.say(&format!("{seconds}"))?;
+        let done: load::Done = serde_json::from_str(&self.load.line()?).context("reading what the load did")?;
+        let after = clock::at_rest(self.proxy.id())?;
+        ensure!(done.requests > 0, "{}: not one request was answered", self.name);
+        Ok(Sample::new((after - before).as_secs_f64() * 1e6 / done.requests as f64, &done))
+    }
+}
