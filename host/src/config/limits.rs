@@ -89,8 +89,8 @@ pub const ORIGIN_IDLE_CONNECTIONS_EACH: usize = 16;
 /// Idle connections kept in all, and origins of which is remembered what they speak; key `idle-origin-connections`. Full: the connection that
 /// waited longest is closed, the origin that was asked for longest ago forgotten.
 pub const ORIGIN_IDLE_CONNECTIONS: usize = 2048;
-/// HTTP/2 connections to one origin. There is one until it carries as many streams as the origin allows, most often 100 or more: eight are
-/// the streams of a thousand editors that wait for events. Full: who comes then waits for a stream to end.
+/// HTTP/2 connections of one tunnel to one origin. There is one until it carries as many streams as the origin allows, most often 100 or more;
+/// eight carry all that a client may have even where that is 16. Full: who comes then waits for a stream to end.
 pub const ORIGIN_HTTP2_CONNECTIONS_EACH: usize = 8;
 /// How long an idle connection to an origin is kept: most servers close after 60 to 120 seconds.
 pub const ORIGIN_IDLE: Duration = Duration::from_secs(90);

@@ -1,7 +1,7 @@
-//! HTTP/2 connections to one origin, each of which carries many exchanges.
+//! One owner's HTTP/2 connections to one origin, each of which carries many exchanges.
 //!
-//! Place: part of `pool`. One is enough until it carries as many streams as the origin allows: events take theirs for long, and the clients of
-//! a proxy are many, so that others would wait for minutes. Then there is another.
+//! Place: part of `pool`; whose they are is `owners`' to say. One is enough until it carries as many streams as the origin allows: events take
+//! theirs for long, so that other requests of the same client would wait for minutes. Then there is another.
 //! Policy when full: who comes then waits for a stream of the connection that carries the fewest.
 //! Source: RFC 9113 §5.1.2, §9.1.
 

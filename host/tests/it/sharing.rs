@@ -1,4 +1,4 @@
-//! Connections to origins of HTTP/2, which the clients share: how many there are, and what is asked again.
+//! Connections to origins of HTTP/2, which the streams of one client share: how many there are, and what is asked again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
