@@ -60,6 +60,12 @@ impl<'a> Request<'a> {
     pub fn new(head: RequestHead, framing: Framing, content: Source<'a>) -> Self {
         Self { head, framing, content, rewriting: None, underway: None }
     }
+
+    /// Whether a response made here ends the client's connection: it has content of this request to come, or is to carry no other. HTTP/1 only.
+    fn ends_connection(&self) -> bool {
+        let version = self.head.version;
+        version != Version::HTTP_2 && !(self.content.is_done() && fields::persists(version, &self.head.fields))
+    }
 }
 
 /// What becomes of the client's connection after an exchange.
@@ -129,6 +135,8 @@ struct Asked<'a> {
     version: Version,
     /// It may switch protocols.
     upgrade: bool,
+    /// A response made here ends the client's connection.
+    closes: bool,
     /// Where it is counted.
     underway: Option<&'a Underway>,
 }
@@ -193,7 +201,7 @@ impl Exchange {
         let mut destination = via.destination.clone();
         if let Some(open) = open.as_deref_mut() {
             if let Some(local) = filter::request(open, request, responder).await? {
-                let closes = request.head.version != Version::HTTP_2 && !request.content.is_done();
+                let closes = request.ends_connection();
                 if let Some(underway) = &request.underway {
                     underway.answered(local.status.as_u16());
                 }
@@ -223,7 +231,7 @@ impl Exchange {
             Fault::Refused(refusal) => {
                 tracing::info!(host = %String::from_utf8_lossy(&request.head.authority), "{}", respond::sentence(&refusal));
                 self.meters.refused(respond::error(&refusal));
-                let closes = !is_http2 && !request.content.is_done();
+                let closes = request.ends_connection();
                 if send(&respond::refusal(&refusal), &request.head.method, closes, &mut responder).await.is_ok() {
                     return if closes { After::Close } else { After::Next };
                 }
@@ -346,6 +354,7 @@ impl Exchange {
             upgrade: request.head.version == Version::HTTP_11
                 && matches!(request.framing, Framing::Empty | Framing::Length(0))
                 && fields::asks_for_websocket(&request.head.fields),
+            closes: request.ends_connection(),
             underway: request.underway.as_ref(),
         };
         let client_persists = fields::persists(request.head.version, &request.head.fields);
@@ -379,7 +388,7 @@ impl Exchange {
         responder: &mut Option<Responder<'a>>,
         mut open: Option<&mut OpenFlow>,
     ) -> Result<Answered, Fault> {
-        let &Asked { ref method, version: client_version, upgrade, underway } = asked;
+        let &Asked { ref method, version: client_version, upgrade, closes, underway } = asked;
         let head = self.final_head(origin, client_version, &mut answer, responder).await?;
         if let Some(underway) = underway {
             underway.answered(head.status.as_u16());
@@ -410,8 +419,8 @@ impl Exchange {
         if let Some(open) = open.as_deref_mut()
             && let Some(local) = filter::response(open, &mut head, &mut framing, &mut content).await?
         {
-            send(&local, method, client_version != Version::HTTP_2, responder).await?;
-            return Ok(Answered { status: local.status, client_persists: false, origin_persists: false });
+            send(&local, method, closes, responder).await?;
+            return Ok(Answered { status: local.status, client_persists: !closes, origin_persists: false });
         }
         let mut rewriting = None;
         if let Some(open) = open.as_deref_mut() {

@@ -57,9 +57,9 @@ impl Incoming {
         Self { state }
     }
 
-    /// Whether [`Piece::End`] has been taken.
+    /// Whether no octet of it is still to be read; [`Piece::End`] may be.
     pub fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(self.state, State::Done | State::Length(0))
     }
 
     /// The next piece in `buffer`; `None` if more octets are needed. `at_end`: there will be no more.

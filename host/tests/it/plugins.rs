@@ -67,6 +67,21 @@ async fn a_plugin_sees_and_answers_what_it_subscribed_to_only() {
 }
 
 #[tokio::test]
+async fn a_filters_answers_leave_the_connection_to_the_next_request() {
+    let origin = Origin::saying("origin").await;
+    for hook in ["on_request", "on_response"] {
+        let settings = json!({ "paths": ["/told"], hook: "answer", "status": 418 });
+        let proxy = Proxy::start(Options::new().component("chameleon", guests::CHAMELEON).plugin("chameleon", settings)).await;
+        let mut connection = proxy.client().h1(&origin.authority()).await.unwrap();
+
+        for (path, status) in [("/told", 418), ("/told", 418), ("/other", 200)] {
+            let answer = connection.exchange(request("GET", path, &origin.authority(), &[], b"")).await.unwrap();
+            assert_eq!((answer.status(), answer.head.closes()), (status, false), "{hook} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_response_is_changed_before_the_client_sees_it() {
     let origin = Origin::start(Setup::tls(), |_| Script::ok("plain").field("X-A", "1").field("x-told", "no").field("X-B", "2")).await;
     let options = Options::new()

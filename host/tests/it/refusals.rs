@@ -25,6 +25,36 @@ async fn an_origin_that_refuses_connections_is_a_bad_gateway() {
 }
 
 #[tokio::test]
+async fn a_refused_request_leaves_its_connection_to_the_next_where_it_can() {
+    let vacant = Vacant::new().unwrap();
+    let authority = format!("refusing.example.test:{}", vacant.address().port());
+    let proxy = Proxy::without_plugins(Options::new().resolving_to(&authority, vacant.address())).await;
+    let last = [
+        ("HTTP/1.1", ("Content-Length", "3"), "with content to come"),
+        ("HTTP/1.1", ("Connection", "close"), "that is the last"),
+        ("HTTP/1.0", ("X-Kept", "no"), "of a client that does not know"),
+    ];
+
+    for (version, field, what) in last {
+        let inside = (proxy.client().h1(&authority).await.unwrap(), "/".to_owned());
+        let at_proxy = (proxy.client().to_proxy().await.unwrap(), format!("http://{authority}/"));
+        for (mut connection, target) in [inside, at_proxy] {
+            let none: &[(&str, &str)] = &[];
+            for fields in [none, &[("Content-Length", "0")]] {
+                let kept = connection.exchange(request("POST", &target, &authority, fields, b"")).await.unwrap();
+                assert_eq!((kept.status(), kept.head.closes()), (502, false), "{target}");
+            }
+
+            let head = String::from_utf8(request("POST", &target, &authority, &[field], b"")).unwrap().replace("HTTP/1.1", version);
+            let closed = connection.exchange(head).await.unwrap();
+
+            assert_eq!((closed.status(), closed.head.closes()), (502, true), "{what} to {target}");
+            assert!(connection.wire().fill().await.is_err(), "{what} to {target}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_origin_without_address_is_a_bad_gateway() {
     // RFC 6761 §6.4: names under `invalid` never resolve.
     let proxy = Proxy::without_plugins(Options::new()).await;
