@@ -20,15 +20,27 @@ pub(crate) fn cpu_time(process: u32) -> anyhow::Result<Duration> {
 
 /// Octets of memory that a process holds, and the most it held since [`forget_most`].
 pub(crate) fn memory(process: u32) -> anyhow::Result<(u64, u64)> {
-    let path = format!("/proc/{process}/status");
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    let value = |key: &str| {
+    let [now, most] = octets(&format!("/proc/{process}/status"), ["VmRSS:", "VmHWM:"])?;
+    Ok((now, most))
+}
+
+/// Octets of memory that a process holds; of what it shares with others, its share.
+pub(crate) fn own_memory(process: u32) -> anyhow::Result<u64> {
+    let [share] = octets(&format!("/proc/{process}/smaps_rollup"), ["Pss:"])?;
+    Ok(share)
+}
+
+/// What a file of the kernel's says in KiB behind those words.
+fn octets<const N: usize>(path: &str, keys: [&str; N]) -> anyhow::Result<[u64; N]> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    let mut octets = [0; N];
+    for (octets, key) in octets.iter_mut().zip(keys) {
         let line = text.lines().find_map(|line| line.strip_prefix(key));
         let kibibytes: u64 =
             line.and_then(|line| line.split_whitespace().next()?.parse().ok()).with_context(|| format!("{path} has no {key}"))?;
-        anyhow::Ok(kibibytes << 10)
-    };
-    Ok((value("VmRSS:")?, value("VmHWM:")?))
+        *octets = kibibytes << 10;
+    }
+    Ok(octets)
 }
 
 /// From now on the most memory a process held is counted anew.

@@ -9,6 +9,7 @@ mod bulk;
 mod cancel;
 mod clock;
 mod events;
+mod idle;
 mod latency;
 mod load;
 mod origin;
@@ -51,6 +52,10 @@ enum Mode {
     Resumed,
     /// The same, to a host that nobody has visited before
     FirstVisit,
+    /// Time to each answer, one request at a time
+    Latency,
+    /// Memory of connections on which nothing happens, and of the process
+    Idle,
     /// Time of server-sent events from origin to client, in every coding
     Events,
     /// Time until the origin sees that a client has left
@@ -70,7 +75,7 @@ pub(crate) struct Options {
     /// Length of one turn
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Clients at a time [default: 16 that keep their connections, 4 that connect each time]
+    /// Clients at a time [default: 16 that keep their connections, 4 that connect each time, 1 for its latency]
     #[arg(long)]
     clients: Option<usize>,
     /// Take the release build of flowgate as it is, and this very program for the rest
@@ -115,9 +120,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let programs = Programs::built(options)?;
     let folder = tempfile::tempdir().context("making a folder for the benchmark")?;
     let measured = match options.mode {
-        Mode::KeepAlive | Mode::Telemetry | Mode::New | Mode::Resumed | Mode::FirstVisit => {
+        Mode::KeepAlive | Mode::Telemetry | Mode::New | Mode::Resumed | Mode::FirstVisit | Mode::Latency => {
             requests::run(options, &programs, folder.path())
         }
+        Mode::Idle => idle::run(options, &programs, folder.path()),
         Mode::Events => events::run(options, &programs, folder.path()),
         Mode::Cancel => cancel::run(options, &programs, folder.path()),
         Mode::Bulk => bulk::run(options, &programs, folder.path()),

@@ -14,11 +14,15 @@ pub(crate) struct Sample {
     per_second: f64,
     p50_us: f64,
     p99_us: f64,
+    /// Share of the times to an answer that nobody computes for.
+    stalled: f64,
 }
 
 impl Sample {
     pub(crate) fn new(cpu_us: f64, done: &Done) -> Self {
-        Self { cpu_us, per_second: done.requests as f64 / done.seconds, p50_us: done.p50_us, p99_us: done.p99_us }
+        let requests = done.requests as f64;
+        let (per_second, stalled) = (requests / done.seconds, done.stalled as f64 / requests);
+        Self { cpu_us, per_second, p50_us: done.p50_us, p99_us: done.p99_us, stalled }
     }
 }
 
@@ -39,10 +43,9 @@ impl Report {
         self.rows[proxy].1.push(sample);
     }
 
-    /// CPU time of that proxy over that of the first, round by round.
-    fn ratios(&self, samples: &[Sample]) -> Vec<f64> {
-        let base = &self.rows[0].1;
-        samples.iter().zip(base).map(|(sample, base)| sample.cpu_us / base.cpu_us).collect()
+    /// What that proxy has over what the first has, round by round.
+    fn ratios(&self, samples: &[Sample], value: fn(&Sample) -> f64) -> Vec<f64> {
+        samples.iter().zip(&self.rows[0].1).map(|(sample, base)| value(sample) / value(base)).collect()
     }
 
     /// Samples and medians.
@@ -52,15 +55,24 @@ impl Report {
     }
 
     fn row(&self, name: &str, samples: &[Sample]) -> Value {
-        let column = |value: fn(&Sample) -> f64| samples.iter().map(value).collect::<Vec<_>>();
-        let (cpu, ratios) = (column(|sample| sample.cpu_us), self.ratios(samples));
+        let column = |value: fn(&Sample) -> f64| {
+            let samples: Vec<f64> = samples.iter().map(value).collect();
+            json!({ "median": median(&samples), "samples": samples })
+        };
+        let ratio = |value: fn(&Sample) -> f64| {
+            let ratios = self.ratios(samples, value);
+            json!({ "median": median(&ratios), "samples": ratios })
+        };
         json!({
             "name": name,
-            "cpu_us": { "median": median(&cpu), "samples": cpu },
-            "ratio": { "median": median(&ratios), "samples": ratios },
-            "requests_per_second": { "median": median(&column(|sample| sample.per_second)) },
-            "p50_us": { "median": median(&column(|sample| sample.p50_us)) },
-            "p99_us": { "median": median(&column(|sample| sample.p99_us)) },
+            "cpu_us": column(|sample| sample.cpu_us),
+            "ratio": ratio(|sample| sample.cpu_us),
+            "requests_per_second": column(|sample| sample.per_second),
+            "p50_us": column(|sample| sample.p50_us),
+            "p50_ratio": ratio(|sample| sample.p50_us),
+            "p99_us": column(|sample| sample.p99_us),
+            "p99_ratio": ratio(|sample| sample.p99_us),
+            "stalled_share": column(|sample| sample.stalled),
         })
     }
 }
@@ -68,16 +80,24 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rounds = self.rows[0].1.len();
-        writeln!(f, "{}, medians of {rounds} rounds", self.title)?;
-        writeln!(f, "{:<22}{:>13}{:>28}{:>9}{:>9}{:>9}", "proxy", "CPU µs/req", "÷ tunnel [least–most]", "req/s", "p50 µs", "p99 µs")?;
+        writeln!(f, "{}, medians of {rounds} rounds, ÷ tunnel [least–most]", self.title)?;
+        writeln!(
+            f,
+            "{:<22}{:>11}{:>21}{:>9}{:>10}{:>20}{:>10}{:>20}{:>10}",
+            "proxy", "CPU µs", "÷", "req/s", "p50 µs", "÷", "p99 µs", "÷", "> 35 ms"
+        )?;
         for (name, samples) in &self.rows {
             let column = |value: fn(&Sample) -> f64| median(&samples.iter().map(value).collect::<Vec<_>>());
-            let ratios = self.ratios(samples);
-            let (least, most) = spread(&ratios);
-            let ratio = format!("{:.2} [{least:.2}–{most:.2}]", median(&ratios));
-            let (cpu, rate) = (column(|sample| sample.cpu_us), column(|sample| sample.per_second));
-            let (p50, p99) = (column(|sample| sample.p50_us), column(|sample| sample.p99_us));
-            writeln!(f, "{name:<22}{cpu:>13.1}{ratio:>28}{rate:>9.0}{p50:>9.0}{p99:>9.0}")?;
+            let ratio = |value: fn(&Sample) -> f64| {
+                let ratios = self.ratios(samples, value);
+                let (least, most) = spread(&ratios);
+                format!("{:.2} [{least:.2}–{most:.2}]", median(&ratios))
+            };
+            let (cpu, cpus) = (column(|sample| sample.cpu_us), ratio(|sample| sample.cpu_us));
+            let (p50, p50s) = (column(|sample| sample.p50_us), ratio(|sample| sample.p50_us));
+            let (p99, p99s) = (column(|sample| sample.p99_us), ratio(|sample| sample.p99_us));
+            let (rate, stalled) = (column(|sample| sample.per_second), 100.0 * column(|sample| sample.stalled));
+            writeln!(f, "{name:<22}{cpu:>11.1}{cpus:>21}{rate:>9.0}{p50:>10.0}{p50s:>20}{p99:>10.0}{p99s:>20}{stalled:>9.3}%")?;
         }
         Ok(())
     }
@@ -109,9 +129,9 @@ mod tests {
     fn ratios_are_taken_within_a_round() {
         let mut report = Report::new("x".to_owned(), ["tunnel", "other"].into_iter());
         for (proxy, cpu_us) in [(0, 10.0), (1, 20.0), (0, 100.0), (1, 300.0)] {
-            report.add(proxy, Sample { cpu_us, per_second: 1.0, p50_us: 1.0, p99_us: 1.0 });
+            report.add(proxy, Sample { cpu_us, per_second: 1.0, p50_us: 1.0, p99_us: 1.0, stalled: 0.0 });
         }
 
-        assert_eq!(report.ratios(&report.rows[1].1), [2.0, 3.0]);
+        assert_eq!(report.ratios(&report.rows[1].1, |sample| sample.cpu_us), [2.0, 3.0]);
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
         Mode::New => ("new connection", 4, Way::New, Exchange::Completion),
         Mode::Resumed => ("new connection, TLS resumed", 4, Way::Resumed, Exchange::Completion),
         Mode::FirstVisit => ("first visit of a host", 4, Way::FirstVisit, Exchange::Completion),
+        Mode::Latency => ("keep-alive", 1, Way::Kept, Exchange::Completion),
         _ => ("keep-alive", 16, Way::Kept, Exchange::Completion),
     };
     let clients = options.clients.unwrap_or(clients);
