@@ -9,6 +9,7 @@ pub mod auth;
 pub mod authoring;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod exchange;
 pub mod flow;
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod ca;
 mod check;
 mod compile;
 mod difference;
+mod doctor;
 mod examine;
 mod flows;
 mod plugin;
@@ -59,6 +60,12 @@ enum Command {
     ///
     /// Reads all files and loads all plugins, but listens nowhere. Makes a root certificate if there is none yet.
     Check(Flags),
+    /// Say what keeps a client, or this proxy, from working, and how to mend it
+    ///
+    /// Looks at the listener, the root in the stores of the system, of NSS and of programs, the environment, settings of editors, and sends a
+    /// request through the proxy to its own name; without --through also at the proxy's own files, with the flags of run. Changes nothing,
+    /// prints no password, and ends with 1 if there is a fault.
+    Doctor(Box<doctor::Doctor>),
     /// The root certificate that clients must trust
     #[command(subcommand)]
     Ca(ca::Ca),
@@ -129,6 +136,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(flags) => check::run(&configured(flags)?),
         Command::Ca(command) => ca::run(command),
         Command::Compile(command) => compile::run(command),
+        Command::Doctor(command) => doctor::run(*command),
         Command::Flows(command) => flows::run(command),
         Command::Plugin(command) => plugin::run(command),
         Command::Reload(running) => reload::run(running),

@@ -17,4 +17,4 @@ pub use dial::{DialLimits, Dialler};
 pub use pool::{CONNECTION_WINDOW, Connection, Destination, Lease, Pool, PoolLimits, STREAM_WINDOW};
 pub use reach::Reach;
 pub use shared::Share;
-pub use upstream::{Upstream, UpstreamError};
+pub use upstream::{Direct, Upstream, UpstreamError};

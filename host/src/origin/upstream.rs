@@ -55,7 +55,7 @@ pub(super) enum Kind {
 
 /// Origins that are reached without it.
 #[derive(Clone, Debug)]
-struct Direct(Vec<Exception>);
+pub struct Direct(Vec<Exception>);
 
 /// Some of them.
 #[derive(Clone, Debug)]
@@ -187,12 +187,17 @@ fn with_port(authority: &Authority) -> String {
 }
 
 impl Direct {
-    fn parse(exceptions: &[String]) -> Result<Self, UpstreamError> {
+    /// Reads exceptions, as [`Upstream::parse`] does.
+    ///
+    /// # Errors
+    /// Names the one that is none.
+    pub fn parse(exceptions: &[String]) -> Result<Self, UpstreamError> {
         let parsed = |text: &String| Exception::parse(text).ok_or_else(|| UpstreamError::Exception(text.clone()));
         exceptions.iter().map(parsed).collect::<Result<_, _>>().map(Self)
     }
 
-    fn covers(&self, authority: &Authority) -> bool {
+    /// Whether that origin is one of them.
+    pub fn covers(&self, authority: &Authority) -> bool {
         self.0.iter().any(|exception| exception.covers(authority))
     }
 }

@@ -41,7 +41,7 @@ pub enum Protocol {
 }
 
 /// Handed to every configuration, so that nothing depends on a default of the process.
-fn provider() -> Arc<CryptoProvider> {
+pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
     PROVIDER.clone()
 }

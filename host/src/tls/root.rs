@@ -65,6 +65,20 @@ impl Root {
         Self::open(&key, certificate)
     }
 
+    /// Opens the root in `state_dir` and changes nothing. `None`: there is none yet.
+    ///
+    /// # Errors
+    /// As for [`Root::open_or_create`].
+    pub fn open_made(state_dir: &Path) -> anyhow::Result<Option<Self>> {
+        let (key, certificate) = (state_dir.join(KEY_FILE), state_dir.join(CERTIFICATE_FILE));
+        match (present(&key)?, present(&certificate)?) {
+            (false, false) => Ok(None),
+            (true, true) => Self::open(&key, certificate).map(Some),
+            (true, false) => bail!(half_there(&certificate, &key)),
+            (false, true) => bail!(half_there(&key, &certificate)),
+        }
+    }
+
     /// Makes the root, which may sign for some names only.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["tasks"]),
     ("plugin", &["hooks", "meters", "outbound", "record", "recording", "redaction", "rehearsal", "stamp", "store", "tasks"]),
     ("config", &["auth"]),
+    ("doctor", &["admin", "origin", "tasks", "tls"]),
     ("authoring", &[]),
     ("usage", &[]),
 ];
@@ -57,6 +58,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("record", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls"]),
     ("store", &["wasmtime", "wasmtime_wasi", "hyper", "h2", "rustls"]),
     ("usage", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
+    ("doctor", &["h2", "wasmtime", "wasmtime_wasi"]),
     ("authoring", &["hyper", "h2", "rustls", "tokio", "tokio_rustls", "wasmtime", "wasmtime_wasi"]),
     ("plugin", &["hyper", "h2", "rustls", "tokio_rustls", "socket2", "tokio::net", "std::net::TcpStream", "std::net::TcpListener"]),
 ];

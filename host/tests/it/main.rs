@@ -15,6 +15,7 @@ mod corpus;
 mod costs;
 mod crowding;
 mod deadlines;
+mod doctor;
 mod exceptions;
 mod faults;
 mod floods;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::{Front, Speaks};
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
 
 /// The name of the proxy for those who come through it; `internal` is reserved for such (ICANN resolution 2024.07.29.06).
 const NAME: &str = "flowgate.internal";
+/// RFC 9110 §5.6.7.
+const DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 /// The page loads nothing and runs nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -120,6 +124,10 @@ pub(super) fn answer(front: &Front, visit: &Visit<'_>) -> LocalResponse {
         }
     };
     let mut fields = Fields::default();
+    // RFC 9110 §6.6.1; `flowgate doctor` compares clocks by it.
+    if let Ok(date) = OffsetDateTime::now_utc().format(DATE) {
+        fields.push("Date", &date);
+    }
     fields.push("Content-Type", media_type);
     fields.push("Cache-Control", "no-store");
     fields.push("Content-Security-Policy", POLICY);
