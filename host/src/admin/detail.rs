@@ -1,15 +1,19 @@
 //! One flow, for people to look into: heads, contents with their codings undone, events, messages, and what a model said in them.
 //!
-//! Place: what `watch` answers. Fields that carry credentials are never shown.
+//! Place: what `watch` answers. Fields that carry credentials are never shown, and of the rest what observers may see.
 //! Source: WHATWG HTML §9.2.6 (server-sent events); the APIs of OpenAI and Anthropic for texts.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    flow::{Direction, Fields, MessageKind, decode},
+    flow::{Direction, Fields, MessageKind, decode, media_type},
     plugin::Explanation,
-    recording::{Glance, RecordedBody, RecordedFlow},
+    recording::{Glance, RecordedBody, RecordedFlow, RecordedFrame},
+    redaction::Redaction,
 };
 
 /// Octets of one content that are shown; more is nothing to read.
@@ -25,7 +29,7 @@ pub(super) struct Detail {
     #[serde(flatten)]
     glance: Glance,
     /// What plugins did about it; `None`: none wanted it.
-    pub(super) explanation: Option<Explanation>,
+    explanation: Option<Explanation>,
     /// `None`: contents are not shown here.
     contents: Option<Contents>,
 }
@@ -75,49 +79,76 @@ struct Spoken {
 }
 
 impl Detail {
-    pub(super) fn new(flow: &RecordedFlow, shows_contents: bool) -> Self {
-        Self { glance: Glance::at(flow), explanation: None, contents: shows_contents.then(|| Contents::new(flow)) }
+    /// `redaction`: what observers must not see, nobody sees here.
+    pub(super) fn new(flow: &RecordedFlow, explanation: Option<Explanation>, shows_contents: bool, redaction: &Redaction) -> Self {
+        let explanation = explanation.map(|mut explanation| {
+            explanation.url = redaction.text(&explanation.url).into_owned();
+            for (_, value) in &mut explanation.tags {
+                *value = redaction.text(value).into_owned();
+            }
+            explanation
+        });
+        let contents = shows_contents.then(|| Contents::new(flow, redaction));
+        Self { glance: glance(Glance::at(flow), redaction), explanation, contents }
     }
 }
 
+/// What there is to see of a flow at a glance, as observers may see it.
+pub(super) fn glance(mut glance: Glance, redaction: &Redaction) -> Glance {
+    if let Cow::Owned(path) = redaction.text(&glance.path) {
+        glance.path = path;
+    }
+    glance
+}
+
 impl Contents {
-    fn new(flow: &RecordedFlow) -> Self {
+    fn new(flow: &RecordedFlow, redaction: &Redaction) -> Self {
         let response = flow.response.as_ref().map(|response| {
-            let head = &response.head;
-            (Message::new(format!("{:?} {}", head.version, head.status), &head.fields, &response.body), head.media_type())
+            let (head, media_type) = (&response.head, response.head.media_type());
+            (Message::new(format!("{:?} {}", head.version, head.status), &head.fields, &response.body, &media_type, redaction), media_type)
         });
-        let request = Message::new(format!("{:?}", flow.request.head.version), &flow.request.head.fields, &flow.request.body);
+        let head = &flow.request.head;
+        let media_type = media_type(&head.fields);
+        let request = Message::new(format!("{:?}", head.version), &head.fields, &flow.request.body, &media_type, redaction);
         let is_stream = response.as_ref().is_some_and(|(_, media_type)| media_type == "text/event-stream");
         let response = response.map(|(response, _)| response);
         let text = response.as_ref().map_or("", |response| response.text.as_str());
         let events = if is_stream { events(text) } else { Vec::new() };
-        let messages: Vec<Spoken> = flow.frames.iter().take(MANY).map(Spoken::new).collect();
+        let messages: Vec<Spoken> = flow.frames.iter().take(MANY).map(|frame| Spoken::new(frame, redaction)).collect();
         let mut said = String::new();
         match (is_stream, messages.is_empty()) {
             (true, _) => events.iter().for_each(|event| say(&mut said, &event.data)),
             (false, true) => say(&mut said, text),
             (false, false) => messages.iter().filter(|message| message.by == "origin").for_each(|message| say(&mut said, &message.text)),
         }
-        Self { url: flow.url(), request, response, events, messages, said }
+        // What is blanked in no single event may be so where they are put together.
+        let said = redaction.text(&said).into_owned();
+        Self { url: redaction.text(&flow.url()).into_owned(), request, response, events, messages, said }
     }
 }
 
 impl Message {
-    fn new(version: String, fields: &Fields, body: &RecordedBody) -> Self {
+    fn new(version: String, fields: &Fields, body: &RecordedBody, media_type: &str, redaction: &Redaction) -> Self {
         let decoded = decode(fields, body.octets(), body.is_cut(), MOST);
+        let octets = match decoded.trouble.is_some() && redaction.reads_content() {
+            true => Bytes::new(), // Nobody can say what is in it.
+            false => redaction.content(decoded.octets, media_type),
+        };
         Self {
             version,
-            fields: shown(fields),
-            trailers: shown(&body.trailers),
+            fields: shown(fields, redaction),
+            trailers: shown(&body.trailers, redaction),
             length: body.length,
-            text: String::from_utf8_lossy(&decoded.octets).into_owned(),
+            text: String::from_utf8_lossy(&octets).into_owned(),
             is_cut: decoded.truncated,
             trouble: decoded.trouble,
         }
     }
 }
 
-fn shown(fields: &Fields) -> Vec<(String, String)> {
+fn shown(fields: &Fields, redaction: &Redaction) -> Vec<(String, String)> {
+    let mut fields = fields.clone();
+    redaction.blank_fields(&mut fields);
     let shown = |field: &crate::flow::Field| {
         let name = field.name_str().to_owned();
         let lower = name.to_ascii_lowercase();
@@ -129,8 +160,8 @@ fn shown(fields: &Fields) -> Vec<(String, String)> {
 }
 
 impl Spoken {
-    fn new(frame: &crate::recording::RecordedFrame) -> Self {
-        let kept = &frame.content[..frame.content.len().min(MOST)];
+    fn new(frame: &RecordedFrame, redaction: &Redaction) -> Self {
+        let kept = redaction.message(frame.content.slice(..frame.content.len().min(MOST)));
         Self {
             at: frame.at,
             by: match frame.sent {
@@ -143,7 +174,7 @@ impl Spoken {
                 MessageKind::Closed => "closed",
             },
             length: frame.length,
-            text: String::from_utf8_lossy(kept).into_owned(),
+            text: String::from_utf8_lossy(&kept).into_owned(),
         }
     }
 }
@@ -183,6 +214,7 @@ fn say(said: &mut String, data: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::testing::conversation;
 
     #[test]
     fn what_models_say_is_put_together_from_every_form() {
@@ -210,13 +242,33 @@ mod tests {
     }
 
     #[test]
+    fn what_observers_must_not_see_nobody_sees_here() {
+        let redaction = Redaction::new(&["x-note".into()], &["$.token".into()], &["k-[0-9]+".into()]).expect("good rules");
+        let mut flow = conversation(1);
+        flow.request.head.path = Bytes::from_static(b"/k-1?key=k-2");
+        flow.request.head.fields = [("X-Note", "k"), ("Content-Type", "application/json"), ("Via", "k-3")]
+            .into_iter()
+            .map(|(name, value)| crate::flow::Field::new(name.as_bytes(), value.as_bytes()))
+            .collect();
+        flow.request.body = RecordedBody::whole(Bytes::from_static(br#"{"token":"t0","n":"k-4"}"#), 0);
+        flow.frames[0].content = Bytes::from_static(br#"{"token":"t0","n":"k-5"}"#);
+
+        let shown = serde_json::to_value(Detail::new(&flow, None, true, &redaction)).expect("JSON");
+
+        let text = shown.to_string();
+        assert!((1..=5).all(|number| !text.contains(&format!("k-{number}"))) && !text.contains("t0"), "{text}");
+        assert_eq!(shown.pointer("/contents/request/text"), Some(&r#"{"token":"[redacted]","n":"[redacted]"}"#.into()));
+        assert_eq!(shown.pointer("/contents/request/fields/0/1"), Some(&"[redacted]".into()));
+    }
+
+    #[test]
     fn credentials_are_not_shown() {
         let fields: Fields = [("Authorization", "x"), ("X-GitHub-Token", "x"), ("Set-Cookie", "x"), ("Accept", "y")]
             .into_iter()
             .map(|(name, value)| crate::flow::Field::new(name.as_bytes(), value.as_bytes()))
             .collect();
 
-        let values: Vec<String> = shown(&fields).into_iter().map(|(_, value)| value).collect();
+        let values: Vec<String> = shown(&fields, &Redaction::default()).into_iter().map(|(_, value)| value).collect();
         assert_eq!(values, ["[not shown]", "[not shown]", "[not shown]", "y"]);
     }
 }

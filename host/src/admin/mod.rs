@@ -22,6 +22,7 @@ use crate::{
     hooks::BoxFuture,
     plugin::{Explanation, PluginStatus},
     recording::Gallery,
+    redaction::Redaction,
     usage::{Query, Usage},
 };
 
@@ -53,6 +54,9 @@ pub trait Operator: Send + Sync + 'static {
 
     /// Whether fields and contents of flows are.
     fn shows_content(&self) -> bool;
+
+    /// What of them is blanked before anybody sees it.
+    fn redaction(&self) -> Arc<Redaction>;
 
     /// Counts records: one such question at a time.
     fn usage(&self, query: Query) -> BoxFuture<'_, anyhow::Result<Usage>>;

@@ -14,7 +14,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use super::{Done, NotDone, Operator, watch};
-use crate::plugin::{Explanation, PluginState, PluginStatus};
+use crate::plugin::{Explanation, LastFailure, PluginState, PluginStatus};
 
 /// Media type of Prometheus' text format.
 const METRICS: &str = "text/plain; version=0.0.4";
@@ -63,6 +63,8 @@ pub struct Listed {
     pub p50_us: u64,
     /// 99 of 100 of its calls took no longer, in microseconds.
     pub p99_us: u64,
+    /// The latest call that failed.
+    pub last_failure: Option<LastFailure>,
     /// Octets of its instances that are not at work now.
     pub memory_bytes: usize,
 }
@@ -96,6 +98,7 @@ impl Listed {
             lost: counts.lost,
             p50_us: micros(counts.p50),
             p99_us: micros(counts.p99),
+            last_failure: status.last_failure,
             memory_bytes: counts.memory_bytes,
         }
     }

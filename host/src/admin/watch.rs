@@ -20,15 +20,21 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper::body::Frame;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
 use tokio::time::{sleep, timeout};
 
-use super::{Operator, detail::Detail, routes::refused};
+use super::{
+    Operator,
+    detail::{Detail, glance},
+    routes::refused,
+};
 use crate::{
     hooks::BoxFuture,
-    recording::{News, Watcher},
+    plugin::Step,
+    recording::{Glance, News, Watcher},
+    redaction::Redaction,
     usage::{self, Dimension},
 };
 
@@ -47,6 +53,7 @@ pub(super) fn router() -> Router<Arc<dyn Operator>> {
         .route("/", file("text/html; charset=utf-8", include_str!("page/page.html")))
         .route("/page.css", file("text/css; charset=utf-8", include_str!("page/page.css")))
         .route("/page.js", file("text/javascript; charset=utf-8", include_str!("page/page.js")))
+        .route("/favicon.svg", file("image/svg+xml", include_str!("../../assets/sign.svg")))
         .route("/v1/watch", get(live))
         .route("/v1/watch/{id}", get(detail))
         .route("/v1/usage", get(used))
@@ -55,10 +62,12 @@ pub(super) fn router() -> Router<Arc<dyn Operator>> {
 /// Server-sent events: first what there is, then what happens.
 async fn live(State(operator): Asked) -> Response {
     let watcher = operator.gallery().watch();
+    let redaction = operator.redaction();
+    let latest = operator.gallery().latest().into_iter().rev();
     let first = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "content": operator.shows_content(),
-        "flows": operator.gallery().latest().into_iter().rev().collect::<Vec<_>>(),
+        "flows": latest.map(|flow| Row::new(flow, &*operator, &redaction)).collect::<Vec<_>>(),
         "missed": 0,
     });
     let viewer = Viewer { watcher, operator };
@@ -88,8 +97,32 @@ impl Viewer {
         }
         sleep(GATHER).await;
         self.watcher.take(&mut news, AT_ONCE);
-        let flows: Vec<_> = news.flows.iter().map(|glance| &**glance).collect();
+        let redaction = self.operator.redaction();
+        let flows: Vec<_> = news.flows.iter().map(|flow| Row::new(Glance::clone(flow), &*self.operator, &redaction)).collect();
         event(&json!({ "flows": flows, "missed": news.missed }))
+    }
+}
+
+/// One flow of a list.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    glance: Glance,
+    /// What plugins did about it, those left out that only looked at it.
+    verdicts: Vec<String>,
+}
+
+impl Row {
+    fn new(flow: Glance, operator: &dyn Operator, redaction: &Redaction) -> Self {
+        let steps = operator.explain(flow.flow).map(|explanation| explanation.steps).unwrap_or_default();
+        let deed = |step: Step| {
+            let said = step.said.split_once(':').map_or(step.said.as_str(), |(said, _)| said);
+            match step.changes.is_empty() {
+                true => format!("{}: {said}", step.plugin),
+                false => format!("{}: changed {}", step.plugin, step.changes.join(", ")),
+            }
+        };
+        Self { glance: glance(flow, redaction), verdicts: steps.into_iter().filter(Step::is_deed).map(deed).collect() }
     }
 }
 
@@ -115,13 +148,12 @@ async fn detail(State(operator): Asked, Path(id): Path<u64>) -> Response {
     let Some(flow) = operator.gallery().flow(id) else {
         return refused(StatusCode::NOT_FOUND, format!("flow {id} has not ended, or is not kept any more"));
     };
-    let mut detail = Detail::new(&flow, operator.shows_content());
-    detail.explanation = operator.explain(id);
-    Json(detail).into_response()
+    Json(Detail::new(&flow, operator.explain(id), operator.shows_content(), &operator.redaction())).into_response()
 }
 
 #[derive(Deserialize)]
 struct Question {
+    /// Dimensions with commas between them, for each of which there is a table; all of them where nobody says.
     by: Option<String>,
     since: Option<String>,
     until: Option<String>,
@@ -134,9 +166,13 @@ async fn used(State(operator): Asked, Query(question): Query<Question>) -> Respo
     };
     match operator.usage(query.clone()).await {
         Ok(used) => {
-            let row = |(key, counts): (Vec<String>, usage::Counts)| json!({ "key": key, "counts": counts });
-            let by: Vec<&str> = query.by.iter().map(|dimension| dimension.as_str()).collect();
-            Json(json!({ "by": by, "rows": used.rows.into_iter().map(row).collect::<Vec<_>>(), "skipped": used.skipped })).into_response()
+            let row = |(key, counts): (&str, usage::Counts)| json!({ "key": key, "counts": counts });
+            let table = |(place, by): (usize, &Dimension)| {
+                let rows: Vec<_> = used.along(place).into_iter().map(row).collect();
+                json!({ "by": by.as_str(), "rows": rows })
+            };
+            let tables: Vec<_> = query.by.iter().enumerate().map(table).collect();
+            Json(json!({ "tables": tables, "counted": used.counted, "skipped": used.skipped })).into_response()
         }
         Err(error) => refused(StatusCode::CONFLICT, format!("{error:#}")),
     }
@@ -149,7 +185,10 @@ impl Question {
             let given = text.as_deref().filter(|text| !text.is_empty());
             given.map(|text| Date::parse(text, DAY).map_err(|_| format!("{text:?} is no day as in 2025-01-31"))).transpose()
         };
-        let by = self.by.as_deref().unwrap_or("user").split(',').map(|name| name.parse::<Dimension>().map_err(str::to_owned));
-        Ok(usage::Query { since: day(&self.since)?, until: day(&self.until)?, by: by.collect::<Result<_, _>>()? })
+        let by = match &self.by {
+            Some(by) => by.split(',').map(|name| name.parse().map_err(str::to_owned)).collect::<Result<_, _>>()?,
+            None => Dimension::ALL.to_vec(),
+        };
+        Ok(usage::Query { since: day(&self.since)?, until: day(&self.until)?, by })
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     plugin::{Explanation, Platform, PluginStatus},
     record,
     recording::{Gallery, Recorder},
+    redaction::Redaction,
     tasks::Tasks,
     usage::{self, Progress, Query, Usage},
 };
@@ -66,6 +67,10 @@ impl Operator for Desk {
 
     fn shows_content(&self) -> bool {
         self.shows_content
+    }
+
+    fn redaction(&self) -> Arc<Redaction> {
+        self.platform.redaction()
     }
 
     fn usage(&self, query: Query) -> BoxFuture<'_, anyhow::Result<Usage>> {

@@ -55,7 +55,7 @@ impl ResponseHead {
 }
 
 /// Media type without parameters, lower case; empty where there is none (RFC 9110 §8.3.1).
-pub(super) fn media_type(fields: &Fields) -> String {
+pub(crate) fn media_type(fields: &Fields) -> String {
     let value = fields.get("content-type").map(String::from_utf8_lossy).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -24,7 +24,7 @@ use super::{
     pool::{Lease, Pool},
     rules::Rules,
     settings::OnFailure,
-    tally::{PluginCounts, Tally, Turn},
+    tally::{LastFailure, PluginCounts, Tally, Turn},
 };
 use crate::{
     flow::{Authority, Direction, Refusal, SharedFlow, lock},
@@ -87,6 +87,11 @@ impl Build {
     /// What happened to it so far.
     pub(super) fn counts(&self) -> PluginCounts {
         self.tally.counts(self.pool.memory())
+    }
+
+    /// The latest of its calls that failed.
+    pub(super) fn last_failure(&self) -> Option<LastFailure> {
+        self.tally.last_failure()
     }
 
     /// The same as metrics.
@@ -233,6 +238,8 @@ impl Build {
             // That was said once, when it began.
             return;
         }
+        let flow = (flow != 0).then_some(flow);
+        self.tally.failed(hook, flow, failure);
         if let Some(scene) = self.pool.scene() {
             // There is no page for them.
             if hook == Hook::Connect || matches!(failure, Failure::Unfit(_)) {
@@ -244,7 +251,6 @@ impl Build {
         }
         let Some(suppressed) = self.tally.reports.admit(Instant::now()) else { return };
         let Label { plugin, version, hash } = &*self.label;
-        let flow = (flow != 0).then_some(flow);
         tracing::warn!(plugin, version, hash, hook = hook.name(), flow, error = %failure, suppressed, "plugin failed");
     }
 

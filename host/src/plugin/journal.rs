@@ -72,6 +72,14 @@ pub struct Step {
     pub changes: Vec<String>,
 }
 
+impl Step {
+    /// The plugin did something about the flow, or failed to: it did not only look at it and let it pass.
+    pub fn is_deed(&self) -> bool {
+        let only_looked = ["proceed", "need-body", "observed", "filter it", "leave it alone", "pass", "end", "broken"];
+        !self.changes.is_empty() || !only_looked.contains(&self.said.as_str())
+    }
+}
+
 /// The latest flows.
 #[derive(Default)]
 pub(super) struct Journal(Mutex<VecDeque<Arc<Page>>>);

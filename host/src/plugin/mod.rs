@@ -70,7 +70,7 @@ pub use settings::{Compiler, Grant, Instructions, Limits, OnFailure, OutboundLim
 pub use stage::{Played, Stage};
 pub use status::{PluginState, PluginStatus, Reloaded, Reloading};
 pub use swap::PluginEvent;
-pub use tally::PluginCounts;
+pub use tally::{LastFailure, PluginCounts};
 
 /// The plugin that is built in.
 const LOGGER: &str = "logger";

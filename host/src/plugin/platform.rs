@@ -142,6 +142,11 @@ impl Platform {
         self.redaction.store(Arc::new(redaction));
     }
 
+    /// What is blanked now.
+    pub fn redaction(&self) -> Arc<Redaction> {
+        self.redaction.load_full()
+    }
+
     /// What happens to plugins from now on.
     pub fn events(&self) -> broadcast::Receiver<PluginEvent> {
         self.events.subscribe()
@@ -157,7 +162,9 @@ impl Platform {
         let set = self.set.load();
         let mut plugins = self.board.read();
         for status in &mut plugins {
-            status.counts = set.plugins.iter().find(|serving| serving.build.info.name == status.name).map(|serving| serving.build.counts());
+            let build = set.plugins.iter().map(|serving| &serving.build).find(|build| build.info.name == status.name);
+            status.counts = build.map(|build| build.counts());
+            status.last_failure = build.and_then(|build| build.last_failure());
             if status.state == PluginState::Serving && status.counts.is_some_and(|counts| counts.suspended.is_some()) {
                 status.state = PluginState::Suspended;
             }

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     build::{Build, PluginInfo, short},
-    tally::PluginCounts,
+    tally::{LastFailure, PluginCounts},
 };
 
 /// One plugin, in service or not.
@@ -26,6 +26,8 @@ pub struct PluginStatus {
     pub build: Option<PluginInfo>,
     /// What happened to it.
     pub counts: Option<PluginCounts>,
+    /// The latest call of the build in service that failed; `None`: none did.
+    pub last_failure: Option<LastFailure>,
     /// The file in the plugins folder; `None`: there is none.
     pub file: Option<PathBuf>,
     /// Why what the file holds is not in service.
@@ -150,6 +152,7 @@ impl PluginStatus {
             state: PluginState::NotInService,
             build: None,
             counts: None,
+            last_failure: None,
             file: None,
             refused: None,
             loading: false,

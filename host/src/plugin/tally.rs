@@ -7,11 +7,12 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hdrhistogram::Histogram;
 use prometheus_client::metrics::histogram;
+use serde::{Deserialize, Serialize};
 
 use super::{breaker::Breaker, capability::log::Lines, hook::Hook, instance::Failure, settings::Limits};
 use crate::meters::Page;
@@ -70,6 +71,19 @@ impl PluginCounts {
     }
 }
 
+/// The latest call of a build that failed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LastFailure {
+    /// When, in microseconds since the Unix epoch.
+    pub at: u64,
+    /// As the contract spells it.
+    pub hook: String,
+    /// About which flow; `None`: about a tunnel, or the plugin itself.
+    pub flow: Option<u64>,
+    /// A sentence for people.
+    pub error: String,
+}
+
 /// See the module.
 pub(super) struct Tally {
     calls: AtomicU64,
@@ -78,6 +92,7 @@ pub(super) struct Tally {
     pub(super) unobserved: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) missed: AtomicU64,
+    last_failure: Mutex<Option<LastFailure>>,
     took: Mutex<Histogram<u64>>,
     /// The same in classes that do not depend on what was measured, as those want it who add up several proxies.
     seconds: histogram::Histogram,
@@ -99,6 +114,7 @@ impl Tally {
             unobserved: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             missed: AtomicU64::new(0),
+            last_failure: Mutex::default(),
             took: Mutex::new(took),
             seconds: histogram::Histogram::new(SECONDS),
             filtering: Breaker::new(limits),
@@ -132,6 +148,19 @@ impl Tally {
             return breaker.failed(now).map(Turn::Suspended);
         }
         breaker.succeeded().then_some(Turn::Recovered)
+    }
+
+    /// That call failed, and why.
+    pub(super) fn failed(&self, hook: Hook, flow: Option<u64>, failure: &Failure) {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+        let last = LastFailure { at, hook: hook.name().to_owned(), flow, error: failure.to_string() };
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// See [`LastFailure`]; `None`: no call failed.
+    pub(super) fn last_failure(&self) -> Option<LastFailure> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All of it, now; `memory_bytes` is known elsewhere.

@@ -105,13 +105,25 @@ impl Redaction {
 
     /// One message of a WebSocket as observers may see it.
     pub fn message(&self, octets: Bytes) -> Bytes {
-        match self.blank_text(&octets, Kind::of("", &octets)) {
-            Some(blanked) => blanked,
-            None => octets,
+        self.content(octets, "")
+    }
+
+    /// A content whose codings were undone, as observers may see it.
+    pub fn content(&self, octets: Bytes, media_type: &str) -> Bytes {
+        let kind = Kind::of(media_type, &octets);
+        self.blank_text(&octets, kind).unwrap_or(octets)
+    }
+
+    /// A target or another short text as observers may see it.
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.blank_patterns(text.as_bytes()) {
+            Cow::Owned(blanked) => String::from_utf8_lossy(&blanked).into_owned().into(),
+            Cow::Borrowed(_) => text.into(),
         }
     }
 
-    fn reads_content(&self) -> bool {
+    /// Whether contents must be looked through, and are not to be seen where that is impossible.
+    pub fn reads_content(&self) -> bool {
         !self.paths.is_empty() || !self.patterns.is_empty()
     }
 
@@ -125,7 +137,8 @@ impl Redaction {
         }
     }
 
-    fn blank_fields(&self, fields: &mut Fields) {
+    /// Blanks fields as observers may see them.
+    pub fn blank_fields(&self, fields: &mut Fields) {
         let blanked = |field: &Field| {
             if self.fields.is_match(field.name_str().to_ascii_lowercase()) {
                 return Some(BLANK.as_bytes().to_vec());

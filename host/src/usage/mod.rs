@@ -114,6 +114,15 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Of rows of several dimensions, those of the one at that place of the query.
+    pub fn along(&self, place: usize) -> BTreeMap<&str, Counts> {
+        let mut rows = BTreeMap::<&str, Counts>::new();
+        for (key, counts) in &self.rows {
+            rows.entry(key.get(place).map_or("-", String::as_str)).or_default().add(counts);
+        }
+        rows
+    }
+
     fn add(&mut self, other: Self) {
         for (key, counts) in other.rows {
             self.rows.entry(key).or_default().add(&counts);

@@ -19,6 +19,8 @@ use tokio::process::Command;
 
 use crate::copilot;
 
+mod page;
+
 /// What a client does, all of which is recorded.
 #[derive(Clone, Copy)]
 enum Does {

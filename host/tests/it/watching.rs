@@ -3,10 +3,11 @@
 use flowgate_testkit::{
     Authority, Client, Origin, Response, Script,
     client::{Answer, H1, request},
+    guests,
     proxy::{ADMIN_TOKEN, Options, Proxy},
     within,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::copilot;
 
@@ -101,6 +102,33 @@ async fn contents_are_not_shown_where_they_are_not_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_plugins_did_is_told_and_what_observers_must_not_see_is_not() {
+    let options = Options::new()
+        .component("redact", guests::REDACT)
+        .plugin("redact", json!({ "remove": ["x-request-id"] }))
+        .component("chameleon", guests::CHAMELEON)
+        .plugin("chameleon", json!({ "on_request": "trap" }))
+        .change(|config| config.redaction.patterns = vec!["copilot-[a-z]+/|greet".to_owned()]);
+    let (proxy, _origin, mut viewer) = watched(options, answer).await;
+    let mut live = viewer.begin("GET").await.unwrap();
+    first(&mut live).await;
+    complete(&proxy).await;
+
+    let flow = until(&mut live, |flow| flow["outcome"] == "completed").await;
+    let detail = asked(&proxy, "GET", &format!("/v1/watch/{}", flow["flow"])).await.text();
+    let plugins: Value = serde_json::from_str(&asked(&proxy, "GET", "/v1/plugins").await.text()).unwrap();
+
+    assert_eq!(
+        (&flow["verdicts"], &flow["path"]),
+        (&json!(["chameleon: failed", "redact: changed x-request-id"]), &"/v1/engines/[redacted]completions".into())
+    );
+    assert!(detail.contains("[redacted]") && !detail.contains("greet") && !detail.contains("copilot-codex"), "{detail}");
+    let failed = plugins.as_array().unwrap().iter().find(|plugin| plugin["name"] == "chameleon").unwrap();
+    assert_eq!((&failed["last_failure"]["hook"], &failed["last_failure"]["flow"]), (&"on-request".into(), &flow["flow"]));
+    assert!(failed["last_failure"]["error"].as_str().unwrap().contains("unreachable"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_kept_while_nobody_watches() {
     let origin = Origin::saying("ok").await;
     let proxy = Proxy::start(Options::new().admin().resolving(&format!("{}:443", copilot::HOST), &origin)).await;
@@ -123,10 +151,13 @@ async fn records_are_counted_for_the_page() {
     proxy.records().after(1).await;
 
     let used: Value = serde_json::from_str(&asked(&proxy, "GET", "/v1/usage?by=user,model").await.text()).unwrap();
+    let all: Value = serde_json::from_str(&asked(&proxy, "GET", "/v1/usage").await.text()).unwrap();
     let wrong = asked(&proxy, "GET", "/v1/usage?by=nobody").await;
 
-    assert_eq!((&used["rows"][0]["key"][0], &used["rows"][0]["key"][1]), (&"ana".into(), &"copilot-codex".into()));
-    assert_eq!(used["rows"][0]["counts"]["completions"], 1);
+    let table = |at: usize| (&used["tables"][at]["by"], &used["tables"][at]["rows"][0]["key"]);
+    assert_eq!([table(0), table(1)], [(&"user".into(), &"ana".into()), (&"model".into(), &"copilot-codex".into())]);
+    assert_eq!(used["tables"][1]["rows"][0]["counts"]["completions"], 1);
+    assert_eq!((all["tables"].as_array().unwrap().len(), &all["counted"]), (5, &1.into()));
     assert_eq!(wrong.status(), 400);
 }
 
@@ -134,7 +165,9 @@ async fn records_are_counted_for_the_page() {
 async fn the_page_loads_only_what_lies_beside_it() {
     let proxy = Proxy::start(Options::new().without_logger().admin()).await;
 
-    for (path, media_type) in [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")] {
+    for (path, media_type) in
+        [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript"), ("/favicon.svg", "image/svg+xml")]
+    {
         let response = page(&proxy).await.exchange(request("GET", path, "localhost", &[], b"")).await.unwrap();
         assert_eq!(response.status(), 200, "{path}");
         assert!(response.head.get("content-type").unwrap().starts_with(media_type), "{path}");

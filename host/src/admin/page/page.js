@@ -4,12 +4,10 @@
 "use strict";
 
 const MOST = 500; // Rows that are kept: more is nothing to read.
+const VIEWS = ["flows", "plugins", "usage"];
 const $ = (id) => document.getElementById(id);
-const flows = new Map();
 let token = sessionStorage.getItem("token") || "";
 let shown = "flows";
-let paused = false;
-let missed = 0;
 let connection = 0;
 
 // A link may carry the token behind the #, which no server gets to see.
@@ -20,13 +18,13 @@ if (location.hash.startsWith("#token=")) {
 }
 
 function make(name, attributes, ...children) {
-    const element = document.createElement(name);
+    const element = name === "svg" || name.startsWith("svg:") ? document.createElementNS("http://www.w3.org/2000/svg", name.replace("svg:", "")) : document.createElement(name);
     for (const [key, value] of Object.entries(attributes || {})) {
         if (key === "onclick") element.addEventListener("click", value);
         else if (value !== undefined && value !== null) element.setAttribute(key, value);
     }
     // Text only: what clients and servers wrote is never markup.
-    for (const child of children.flat()) if (child !== null && child !== undefined) element.append(child);
+    for (const child of children.flat(Infinity)) if (child !== null && child !== undefined) element.append(child);
     return element;
 }
 
@@ -43,7 +41,8 @@ async function ask(path, options) {
 function login(why) {
     $("login").hidden = false;
     $("login-error").textContent = why;
-    for (const view of ["flows", "detail", "plugins", "usage"]) $(view).hidden = true;
+    for (const view of VIEWS) $(view).hidden = true;
+    $("views").hidden = true;
     $("token").focus();
 }
 
@@ -52,23 +51,48 @@ $("login").addEventListener("submit", (event) => {
     token = $("token").value.trim();
     sessionStorage.setItem("token", token);
     $("login").hidden = true;
+    $("views").hidden = false;
     show("flows");
+    $("content").focus();
     follow();
 });
 
 function show(view) {
+    if (!$("login").hidden) return;
     shown = view;
-    for (const name of ["flows", "detail", "plugins", "usage"]) $(name).hidden = name !== view;
+    for (const name of VIEWS) $(name).hidden = name !== view;
     for (const button of document.querySelectorAll("nav button")) {
         if (button.dataset.view === view) button.setAttribute("aria-current", "page");
         else button.removeAttribute("aria-current");
     }
     if (view === "plugins") plugins();
-    if (view === "flows") draw();
+    if (view === "usage" && !used) count();
+    document.title = "flowgate: " + view;
 }
 for (const button of document.querySelectorAll("nav button")) button.addEventListener("click", () => show(button.dataset.view));
 
+const number = (count) => count.toLocaleString("en");
+
+function bytes(count) {
+    for (const unit of ["B", "KiB", "MiB"]) {
+        if (count < 1024) return (unit === "B" ? count : count.toFixed(1)) + " " + unit;
+        count /= 1024;
+    }
+    return count.toFixed(1) + " GiB";
+}
+
+function took(micros) {
+    if (micros < 1000) return micros + " µs";
+    return micros < 1000000 ? (micros / 1000).toFixed(micros < 10000 ? 1 : 0) + " ms" : (micros / 1000000).toFixed(1) + " s";
+}
+const clock = (micros) => new Date(micros / 1000).toLocaleTimeString("en-GB");
+
 // Flows -------------------------------------------------------------------------------------------------------------------------------------
+
+const flows = new Map(); // Numbers of flows to what is known of them, their row, and the text that is searched; the oldest first.
+let paused = false;
+let missed = 0;
+let chosen = null;
 
 async function follow() {
     const mine = ++connection;
@@ -105,157 +129,260 @@ async function read(reader, mine) {
 
 function news(piece) {
     if (piece.version) $("version").textContent = piece.version;
-    if (paused) {
-        missed += piece.flows.length;
+    missed += piece.missed + (paused ? piece.flows.length : 0);
+    if (!paused) {
+        const fresh = document.createDocumentFragment();
+        for (const flow of piece.flows) note(flow, fresh);
+        $("rows").prepend(fresh);
+        for (const [id, { row }] of flows) {
+            if (flows.size <= MOST) break;
+            flows.delete(id);
+            row.remove();
+        }
+    }
+    told();
+}
+
+/** Its row is made, or made anew in its place; only what has changed is drawn. */
+function note(flow, fresh) {
+    const known = flows.get(flow.flow);
+    const text = [flow.user, flow.client, flow.method, flow.origin + flow.path, flow.status, flow.outcome || "in progress", flow.verdicts.join(" ")].join(" ").toLowerCase();
+    const entry = { flow, text, row: known ? known.row : make("tr", { role: "row", class: "new", "data-row": flow.flow }) };
+    flows.set(flow.flow, entry);
+    if (known) {
+        const where = known.row.querySelector("button");
+        const cell = where.parentElement;
+        entry.row.replaceChildren(...cells(flow).map((made) => (made.classList.contains("where") ? cell : made)));
     } else {
-        for (const flow of piece.flows) flows.set(flow.flow, flow);
-        missed += piece.missed;
+        entry.row.append(...cells(flow));
+        fresh.prepend(entry.row);
     }
-    for (const id of flows.keys()) {
-        if (flows.size <= MOST) break;
-        flows.delete(id);
-    }
-    $("missed").textContent = missed ? missed + " flows or changes were not shown" : "";
-    if (shown === "flows") draw();
+    entry.row.hidden = !wanted(entry);
 }
 
-function bytes(count) {
-    for (const unit of ["B", "KiB", "MiB"]) {
-        if (count < 1024) return (unit === "B" ? count : count.toFixed(1)) + " " + unit;
-        count /= 1024;
-    }
-    return count.toFixed(1) + " GiB";
-}
-
-const took = (micros) => (micros < 1000000 ? (micros / 1000).toFixed(micros < 10000 ? 1 : 0) + " ms" : (micros / 1000000).toFixed(1) + " s");
 const isBad = (flow) => flow.outcome && (flow.outcome !== "completed" || !flow.status || flow.status >= 400);
 
-function wanted(flow) {
+function cells(flow) {
+    const status = flow.outcome ? (flow.status ?? "–") : (flow.status ?? "…");
+    const mood = !flow.outcome ? "run" : isBad(flow) ? "no" : "ok";
+    const cell = (name, attributes, ...inside) => make("td", { role: "cell", class: name, ...attributes }, ...inside);
+    const host = flow.origin.replace(/^https:\/\//, "").replace(/:443$/, "");
+    return [
+        cell("time", { title: new Date(flow.began / 1000).toISOString() }, clock(flow.began)),
+        cell("user", { title: flow.client }, flow.user || "–"),
+        cell("method", {}, flow.method),
+        cell("where", {}, make("button", { type: "button", "data-flow": flow.flow, title: flow.origin + flow.path }, make("b", {}, host), flow.path)),
+        cell("status-of", {}, make("span", { class: "status " + mood, title: flow.outcome || "in progress" }, String(status))),
+        cell("what", { title: flow.verdicts.join("\n") }, flow.verdicts.join("; ")),
+        cell("number sent", {}, bytes(flow.sent)),
+        cell("number received", {}, flow.messages ? number(flow.messages) + " messages" : bytes(flow.received)),
+        cell("number took", {}, flow.outcome ? took(flow.micros) : "…"),
+    ];
+}
+
+function wanted({ flow, text }) {
     const kind = $("kind").value;
-    if ((kind === "bad" && !isBad(flow)) || (kind === "open" && flow.outcome) || (kind === "ws" && flow.status !== 101)) return false;
-    const text = [flow.user, flow.client, flow.method, flow.origin + flow.path, flow.status, flow.outcome].join(" ").toLowerCase();
+    if (kind === "bad" && !isBad(flow)) return false;
+    if (kind === "open" && flow.outcome) return false;
+    if (kind === "touched" && !flow.verdicts.length) return false;
+    if (kind === "ws" && flow.status !== 101) return false;
     return $("search").value.toLowerCase().split(/\s+/).every((word) => text.includes(word));
 }
 
-let drawing = false;
-function draw() {
-    // Once per frame, however fast flows come.
-    if (drawing) return;
-    drawing = true;
-    requestAnimationFrame(() => {
-        drawing = false;
-        const focused = document.activeElement && document.activeElement.dataset.flow;
-        const list = [...flows.values()].filter(wanted).reverse();
-        $("rows").replaceChildren(...list.map(row));
-        $("empty").hidden = list.length > 0;
-        if (focused) document.querySelector(`[data-flow="${focused}"]`)?.focus();
-    });
+function filter() {
+    for (const entry of flows.values()) entry.row.hidden = !wanted(entry);
+    told();
 }
 
-function row(flow) {
-    const time = new Date(flow.began / 1000);
-    const status = flow.outcome ? (flow.status ?? "–") : (flow.status ?? "…");
-    const where = make("button", { type: "button", "data-flow": flow.flow, onclick: () => detail(flow.flow) }, flow.origin + flow.path);
-    return make("tr", {},
-        make("td", { title: time.toISOString() }, time.toLocaleTimeString()),
-        make("td", { title: flow.client }, flow.user || "–"),
-        make("td", {}, flow.method),
-        make("td", { class: "where" }, where),
-        make("td", { class: isBad(flow) ? "bad" : "", title: flow.outcome || "in progress" }, String(status)),
-        make("td", { class: "number" }, bytes(flow.sent)),
-        make("td", { class: "number" }, flow.messages ? flow.messages + " messages" : bytes(flow.received)),
-        make("td", { class: "number" }, flow.outcome ? took(flow.micros) : "…"));
+function told() {
+    const visible = [...flows.values()].filter(({ row }) => !row.hidden).length;
+    const parts = [visible === flows.size ? number(visible) + " flows" : number(visible) + " of " + number(flows.size) + " flows"];
+    if (missed) parts.push("+" + number(missed) + " not shown");
+    $("count").textContent = parts.join(", ");
+    $("empty").hidden = visible > 0;
+    if (!visible && flows.size) $("empty").textContent = "No flow here is such.";
 }
 
-for (const id of ["search", "kind"]) $(id).addEventListener("input", draw);
+for (const id of ["search", "kind"]) $(id).addEventListener("input", filter);
 $("filters").addEventListener("submit", (event) => event.preventDefault());
-$("clear").addEventListener("click", () => { flows.clear(); missed = 0; $("missed").textContent = ""; draw(); });
+$("clear").addEventListener("click", () => {
+    flows.clear();
+    missed = 0;
+    $("rows").replaceChildren();
+    told();
+});
 $("pause").addEventListener("click", () => {
     paused = !paused;
     $("pause").setAttribute("aria-pressed", String(paused));
 });
+$("rows").addEventListener("click", (event) => {
+    const row = event.target.closest("tr");
+    if (row) detail(Number(row.dataset.row));
+});
 
 // One flow ----------------------------------------------------------------------------------------------------------------------------------
 
-const pretty = (text) => { try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; } };
-const fold = (title, open, ...inside) => { const element = make("details", {}, make("summary", {}, title), ...inside); element.open = open; return element; };
+const parsed = (text) => { try { return JSON.parse(text); } catch { return undefined; } };
+const pretty = (text) => { const value = parsed(text); return value === undefined ? text : JSON.stringify(value, null, 2); };
+const fold = (title, note, open, ...inside) => {
+    const element = make("details", {}, make("summary", {}, title + " ", make("small", {}, note)), ...inside);
+    element.open = open;
+    return element;
+};
+const list = (kind, facts) => make("dl", { class: kind }, facts.map(([name, value]) => kind === "facts" ? make("div", {}, make("dt", {}, name), make("dd", {}, value)) : [make("dt", {}, name), make("dd", {}, value)]));
+const turn = (who, text) => make("div", { class: "turn " + who }, make("small", {}, who), text);
+
+/** What was said to a model, in the forms of the usual interfaces. */
+function asked(text) {
+    const value = parsed(text);
+    if (!value || typeof value !== "object") return [];
+    const words = (content) => (typeof content === "string" ? content : Array.isArray(content) ? content.map((part) => part.text ?? "").join("\n") : "");
+    const turns = [...(value.messages ?? []), ...(Array.isArray(value.input) ? value.input : [])].filter((one) => one && one.role).map((one) => [one.role, words(one.content)]);
+    for (const text of [value.instructions, value.system]) if (typeof text === "string") turns.unshift(["system", text]);
+    for (const text of [value.input, value.prompt]) if (typeof text === "string") turns.push(["user", text]);
+    return turns.filter(([, text]) => text);
+}
 
 function message(title, message) {
-    if (!message) return [make("h3", {}, title), make("p", {}, "There was none.")];
-    const fields = message.fields.concat(message.trailers).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]);
-    const notes = [bytes(message.length), message.is_cut ? "cut short" : "", message.trouble || ""].filter(Boolean).join("; ");
+    if (!message) return [make("h3", {}, title), make("p", { class: "note" }, "There was none.")];
+    const notes = [bytes(message.length), message.is_cut ? "cut short" : "", message.trouble || ""].filter(Boolean).join(", ");
     return [
         make("h3", {}, title),
-        fold(message.version + ", " + message.fields.length + " fields", false, make("dl", {}, fields)),
-        fold("Content: " + notes, message.length > 0 && message.length < 20000, make("pre", { tabindex: 0 }, pretty(message.text))),
+        fold("Head", `${message.version}, ${message.fields.length} fields`, false, list("fields", message.fields.concat(message.trailers))),
+        message.length ? fold("Content", notes, message.length < 20000, make("pre", { tabindex: 0 }, pretty(message.text))) : make("p", { class: "note" }, "No content."),
     ];
 }
 
+function steps(explanation) {
+    const all = explanation ? explanation.steps : [];
+    if (!all.length) return make("p", { class: "note" }, "No plugin was called about it.");
+    const row = (step) => make("tr", {},
+        make("th", { scope: "row" }, step.plugin, " ", make("small", { class: "note" }, step.version)), make("td", {}, step.hook),
+        make("td", { class: step.said.startsWith("failed") ? "bad" : "" }, step.said + (step.changes.length ? "; changed " + step.changes.join(", ") : "")),
+        make("td", { class: "number" }, step.calls > 1 ? number(step.calls) + " × " : "", took(step.micros)));
+    const heads = make("tr", {}, ["Plugin", "Hook", "Said", "Took"].map((name, at) => make("th", { scope: "col", class: at === 3 ? "number" : "" }, name)));
+    const tags = explanation.tags.map(([name, value]) => [name, value]);
+    return [make("div", { class: "wide" }, make("table", { class: "steps" }, make("thead", {}, heads), make("tbody", {}, all.map(row)))), tags.length ? list("fields", tags) : null];
+}
+
 async function detail(id) {
-    show("detail");
+    choose(id);
+    $("detail").hidden = false;
+    $("flows").classList.add("looking");
     $("detail-title").textContent = "Flow " + id;
-    $("detail-body").replaceChildren(make("p", {}, "…"));
+    $("detail-body").replaceChildren(make("p", { class: "note" }, "…"));
     $("detail-title").focus();
     try {
         const flow = await (await ask("/v1/watch/" + id)).json();
-        const contents = flow.contents;
-        $("detail-title").textContent = flow.method + " " + (contents ? contents.url : flow.origin + flow.path);
-        const facts = { User: flow.user || "nobody said", Client: flow.client, Status: flow.status ?? "no response", Outcome: flow.outcome, Took: took(flow.micros) };
-        const body = [make("dl", {}, Object.entries(facts).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]))];
-        const steps = flow.explanation ? flow.explanation.steps : [];
-        body.push(make("h3", {}, "Plugins"), make("p", {}, steps.length ? "" : "No plugin was called about it."), make("ul", {}, steps.map((step) =>
-            make("li", {}, `${step.plugin} ${step.version} (${step.hash}), ${step.hook}: ${step.said}, ${step.calls} calls, ${took(step.micros)}`
-                + (step.changes.length ? "; changed " + step.changes.join(", ") : "")))));
-        if (!contents) body.push(make("p", { class: "note" }, "Fields and contents are not shown here (admin.content is false)."));
-        else {
-            if (contents.said) body.push(make("h3", {}, "What the model said"), make("pre", { tabindex: 0 }, contents.said));
-            body.push(...message("Request", contents.request), ...message("Response", contents.response));
-            if (contents.events.length) body.push(fold(contents.events.length + " server-sent events", false, contents.events.map((event) => make("pre", {}, event.event + ": " + pretty(event.data)))));
-            if (contents.messages.length) body.push(make("h3", {}, "WebSocket messages"), ...contents.messages.map((message) =>
-                fold(`${took(message.at)} ${message.by}: ${message.kind}, ${bytes(message.length)}`, message.length < 2000, make("pre", {}, pretty(message.text)))));
-        }
-        $("detail-body").replaceChildren(...body);
+        if (chosen !== id) return;
+        $("detail-body").replaceChildren(...described(flow));
+        $("detail-title").textContent = flow.method + " " + (flow.contents ? flow.contents.url : flow.origin + flow.path);
     } catch (error) {
         $("detail-body").replaceChildren(make("p", { class: "bad" }, error.message));
     }
 }
-$("back").addEventListener("click", () => show("flows"));
+
+function described(flow) {
+    const contents = flow.contents;
+    const body = [list("facts", Object.entries({
+        Status: flow.status ?? "no response", Outcome: flow.outcome, User: flow.user || "nobody said", Client: flow.client,
+        Began: clock(flow.began), Took: took(flow.micros), Sent: bytes(flow.sent), Received: bytes(flow.received),
+    }))];
+    if (contents) {
+        const turns = asked(contents.request.text);
+        if (turns.length || contents.said) {
+            body.push(make("h3", {}, "Conversation"), ...turns.map(([who, text]) => turn(who, text)));
+            if (contents.said) body.push(turn("assistant", contents.said));
+        }
+    }
+    body.push(make("h3", {}, "Plugins"), ...[steps(flow.explanation)].flat().filter(Boolean));
+    if (!contents) return [...body, make("p", { class: "note" }, "Fields and contents are not shown here (admin.content is false).")];
+    body.push(...message("Request", contents.request), ...message("Response", contents.response));
+    if (contents.events.length) {
+        body.push(fold("Server-sent events", number(contents.events.length), false, contents.events.map((event) => make("pre", {}, (event.event === "message" ? "" : event.event + ": ") + pretty(event.data)))));
+    }
+    if (contents.messages.length) {
+        body.push(make("h3", {}, "WebSocket messages"), ...contents.messages.map((one) =>
+            fold(one.by === "client" ? "client → origin" : "origin → client", `${one.kind}, ${bytes(one.length)}, after ${took(one.at)}`, one.length < 2000, make("pre", {}, pretty(one.text)))));
+    }
+    return body;
+}
+
+function choose(id) {
+    flows.get(chosen)?.row.classList.remove("chosen");
+    chosen = id;
+    flows.get(chosen)?.row.classList.add("chosen");
+}
+
+function leave() {
+    const row = flows.get(chosen)?.row;
+    choose(null);
+    $("detail").hidden = true;
+    $("flows").classList.remove("looking");
+    (row && !row.hidden ? row.querySelector("button") : $("search")).focus();
+}
+$("back").addEventListener("click", leave);
+
+function step(down) {
+    const visible = [...flows.values()].map(({ row }) => row).filter((row) => !row.hidden).sort((one, other) => one.rowIndex - other.rowIndex);
+    const at = visible.findIndex((row) => row.contains(document.activeElement));
+    visible[Math.min(visible.length - 1, Math.max(0, at + (down ? 1 : -1)))]?.querySelector("button").focus();
+}
+
 document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && shown === "detail") show("flows");
-    if (event.key === "/" && shown === "flows" && !["INPUT", "SELECT"].includes(document.activeElement.tagName)) { event.preventDefault(); $("search").focus(); }
+    if (shown !== "flows" || event.ctrlKey || event.metaKey || event.altKey) return;
+    const active = document.activeElement;
+    const writes = ["INPUT", "SELECT"].includes(active.tagName);
+    const arrow = event.key === "ArrowDown" || event.key === "ArrowUp";
+    if (event.key === "Escape" && !$("detail").hidden) leave();
+    else if (event.key === "/" && !writes && $("login").hidden) $("search").focus();
+    else if (arrow && (active.closest("#rows") || (active === $("search") && event.key === "ArrowDown"))) step(event.key === "ArrowDown");
+    else return;
+    event.preventDefault();
 });
 
 // Plugins -----------------------------------------------------------------------------------------------------------------------------------
 
 async function plugins() {
     try {
-        const list = await (await ask("/v1/plugins")).json();
-        $("plugin-list").replaceChildren(...list.map(plugin));
+        const all = await (await ask("/v1/plugins")).json();
+        const focused = document.activeElement?.dataset.back;
+        $("plugin-list").replaceChildren(...all.map(plugin), ...(all.length ? [] : [make("p", { class: "note" }, "There are no plugins.")]));
+        if (focused) document.querySelector(`[data-back="${CSS.escape(focused)}"]`)?.focus();
     } catch (error) {
         $("plugin-list").replaceChildren(make("p", { class: "bad" }, error.message));
     }
 }
 
 function plugin(one) {
-    const facts = {
-        State: one.state + (one.loading ? ", a newer build is being loaded" : ""),
-        Build: (one.version || "none") + (one.hash ? " (" + one.hash.slice(0, 12) + ")" : ""),
-        File: one.file || "built in",
-        Hooks: one.hooks.join(", "),
-        "May use": one.capabilities.join(", "),
-        Calls: `${one.calls}, ${one.failures} failed, ${one.skipped} skipped`,
-        Time: `half within ${took(one.p50_us)}, 99 of 100 within ${took(one.p99_us)}`,
-        Memory: bytes(one.memory_bytes),
-        Flows: `${one.unobserved} not observed, ${one.lost} lost`,
-    };
-    const back = one.previous
-        ? make("button", { type: "button", onclick: () => act("/v1/plugins/" + encodeURIComponent(one.name) + "/rollback") }, "Roll " + one.name + " back to " + one.previous.slice(0, 12))
-        : null;
-    return make("article", {},
-        make("h3", {}, one.name),
-        one.refused ? make("p", { class: "bad" }, "What its file holds is refused: " + one.refused) : null,
-        make("dl", {}, Object.entries(facts).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
-        back);
+    const facts = [
+        ["Version", one.version || "none"],
+        ["Build", one.hash ? one.hash.slice(0, 12) : "none"],
+        ["Calls", number(one.calls)],
+        ["Failed", one.calls ? `${number(one.failures)} (${(100 * one.failures / one.calls).toFixed(1)} %)` : "0"],
+        ["p50 of calls", one.calls ? took(one.p50_us) : "–"],
+        ["p99 of calls", one.calls ? took(one.p99_us) : "–"],
+        ["Memory", bytes(one.memory_bytes)],
+        ["Not observed", number(one.unobserved + one.lost)],
+        ["Skipped", number(one.skipped)],
+    ];
+    const more = [
+        ["hooks", one.hooks.join(", ") || "none"],
+        ["may use", one.capabilities.join(", ") || "nothing"],
+        ["file", one.file || "built in"],
+        ["hash", one.hash || "none"],
+    ];
+    const mood = one.state === "serving" ? "good" : one.state.startsWith("suspended") ? "warn" : "bad";
+    const failed = one.last_failure;
+    const back = one.previous ? make("button", { type: "button", "data-back": one.name, onclick: () => act("/v1/plugins/" + encodeURIComponent(one.name) + "/rollback") }, "Roll back to " + one.previous.slice(0, 12), make("span", { class: "away" }, " " + one.name)) : null;
+    return make("article", { class: "panel", "data-plugin": one.name, "aria-label": "Plugin " + one.name },
+        make("div", { class: "bar" }, make("h3", {}, one.name), make("span", { class: "pill " + mood }, one.state + (one.loading ? ", a newer build is being loaded" : ""))),
+        one.refused ? make("p", { class: "told bad" }, "What its file holds is refused: " + one.refused) : null,
+        one.rolled_back_from ? make("p", { class: "note" }, "Rolled back from " + one.rolled_back_from.slice(0, 12) + ", which its file holds still.") : null,
+        failed ? make("p", { class: "told" }, make("span", { class: "note" }, `Last failure, ${new Date(failed.at / 1000).toLocaleString("en-GB")}, in ${failed.hook}${failed.flow ? " of flow " + failed.flow : ""}: `), failed.error) : null,
+        list("facts", facts),
+        fold("More", "", false, list("fields", more)),
+        back ? make("div", { class: "actions" }, back) : null);
 }
 
 async function act(path) {
@@ -269,28 +396,81 @@ async function act(path) {
     plugins();
 }
 $("reload").addEventListener("click", () => act("/v1/plugins/reload"));
+setInterval(() => {
+    // What somebody reads or is about to press stays.
+    if (shown === "plugins" && !document.hidden && !document.querySelector("#plugin-list details[open]") && !$("plugins").hidden) plugins();
+}, 5000);
 
 // Usage -------------------------------------------------------------------------------------------------------------------------------------
 
-$("question").addEventListener("submit", async (event) => {
-    event.preventDefault();
+const DAY = 24 * 60 * 60 * 1000;
+const date = (moment) => new Date(moment).toISOString().slice(0, 10);
+const MEASURES = { requests: "Requests", chat: "Chat", completions: "Completions", failed: "Failed", input_tokens: "Tokens in", output_tokens: "Tokens out" };
+let used = null;
+
+$("since").value = date(Date.now() - 29 * DAY);
+
+async function count() {
     $("counted").textContent = "counting …";
     try {
-        const query = new URLSearchParams({ by: $("by").value, since: $("since").value, until: $("until").value });
-        const used = await (await ask("/v1/usage?" + query)).json();
-        const most = Math.max(1, ...used.rows.map((row) => row.counts.requests));
-        if ($("by").value !== "day") used.rows.sort((one, other) => other.counts.requests - one.counts.requests);
-        const heads = [used.by.join(", "), "requests", "", "chat", "completions", "failed", "tokens in", "tokens out"];
-        const line = ({ key, counts }) => make("tr", {},
-            make("th", { scope: "row" }, key.join(", ")), make("td", { class: "number" }, String(counts.requests)),
-            make("td", { class: "where" }, make("progress", { max: most, value: counts.requests, "aria-label": counts.requests + " requests" })),
-            ["chat", "completions", "failed", "input_tokens", "output_tokens"].map((name) => make("td", { class: "number" }, String(counts[name]))));
-        const table = make("table", {}, make("thead", {}, make("tr", {}, heads.map((head) => make("th", { scope: "col" }, head)))), make("tbody", {}, used.rows.map(line)));
-        $("chart").replaceChildren(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Usage" }, table));
-        $("counted").textContent = used.rows.length + " rows" + (used.skipped ? "; " + used.skipped + " files are no records" : "");
+        used = await (await ask("/v1/usage?" + new URLSearchParams({ since: $("since").value, until: $("until").value }))).json();
+        $("counted").textContent = number(used.counted) + " records" + (used.skipped ? "; " + number(used.skipped) + " files are none" : "");
+        charts();
     } catch (error) {
         $("counted").textContent = error.message;
     }
-});
+}
+$("question").addEventListener("submit", (event) => { event.preventDefault(); count(); });
+$("measure").addEventListener("input", () => used && charts());
+window.addEventListener("resize", () => used && shown === "usage" && charts());
+
+function charts() {
+    const measure = $("measure").value;
+    const table = (name) => used.tables.find((table) => table.by === name).rows;
+    const total = (name) => table("user").reduce((sum, row) => sum + row.counts[name], 0);
+    const tiles = make("dl", { class: "tiles" }, Object.entries(MEASURES).map(([name, title]) => make("div", {}, make("dt", {}, title), make("dd", {}, number(total(name))))));
+    const beams = ["user", "model", "editor", "language"].map((name) => chart(name, table(name), measure));
+    $("charts").replaceChildren(tiles, make("div", { class: "charts" }, days(table("day"), measure), beams));
+}
+
+function chart(name, rows, measure) {
+    const MANY = 12;
+    const sorted = rows.filter((row) => row.counts[measure]).sort((one, other) => other.counts[measure] - one.counts[measure]);
+    const most = Math.max(1, ...sorted.map((row) => row.counts[measure]));
+    const line = ({ key, counts }) => {
+        const beam = make("i", {});
+        beam.style.width = (100 * counts[measure] / most) + "%";
+        return make("tr", {}, make("th", { scope: "row", title: key }, key === "-" ? "unknown" : key), make("td", { class: "beam" }, beam), make("td", { class: "number" }, number(counts[measure])));
+    };
+    const table = (rows) => make("table", {}, make("thead", { class: "away" }, make("tr", {}, [name, "share", MEASURES[measure]].map((head) => make("th", { scope: "col" }, head)))), make("tbody", {}, rows.map(line)));
+    return make("section", { class: "panel", "aria-label": "By " + name }, make("h3", {}, "By " + name),
+        sorted.length ? table(sorted.slice(0, MANY)) : make("p", { class: "note" }, "Nothing was counted."),
+        sorted.length > MANY ? fold("More", number(sorted.length - MANY), false, table(sorted.slice(MANY))) : null);
+}
+
+function days(rows, measure) {
+    const counted = new Map(rows.map((row) => [row.key, row.counts[measure]]));
+    const known = rows.map((row) => row.key).filter((key) => key !== "-").sort();
+    const all = [];
+    if (known.length) {
+        const from = Date.parse($("since").value || known[0]);
+        const to = Math.min(Date.parse($("until").value || date(Date.now())), Math.max(Date.now(), Date.parse(known.at(-1))));
+        for (let day = from; day <= to && all.length < 3660; day += DAY) all.push(date(day));
+    }
+    const [wide, high, foot] = [Math.max(260, $("charts").clientWidth - 34), 150, 18];
+    const most = Math.max(1, ...all.map((day) => counted.get(day) || 0));
+    const room = wide / Math.max(1, all.length);
+    const bar = (day, at) => {
+        const height = (high - 20) * (counted.get(day) || 0) / most;
+        return make("svg:rect", { x: at * room + room * 0.1, y: high - height, width: Math.max(1, room * 0.8), height, rx: Math.min(3, room * 0.2) }, make("svg:title", {}, day + ": " + number(counted.get(day) || 0)));
+    };
+    const every = Math.max(1, Math.ceil(all.length * 48 / wide));
+    const label = (day, at) => (at % every ? null : make("svg:text", { x: at * room + room * 0.1, y: high + 14 }, day.slice(5)));
+    const picture = make("svg", { class: "days", viewBox: `0 0 ${wide} ${high + foot}`, role: "img", "aria-label": MEASURES[measure] + " by day; the numbers are in the table below" },
+        make("svg:line", { x1: 0, x2: wide, y1: high, y2: high }), all.map(bar), all.map(label), make("svg:text", { x: 0, y: 12 }, "most: " + number(most)));
+    const line = (day) => make("tr", {}, make("th", { scope: "row" }, day), make("td", { class: "number" }, number(counted.get(day) || 0)));
+    const table = make("table", {}, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "day"), make("th", { scope: "col", class: "number" }, MEASURES[measure]))), make("tbody", {}, all.filter((day) => counted.get(day)).map(line)));
+    return make("section", { class: "panel all", "aria-label": "By day" }, make("h3", {}, "By day"), all.length ? [picture, fold("As a table", "", false, table)] : make("p", { class: "note" }, "Nothing was counted."));
+}
 
 if (token) { show("flows"); follow(); } else login("");

@@ -23,8 +23,9 @@ const NAME: &str = "flowgate.internal";
 /// RFC 9110 §5.6.7.
 const DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-/// The page loads nothing and runs nothing.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The page loads its sign, and runs nothing.
+const POLICY: &str =
+    "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Whether that host is the proxy itself.
 pub(super) fn is_own(host: &str) -> bool {
@@ -117,6 +118,7 @@ pub(super) fn answer(front: &Front, visit: &Visit<'_>) -> LocalResponse {
         (_, b"/flowgate-ca.pem") => (StatusCode::OK, "application/x-x509-ca-cert", front.root_pem.clone().into_bytes()),
         (_, b"/flowgate-ca.crt") => (StatusCode::OK, "application/x-x509-ca-cert", root.certificate_der().to_vec()),
         (_, b"/flowgate-ca.mobileconfig") => (StatusCode::OK, "application/x-apple-aspen-config", page::apple_profile(root).into_bytes()),
+        (_, b"/favicon.svg") => (StatusCode::OK, "image/svg+xml", include_bytes!("../../../assets/sign.svg").to_vec()),
         (_, b"/whoami") => (StatusCode::OK, "application/json", page::facts(visit).into_bytes()),
         _ => {
             let known = "flowgate: there are only /, /whoami, /flowgate-ca.pem, /flowgate-ca.crt and /flowgate-ca.mobileconfig here\n";
