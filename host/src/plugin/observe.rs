@@ -1,21 +1,23 @@
 //! Flows that have ended, on their way to an observer.
 //!
-//! Place: a queue per build, emptied off the path. A place in it is taken when a flow begins, so that its end (which may be a `Drop`) hands
-//! over without waiting and without loss. All places taken: a new flow waits for one within a bound, then runs unobserved, and is counted.
+//! Place: a queue per build, emptied off the path, by as many tasks as there are instances: a call that hangs until its deadline holds up no
+//! other. A place in it is taken when a flow begins, so that its end (which may be a `Drop`) hands over without waiting and without loss. All
+//! places taken: a new flow waits for one within a bound, then runs unobserved, and is counted.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
     sync::{
-        OnceCell, Semaphore,
+        Mutex, OnceCell, Semaphore,
         mpsc::{self, OwnedPermit, Receiver, Sender},
     },
+    task::yield_now,
     time::timeout,
 };
 
@@ -31,6 +33,10 @@ use crate::{
 
 /// Contents of more octets than these are redacted off the runtime.
 const REDACT_HERE: usize = 64 * 1024;
+
+/// How long flows are told of in a row until whatever else is ready has its turn. In a row is cheaper: reads and writes come in a row, too,
+/// then, and the other ends are woken up once for many.
+const SPELL: Duration = Duration::from_micros(250);
 
 /// A flow that has ended, for one observer.
 pub(super) struct Ended {
@@ -57,9 +63,15 @@ impl Observers {
     /// Starts telling `build` of flows. Ends when this and all places are gone and the queue is empty.
     pub(super) fn start(build: Arc<Build>, limits: &Limits, view: View, tasks: &Tasks) -> Self {
         let (queue, ended) = mpsc::channel(limits.places.max(1));
-        // Several calls at a time, as many as there are instances: one that hangs until its deadline does not hold up the others.
         let turns = Arc::new(Semaphore::new(build.pool.width()));
-        tasks.spawn(tell(build.clone(), turns.clone(), ended, view.clone(), tasks.clone()));
+        let ended = Arc::new(Mutex::new(ended));
+        for _ in 0..build.pool.width() {
+            let (build, turns, ended, view) = (build.clone(), turns.clone(), ended.clone(), view.clone());
+            let tell = move |tasks| tell(build.clone(), turns.clone(), ended.clone(), view.clone(), tasks);
+            let spawning = tasks.clone();
+            // One that panics about a flow is followed by another.
+            tasks.spawn(async move { while spawning.spawn(tell(spawning.clone())).await.is_err() {} });
+        }
         let crowd = Arc::new(Crowd::new(build.clone(), turns, limits, view, tasks));
         Self { build, queue, patience: limits.patience, crowd, crowded: AtomicBool::new(false) }
     }
@@ -175,15 +187,30 @@ impl View {
     }
 }
 
-async fn tell(build: Arc<Build>, turns: Arc<Semaphore>, mut ended: Receiver<Ended>, view: View, tasks: Tasks) {
-    while let Some(Ended { shared, shown, page }) = ended.recv().await {
-        let turn = turns.clone().acquire_owned().await;
-        let (build, view, blocking) = (build.clone(), view.clone(), tasks.clone());
-        tasks.spawn(async move {
-            let flow = view.of(&shared, &blocking).await;
-            build.tell_end(&flow, shown, None, &page).await;
-            drop(turn);
-        });
+/// Tells of one flow after the other, until the queue ends.
+async fn tell(build: Arc<Build>, turns: Arc<Semaphore>, ended: Arc<Mutex<Receiver<Ended>>>, view: View, tasks: Tasks) {
+    let mut since = Instant::now();
+    loop {
+        let next = match ended.try_lock().ok().and_then(|mut ended| ended.try_recv().ok()) {
+            Some(next) => next,
+            None => {
+                let Some(next) = ended.lock().await.recv().await else { return };
+                // Whoever ended it would be followed by this at once, before all who wait to read and write.
+                yield_now().await;
+                since = Instant::now();
+                next
+            }
+        };
+        // Those who tell of messages take turns with these. Never closed.
+        let turn = turns.acquire().await;
+        let Ended { shared, shown, page } = next;
+        let flow = view.of(&shared, &tasks).await;
+        build.tell_end(&flow, shown, None, &page).await;
+        drop((turn, flow, shared, page));
+        if since.elapsed() >= SPELL {
+            yield_now().await;
+            since = Instant::now();
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     process,
     sync::{
         LazyLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -175,7 +175,7 @@ impl<'a> Unfinished<'a> {
 
     fn link(&mut self, to: &str) -> Result<(), Errno> {
         let Some(name) = &self.name else {
-            return linkat(CWD, descriptor_path(&self.file), self.folder, to, AtFlags::SYMLINK_FOLLOW);
+            return name_it(&self.file, self.folder, to);
         };
         match linkat(self.folder, name, self.folder, to, AtFlags::empty()) {
             // No hard links here (FAT, some network and FUSE file systems).
@@ -202,8 +202,19 @@ fn unfinished_name() -> String {
     format!("{UNFINISHED}{}-{}.tmp", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn descriptor_path(file: &File) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
+/// Gives a nameless file a name: straight from its descriptor where the kernel lets whoever opened it (Linux 6.10), which saves a third of the
+/// call, else by way of the descriptor's path.
+fn name_it(file: &File, folder: BorrowedFd<'_>, to: &str) -> Result<(), Errno> {
+    static STRAIGHT: AtomicBool = AtomicBool::new(cfg!(target_os = "linux"));
+    if STRAIGHT.load(Ordering::Relaxed) {
+        match linkat(file, "", folder, to, AtFlags::EMPTY_PATH) {
+            // It may not; or the folder has gone, which the other way says again.
+            Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {}
+            other => return other,
+        }
+    }
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(CWD, path, folder, to, AtFlags::SYMLINK_FOLLOW).inspect(|()| STRAIGHT.store(false, Ordering::Relaxed))
 }
 
 /// A file without a name, which vanishes with the process that holds it; `None` where the file system has none, or where it could not be
