@@ -1,10 +1,13 @@
 //! Cost cards of plugins, and the limits that a build can be held to.
 
-use std::process::Output;
+use std::{collections::BTreeMap, env, fs, path::Path, process::Output};
 
 use serde_json::{Value, json};
 
-use crate::trying::{Desk, archive, text};
+use crate::trying::{Desk, archive, golden_record, text};
+
+/// By how many hundredths the logger's instructions may differ from what the repository says: compilers differ a little.
+const TOLERANCE: u64 = 5;
 
 async fn bench(desk: &Desk, config: &Value, more: &[&str]) -> Output {
     let config = config.to_string();
@@ -74,4 +77,30 @@ async fn what_cannot_be_measured_is_said_with_the_mend() {
     let unknown = bench(&desk, &json!({}), &["--max-p99", "5"]).await;
     assert_eq!(unknown.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("a duration is expected, as in 250us, 5ms or 1s"));
+}
+
+/// What the logger executes for a flow does not depend on how busy a machine is. `UPDATE_GOLDEN=1` writes the numbers anew: more of them is to be
+/// somebody's decision, and less is to be kept.
+#[tokio::test]
+async fn the_logger_executes_as_many_instructions_for_a_flow_as_it_did() {
+    let desk = Desk::new();
+    let mut counted = BTreeMap::new();
+    for name in ["completions", "telemetry"] {
+        desk.put("record.json", &golden_record(name));
+        let card: Value =
+            serde_json::from_str(&text(&desk.run(&["plugin", "bench", "logger.wasm", "record.json", "--json"]).await)).unwrap();
+        for hook in card["hooks"].as_array().unwrap() {
+            counted.insert(format!("{name} {}", hook["hook"].as_str().unwrap()), hook["instructions"]["most"].as_u64().unwrap());
+        }
+    }
+
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/instructions.json");
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&file, serde_json::to_string_pretty(&counted).unwrap() + "\n").unwrap();
+    }
+    let written: BTreeMap<String, u64> = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let near =
+        |hook: &String, counted: u64| written.get(hook).is_some_and(|written| counted.abs_diff(*written) * 100 <= written * TOLERANCE);
+    let alike = counted.len() == written.len() && counted.iter().all(|(hook, counted)| near(hook, *counted));
+    assert!(alike, "counted {counted:?}, and {} says {written:?}: UPDATE_GOLDEN=1 writes it anew", file.display());
 }

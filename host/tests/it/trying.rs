@@ -50,7 +50,7 @@ pub(crate) fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn golden_record(name: &str) -> String {
+pub(crate) fn golden_record(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/logger/tests/golden/{name}.record.json"));
     fs::read_to_string(path).unwrap()
 }
