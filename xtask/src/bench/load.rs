@@ -33,7 +33,7 @@ use super::{
 pub(crate) const READY: &str = "ready";
 
 /// Requests of all clients together before anything is measured: caches, pools and guests are warm.
-const WARM_UP: usize = 3200;
+const WARM_UP: usize = 1600;
 /// The same of clients that connect for each.
 const WARM_UP_CONNECTING: usize = 400;
 /// Nobody waits so long for an answer unless somebody waits for an acknowledgement that is delayed (40 ms).
@@ -70,7 +70,7 @@ pub(crate) struct Options {
     pub(crate) way: Way,
     #[arg(long, value_enum)]
     pub(crate) exchange: Exchange,
-    /// With `kept`: clients visit that many hosts first, each once, and then as many of them as there are clients
+    /// With `kept`: that many hosts are visited before, once each, and then as many of them as there are clients
     #[arg(long, default_value_t = 0)]
     pub(crate) hosts: usize,
 }
@@ -115,7 +115,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = one_thread()?;
     let visitor = Visitor::new(options.proxy, &options.trusted, &options.origin)?;
     let visitor = if options.way == Way::Resumed { visitor } else { visitor.forgetful() };
-    let way = Arc::new(Course { visitor, way: options.way, exchange: options.exchange, connected: AtomicUsize::new(0) });
+    let way =
+        Arc::new(Course { visitor, way: options.way, exchange: options.exchange, hosts: options.hosts, connected: AtomicUsize::new(0) });
     let mut clients = runtime.block_on(async {
         for _ in 0..options.hosts.saturating_sub(options.clients) {
             way.connect(true).await?.ask().await?;
@@ -178,6 +179,8 @@ struct Course {
     visitor: Visitor,
     way: Way,
     exchange: Exchange,
+    /// To how many hosts, if not to another one each time.
+    hosts: usize,
     /// Connections so far.
     connected: AtomicUsize,
 }
@@ -201,7 +204,7 @@ impl Course {
         let connected = self.connected.fetch_add(1, Relaxed);
         let mut authority = self.visitor.origin().to_owned();
         if to_another_host {
-            authority = authority.replace("localhost", &nth(connected));
+            authority = authority.replace("localhost", &nth(connected.checked_rem(self.hosts).unwrap_or(connected)));
         }
         let tls = self.visitor.open_to(&authority).await?;
         let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);

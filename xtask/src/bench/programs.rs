@@ -50,16 +50,18 @@ impl Programs {
         Ok(Self { flowgate, xtask, target, builds })
     }
 
-    /// Puts the component of an example filter in Rust, which takes fields out of requests, among the plugins in that folder.
-    pub(crate) fn put_filter(&self, own: &Path, name: &str) -> anyhow::Result<()> {
+    /// Puts a component of this workspace, `flowgate-PACKAGE`, among the plugins in that folder under these names.
+    pub(crate) fn put_plugin(&self, own: &Path, package: &str, names: impl Iterator<Item = String>) -> anyhow::Result<()> {
         let folder = self.target.join("guests");
         if self.builds {
-            build("flowgate-redact", &["--profile", "guest", "--target", GUEST, "--target-dir", path(&folder)?])?;
+            build(&format!("flowgate-{package}"), &["--profile", "guest", "--target", GUEST, "--target-dir", path(&folder)?])?;
         }
-        let (plugins, component) = (own.join("plugins"), folder.join(GUEST).join("guest/flowgate_redact.wasm"));
+        let (plugins, component) = (own.join("plugins"), folder.join(GUEST).join(format!("guest/flowgate_{package}.wasm")));
         fs::create_dir_all(&plugins).with_context(|| format!("making {}", plugins.display()))?;
-        let copied = fs::copy(&component, plugins.join(format!("{name}.wasm")));
-        copied.with_context(|| format!("copying {} (--no-build?)", component.display()))?;
+        for name in names {
+            let copied = fs::copy(&component, plugins.join(format!("{name}.wasm")));
+            copied.with_context(|| format!("copying {} (--no-build?)", component.display()))?;
+        }
         Ok(())
     }
 
@@ -103,8 +105,13 @@ impl Programs {
 
 fn build(package: &str, how: &[&str]) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["build", "--package", package]).args(how).current_dir(workspace()).status();
-    ensure!(status.context("running cargo")?.success(), "{package} does not build");
+    run(Command::new(cargo).args(["build", "--package", package]).args(how).current_dir(workspace()))
+}
+
+/// Runs a program to its end, which is to be a good one.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("running {command:?}"))?;
+    ensure!(status.success(), "{command:?} failed: {status}");
     Ok(())
 }
 

@@ -30,11 +30,11 @@ impl Sample {
 #[derive(Debug)]
 pub(crate) struct Report {
     title: String,
-    rows: Vec<(&'static str, Vec<Sample>)>,
+    rows: Vec<(String, Vec<Sample>)>,
 }
 
 impl Report {
-    pub(crate) fn new(title: String, names: impl Iterator<Item = &'static str>) -> Self {
+    pub(crate) fn new(title: String, names: impl Iterator<Item = String>) -> Self {
         Self { title, rows: names.map(|name| (name, Vec::new())).collect() }
     }
 
@@ -80,10 +80,10 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rounds = self.rows[0].1.len();
-        writeln!(f, "{}, medians of {rounds} rounds, ÷ tunnel [least–most]", self.title)?;
+        writeln!(f, "{}, medians of {rounds} rounds, ÷ {} [least–most]", self.title, self.rows[0].0)?;
         writeln!(
             f,
-            "{:<22}{:>11}{:>21}{:>9}{:>10}{:>20}{:>10}{:>20}{:>10}",
+            "{:<22}{:>11}{:>21}{:>9}{:>10}{:>22}{:>10}{:>25}{:>10}",
             "proxy", "CPU µs", "÷", "req/s", "p50 µs", "÷", "p99 µs", "÷", "> 35 ms"
         )?;
         for (name, samples) in &self.rows {
@@ -97,7 +97,7 @@ impl fmt::Display for Report {
             let (p50, p50s) = (column(|sample| sample.p50_us), ratio(|sample| sample.p50_us));
             let (p99, p99s) = (column(|sample| sample.p99_us), ratio(|sample| sample.p99_us));
             let (rate, stalled) = (column(|sample| sample.per_second), 100.0 * column(|sample| sample.stalled));
-            writeln!(f, "{name:<22}{cpu:>11.1}{cpus:>21}{rate:>9.0}{p50:>10.0}{p50s:>20}{p99:>10.0}{p99s:>20}{stalled:>9.3}%")?;
+            writeln!(f, "{name:<22}{cpu:>11.1}{cpus:>21}{rate:>9.0}{p50:>10.0}{p50s:>22}{p99:>10.0}{p99s:>25}{stalled:>9.3}%")?;
         }
         Ok(())
     }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        let mut report = Report::new("x".to_owned(), ["tunnel", "other"].into_iter());
+        let mut report = Report::new("x".to_owned(), ["tunnel", "other"].map(str::to_owned).into_iter());
         for (proxy, cpu_us) in [(0, 10.0), (1, 20.0), (0, 100.0), (1, 300.0)] {
             report.add(proxy, Sample { cpu_us, per_second: 1.0, p50_us: 1.0, p99_us: 1.0, stalled: 0.0 });
         }

@@ -2,7 +2,10 @@
 //!
 //! Requests are those of Copilot. Origin and load are processes of their own.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -19,16 +22,9 @@ use super::{
 /// Hosts whose names lead to the origin: more than are visited in a run of minutes.
 const HOSTS: usize = 60_000;
 /// No plugin at all.
-const PLAIN: &str = "[plugins.logger]\nenabled = false\n";
+pub(crate) const PLAIN: &str = "[plugins.logger]\nenabled = false\n";
 /// A field out of each completion.
 const FILTER: &str = "[plugins.redact.config]\nremove = [\"vscode-machineid\"]\n";
-
-/// One proxy and the load in front of it.
-struct Contender {
-    name: &'static str,
-    proxy: Proxy,
-    load: Helper,
-}
 
 pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyhow::Result<Value> {
     let (what, clients, way, exchange) = match options.mode {
@@ -41,26 +37,35 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
     };
     let clients = options.clients.unwrap_or(clients);
     let place = Place::open(programs, folder)?;
-    let load = |proxy, root: &Path| {
-        let (origin, trusted) = (place.origin.clone(), vec![root.to_owned()]);
-        programs.load(&load::Options { origin, proxy: Some(proxy), trusted, clients, way, exchange, hosts: 0 })
+    let load = |name: &str, (proxy, address, root): &(Proxy, SocketAddr, PathBuf)| -> anyhow::Result<Contender> {
+        let (origin, trusted) = (place.origin.clone(), vec![root.clone()]);
+        let load = load::Options { origin, proxy: Some(*address), trusted, clients, way, exchange, hosts: 0 };
+        Contender::start(name, proxy, programs, &load).with_context(|| name.to_owned())
     };
 
-    let (proxy, address) = programs.tunnel(None)?;
-    let mut contenders = vec![Contender { name: "tunnel", proxy, load: load(address, &place.certificates.root)? }];
+    let (tunnel, address) = programs.tunnel(None)?;
+    let mut proxies = vec![("tunnel", (tunnel, address, place.certificates.root.clone()))];
     let names = if way == Way::FirstVisit { place.names(HOSTS) } else { String::new() };
     for (name, settings, filter) in
         [("flowgate, no plugin", PLAIN, false), ("flowgate, logger", "", false), ("flowgate, filter", &[PLAIN, FILTER].concat(), true)]
     {
         let own = folder.join(name.replace([' ', ','], "-"));
         if filter {
-            programs.put_filter(&own, "redact")?;
+            programs.put_plugin(&own, "redact", ["redact".to_owned()].into_iter())?;
         }
-        let (proxy, address, root) = programs.flowgate(&[&names, settings].concat(), &own, &place.certificates)?;
-        contenders.push(Contender { name, proxy, load: load(address, &root)? });
+        proxies.push((name, programs.flowgate(&[&names, settings].concat(), &own, &place.certificates)?));
     }
+    for peer in &options.peers {
+        let own = folder.join(peer.name().replace([' ', ','], "-"));
+        proxies.push((peer.name(), peer.start(&own, &place.certificates.root).with_context(|| peer.name())?));
+    }
+    let contenders = proxies.iter().map(|(name, proxy)| load(name, proxy)).collect::<anyhow::Result<Vec<_>>>()?;
+    compare(options, format!("{what}, {clients} at a time"), contenders)
+}
 
-    let mut report = Report::new(format!("{what}, {clients} at a time"), contenders.iter().map(|contender| contender.name));
+/// Lets all have their turns; the first is what the others are compared with.
+pub(crate) fn compare(options: &Options, title: String, mut contenders: Vec<Contender>) -> anyhow::Result<Value> {
+    let mut report = Report::new(title, contenders.iter().map(|contender| contender.name.clone()));
     in_turns(options.rounds, contenders.len(), |contender| {
         report.add(contender, contenders[contender].turn(options.seconds)?);
         Ok(())
@@ -70,15 +75,15 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
 }
 
 /// The origin.
-struct Place {
-    certificates: Certificates,
+pub(crate) struct Place {
+    pub(crate) certificates: Certificates,
     /// `localhost:PORT`
-    origin: String,
+    pub(crate) origin: String,
     _serving: Helper,
 }
 
 impl Place {
-    fn open(programs: &Programs, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(programs: &Programs, folder: &Path) -> anyhow::Result<Self> {
         let certificates = Certificates::make(folder)?;
         let serving = programs.helper("bench-origin", &[path(&certificates.chain)?, path(&certificates.key)?], OTHER_CPU)?;
         let address: SocketAddr = serving.line()?.parse().context("reading the origin's address")?;
@@ -86,20 +91,31 @@ impl Place {
     }
 
     /// Settings by which so many names lead to the origin, as they do in the tunnel, and all may be asked for in no time.
-    fn names(&self, hosts: usize) -> String {
+    pub(crate) fn names(&self, hosts: usize) -> String {
         let port = self.origin.trim_start_matches("localhost:");
         let names: Vec<String> = (0..hosts).map(|host| format!("\"{}:{port}=127.0.0.1:{port}\"", nth(host))).collect();
         format!("resolve = [{}]\n[limits]\nleaves-per-client = 1000000\n", names.join(",\n"))
     }
 }
 
+/// A load, and the process that it is for.
+pub(crate) struct Contender {
+    name: String,
+    process: u32,
+    load: Helper,
+}
+
 impl Contender {
+    pub(crate) fn start(name: &str, proxy: &Proxy, programs: &Programs, load: &load::Options) -> anyhow::Result<Self> {
+        Ok(Self { name: name.to_owned(), process: proxy.id(), load: programs.load(load)? })
+    }
+
     /// Load for so many seconds; CPU time of the proxy until it rests again, what it does after the answers included.
     fn turn(&mut self, seconds: f64) -> anyhow::Result<Sample> {
-        let before = clock::at_rest(self.proxy.id())?;
+        let before = clock::at_rest(self.process)?;
         self.load.say(&format!("{seconds}"))?;
         let done: load::Done = serde_json::from_str(&self.load.line()?).context("reading what the load did")?;
-        let after = clock::at_rest(self.proxy.id())?;
+        let after = clock::at_rest(self.process)?;
         ensure!(done.requests > 0, "{}: not one request was answered", self.name);
         Ok(Sample::new((after - before).as_secs_f64() * 1e6 / done.requests as f64, &done))
     }

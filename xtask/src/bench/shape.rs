@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use clap::ValueEnum;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 /// Octets of a completion's request content.
 const REQUEST_OCTETS: usize = 548;
@@ -166,6 +166,8 @@ impl Certificates {
     pub(crate) fn make(folder: &Path) -> anyhow::Result<Self> {
         let key = KeyPair::generate().context("making the origins' root")?;
         let mut params = CertificateParams::default();
+        // OpenSSL takes who is called as its issuer to have signed itself.
+        params.distinguished_name.push(DnType::CommonName, "root of the benchmark's origins");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let root = params.self_signed(&key).context("making the origins' root")?;
