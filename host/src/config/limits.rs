@@ -84,8 +84,9 @@ pub const UPSTREAM_CONNECT: Duration = Duration::from_secs(20);
 /// Connections to origins at once, tunnels and those that are idle included; key `origin-connections`. One for each client's, and half as
 /// many again for HTTP/2 clients of origins without. Full: the next waits as long as connecting may take, then 503.
 pub const ORIGIN_CONNECTIONS: usize = 16_384;
-/// Idle connections kept per origin: an editor opens six or eight at a time.
-pub const ORIGIN_IDLE_CONNECTIONS_EACH: usize = 16;
+/// Idle connections kept per origin: an editor opens six or eight at a time, and everybody's editor asks the same few origins. With fewer than
+/// requests at a time, connections are closed that the next request would have needed.
+pub const ORIGIN_IDLE_CONNECTIONS_EACH: usize = 512;
 /// Idle connections kept in all, and origins of which is remembered what they speak; key `idle-origin-connections`. Full: the connection that
 /// waited longest is closed, the origin that was asked for longest ago forgotten.
 pub const ORIGIN_IDLE_CONNECTIONS: usize = 2048;
