@@ -241,15 +241,13 @@ impl Network {
     ) -> anyhow::Result<Self> {
         let connections = Tasks::new();
         let root = Arc::new(Root::open_or_create(&config.state_dir)?);
-        // Whoever fetches the certificate trusts both before the change.
-        let next = rotation::next(&config.state_dir)?;
         let (addresses, pool, front) = (addresses(&listeners), origins.pool.clone(), front(config));
         let captured = CaptureBudget::new(config.limits.captured_bytes);
         let front = Arc::new(Front {
             policy: ArcSwap::from_pointee(policy(config, &connections)?),
             interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
             exchange: Arc::new(Exchange { hooks, pool, limits: exchange(config), captured, meters, tasks: connections.clone() }),
-            root_pem: format!("{}{}", root.certificate_pem(), next.as_ref().map_or("", Root::certificate_pem)),
+            next_root: rotation::next(&config.state_dir)?,
             root: root.clone(),
             limits: front,
             taken: Taken::none(&front),

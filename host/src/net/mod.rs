@@ -80,8 +80,8 @@ pub struct Front {
     pub exchange: Arc<Exchange>,
     /// The root, whose certificate whoever asks for it gets.
     pub root: Arc<Root>,
-    /// Its certificate in PEM, and that of the one that is to follow it.
-    pub root_pem: String,
+    /// The one that is to follow it: whoever fetches the certificate trusts both before the change.
+    pub next_root: Option<Root>,
     /// Bounds.
     pub limits: Limits,
     /// What is taken up of them.

@@ -8,6 +8,7 @@ mod cache;
 mod client;
 mod exception;
 mod explain;
+pub mod keystore;
 mod leaf;
 mod permitted;
 mod root;

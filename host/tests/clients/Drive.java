@@ -12,7 +12,6 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.net.http.WebSocket;
 import java.security.KeyStore;
-import java.security.cert.CertificateFactory;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
 import javax.net.ssl.SSLContext;
@@ -37,7 +36,7 @@ public final class Drive {
                     return asksProxy ? new PasswordAuthentication(credentials[0], credentials[1].toCharArray()) : null;
                 }
             })
-            .sslContext(trusting(System.getenv("CLIENTS_CA")))
+            .sslContext(trusting(System.getenv("CLIENTS_STORE")))
             .build();
 
         check(get(client, "/plain").equals("plain"), "the plain answer is another");
@@ -95,11 +94,12 @@ public final class Drive {
     }
 
     private static SSLContext trusting(String path) throws Exception {
-        KeyStore roots = KeyStore.getInstance(KeyStore.getDefaultType());
-        roots.load(null, null);
+        // As the proxy gives it, with the password that stands against damage.
+        KeyStore roots = KeyStore.getInstance("PKCS12");
         try (InputStream file = new FileInputStream(path)) {
-            roots.setCertificateEntry("root", CertificateFactory.getInstance("X.509").generateCertificate(file));
+            roots.load(file, "changeit".toCharArray());
         }
+        check(roots.size() == 1, "there are " + roots.size() + " certificates in the store");
         TrustManagerFactory trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
         trust.init(roots);
         SSLContext context = SSLContext.getInstance("TLS");

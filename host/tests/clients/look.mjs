@@ -12,9 +12,13 @@ const { LOOK_BUILD: BUILD, LOOK_PLUGIN: PLUGIN, LOOK_PICTURES: PICTURES } = proc
 const require = createRequire(`${MODULES}/`);
 const { chromium } = require('playwright-core');
 const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+/** Less than the test waits for all of it, so that it can say where it stands. */
+const LONG = 170_000;
 const PHONE = { width: 390, height: 844 };
 const DESK = { width: 1280, height: 800 };
 
+let at = 'the beginning';
+setTimeout(() => { throw new Error(`not done after ${LONG / 1000} s, and at ${at}`); }, LONG).unref();
 fs.rmSync(PICTURES, { recursive: true, force: true });
 fs.mkdirSync(PICTURES, { recursive: true });
 const ana = { proxy: { server: `http://${PROXY}`, username: 'ana', password: 's3cret' } };
@@ -38,11 +42,14 @@ async function opened(browser, options = {}) {
 
 /** A picture of it, in light and dark, and nothing serious that axe-core objects to. */
 async function look(page, name) {
+  at = name;
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     // What scripts may not do by the page's policy, the debugger may.
     if ((await page.evaluate('typeof axe')) === 'undefined') await page.evaluate(axe);
-    const { violations } = await page.evaluate('axe.run(document, { resultTypes: ["violations"] })');
+    // In dark, all is as in light but the colours.
+    const only = colorScheme === 'dark' ? '["color-contrast"]' : 'undefined';
+    const { violations } = await page.evaluate(`axe.run(document, { resultTypes: ["violations"], runOnly: ${only} })`);
     const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
     const told = serious.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`);
     await page.screenshot({ path: `${PICTURES}/${name}-${colorScheme}.png` });

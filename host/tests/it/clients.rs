@@ -154,10 +154,14 @@ async fn drive(command: &mut Command, name: &str, does: &[Does]) -> Result<(), S
     let proxy = Proxy::start(options).await;
     let root = folder.path().join("root.pem");
     std::fs::write(&root, proxy.root_pem()).unwrap();
+    let store = folder.path().join("root.p12");
+    std::fs::write(&store, proxy.client_as("ana", "s3cret").get("http://flowgate.internal/flowgate-ca.p12").await.unwrap().content)
+        .unwrap();
     let running = command
         .arg(name)
         .env("CLIENTS_PROXY", format!("http://ana:s3cret@{}", proxy.address()))
         .env("CLIENTS_CA", &root)
+        .env("CLIENTS_STORE", &store)
         // axios takes a root from nowhere else when it is given an agent.
         .env("NODE_EXTRA_CA_CERTS", &root)
         .env("CLIENTS_BASE", format!("https://{}", copilot::HOST))

@@ -1,6 +1,7 @@
 //! What the proxy says about itself, to whoever sets a client up.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use flowgate::tls::{Permitted, Root, rotation};
 use flowgate_testkit::{
     Authority, Client, Response,
     client::request,
@@ -86,6 +87,33 @@ async fn the_root_is_there_in_every_form() {
     assert_eq!(profile.head.get("content-type"), Some("application/x-apple-aspen-config"));
     assert!(profile.text().contains(&format!("<data>{base64}</data>")) && profile.text().contains("com.apple.security.root"));
     assert_eq!(straight(&proxy, "/flowgate-ca.mobileconfig", "x.test", &[]).await.text(), profile.text(), "it replaces itself");
+}
+
+#[tokio::test]
+async fn while_roots_are_rotated_every_form_has_both() {
+    let options = Options::new().change_in(|config, _| {
+        Root::open_or_create(&config.state_dir).unwrap();
+        rotation::begin(&config.state_dir, &Permitted::default()).unwrap();
+    });
+    let proxy = Proxy::without_plugins(options).await;
+    let next = rotation::next(&proxy.config().state_dir).unwrap().unwrap();
+    let base64 = BASE64_STANDARD.encode(next.certificate_der());
+
+    let pem = straight(&proxy, "/flowgate-ca.pem", "x.test", &[]).await.text();
+    let der = straight(&proxy, "/flowgate-ca-next.crt", "x.test", &[]).await;
+    let profile = straight(&proxy, "/flowgate-ca.mobileconfig", "x.test", &[]).await.text();
+    let store = straight(&proxy, "/flowgate-ca.p12", "x.test", &[]).await;
+    let page = straight(&proxy, "/", "x.test", &[BROWSER]).await.text();
+
+    assert!(pem.starts_with(proxy.root_pem()) && pem.ends_with(next.certificate_pem()), "{pem}");
+    assert_eq!(BASE64_STANDARD.encode(&der.content), base64);
+    assert!(profile.contains(&base64) && profile.matches("com.apple.security.root").count() == 2, "{profile}");
+    assert_eq!(store.head.get("content-type"), Some("application/x-pkcs12"));
+    assert!(store.content.windows(next.certificate_der().len()).any(|part| part == &**next.certificate_der()));
+    assert!(page.contains(&next.fingerprint()) && page.contains("/flowgate-ca-next.crt"), "{page}");
+    let without = started().await;
+    assert_eq!(straight(&without, "/flowgate-ca-next.crt", "x.test", &[]).await.status(), 404);
+    assert!(!straight(&without, "/", "x.test", &[BROWSER]).await.text().contains("about to be replaced"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Load: clients through a proxy, each asking again as soon as it is answered. One thread.
+//! Load: clients through a proxy, each asking again as soon as it is answered, or at a pace. One thread.
 
 use std::{
     io::{BufRead, stdin},
@@ -20,6 +20,7 @@ use tokio::{
     net::TcpStream,
     runtime::Runtime,
     task::JoinSet,
+    time::sleep_until,
 };
 use tokio_rustls::client::TlsStream;
 
@@ -73,12 +74,16 @@ pub(crate) struct Options {
     /// With `kept`: that many hosts are visited before, once each, and then as many of them as there are clients
     #[arg(long, default_value_t = 0)]
     pub(crate) hosts: usize,
+    /// Requests a second of all clients together, if they are answered so fast; as many as are answered otherwise
+    #[arg(long)]
+    pub(crate) pace: Option<f64>,
 }
 
 impl Options {
     /// As they are written on a command line.
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<String>> {
         let mut arguments = vec![self.origin.clone(), format!("--clients={}", self.clients), format!("--hosts={}", self.hosts)];
+        arguments.extend(self.pace.map(|pace| format!("--pace={pace}")));
         arguments.extend(self.proxy.map(|proxy| format!("--proxy={proxy}")));
         for root in &self.trusted {
             arguments.push(format!("--trusted={}", path(root)?));
@@ -139,7 +144,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for line in stdin().lock().lines() {
         let seconds: f64 = line?.trim().parse().context("reading how long to load")?;
         let done;
-        (clients, done) = runtime.block_on(turn(&way, clients, Duration::from_secs_f64(seconds)))?;
+        (clients, done) = runtime.block_on(turn(&way, clients, Duration::from_secs_f64(seconds), options.pace))?;
         println!("{}", serde_json::to_string(&done)?);
     }
     Ok(())
@@ -148,14 +153,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 /// Clients, with the connection that each keeps.
 type Clients = Vec<Option<Connection>>;
 
-async fn turn(way: &Arc<Course>, clients: Clients, length: Duration) -> anyhow::Result<(Clients, Done)> {
+async fn turn(way: &Arc<Course>, clients: Clients, length: Duration, pace: Option<f64>) -> anyhow::Result<(Clients, Done)> {
     let begin = Instant::now();
+    let pause = pace.map(|pace| Duration::from_secs_f64(clients.len() as f64 / pace));
     let mut going = JoinSet::new();
     for mut kept in clients {
         let way = way.clone();
         going.spawn(async move {
-            let mut times = Vec::new();
+            let (mut times, mut due) = (Vec::new(), begin);
             while begin.elapsed() < length {
+                if let Some(pause) = pause {
+                    // Who is late is so for one request, and catches up.
+                    sleep_until(due.into()).await;
+                    due += pause;
+                }
                 times.push(way.go(&mut kept).await?);
             }
             anyhow::Ok((kept, times))

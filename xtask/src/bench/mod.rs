@@ -13,6 +13,7 @@ mod idle;
 mod latency;
 mod load;
 mod origin;
+mod page;
 mod peers;
 pub(crate) mod process;
 mod programs;
@@ -66,6 +67,8 @@ enum Mode {
     Cancel,
     /// CPU time per megabyte and memory, down and up
     Bulk,
+    /// CPU time of the status page, with and without somebody who watches
+    Page,
 }
 
 #[derive(Args, Debug)]
@@ -138,6 +141,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         Mode::Events => events::run(options, &programs, folder.path()),
         Mode::Cancel => cancel::run(options, &programs, folder.path()),
         Mode::Bulk => bulk::run(options, &programs, folder.path()),
+        Mode::Page => page::run(options, &programs, folder.path()),
     };
     let mode = options.mode.to_possible_value().context("every mode has a name")?;
     let text = serde_json::to_string_pretty(&json!({ "mode": mode.get_name(), "rounds": options.rounds, "measured": measured? }))?;

@@ -56,7 +56,7 @@ pub(crate) enum Proxy {
     /// With its standard output, which must not be closed under it.
     Program {
         child: Child,
-        _output: BufReader<ChildStdout>,
+        output: BufReader<ChildStdout>,
     },
 }
 
@@ -80,10 +80,22 @@ impl Proxy {
         let mut output = BufReader::new(output);
         let mut line = String::new();
         let read = output.read_line(&mut line);
-        let proxy = Self::Program { child, _output: output };
+        let proxy = Self::Program { child, output };
         read.with_context(|| format!("listening to {command:?}"))?;
         let address = line.trim_end().rsplit(' ').next().and_then(|word| word.parse().ok());
         Ok((proxy, address.with_context(|| format!("{command:?} does not say where it listens: {line:?}"))?))
+    }
+
+    /// The address that stands behind those words in one of the next lines that it prints.
+    pub(crate) fn address_behind(&mut self, words: &str) -> anyhow::Result<SocketAddr> {
+        let Self::Program { output, .. } = self else { bail!("a helper says nothing of the kind") };
+        let mut line = String::new();
+        while !line.starts_with(words) {
+            line.clear();
+            ensure!(output.read_line(&mut line)? > 0, "the proxy does not say {words}");
+        }
+        let address = line.trim_start_matches(words).trim_end().trim_end_matches('/');
+        address.parse().with_context(|| format!("reading {line:?}"))
     }
 
     pub(crate) fn id(&self) -> u32 {

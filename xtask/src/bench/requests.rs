@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
     let place = Place::open(programs, folder)?;
     let load = |name: &str, (proxy, address, root): &(Proxy, SocketAddr, PathBuf)| -> anyhow::Result<Contender> {
         let (origin, trusted) = (place.origin.clone(), vec![root.clone()]);
-        let load = load::Options { origin, proxy: Some(*address), trusted, clients, way, exchange, hosts: 0 };
+        let load = load::Options { origin, proxy: Some(*address), trusted, clients, way, exchange, hosts: 0, pace: None };
         Contender::start(name, proxy, programs, &load).with_context(|| name.to_owned())
     };
 

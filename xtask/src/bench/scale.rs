@@ -45,6 +45,7 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
         way: Way::Kept,
         exchange: Exchange::Completion,
         hosts,
+        pace: None,
     };
     let mut tables = Vec::new();
     for dimension in options.of.map_or_else(|| Dimension::value_variants().to_vec(), |one| vec![one]) {

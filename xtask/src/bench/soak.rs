@@ -45,6 +45,7 @@ pub(crate) fn run(xtask: &Path, flowgate: &Path, components: &Path) -> anyhow::R
         way: Way::Kept,
         exchange: Exchange::Completion,
         hosts: 0,
+        pace: None,
     };
     let mut load = Helper::start(xtask, "bench-load", &options.arguments()?, OTHER_CPU)?;
     ensure!(load.line()? == load::READY, "the load did not come up");

@@ -16,6 +16,7 @@ use crate::{
     flow::{Authority, Fields, LocalResponse, Principal, Refusal, RequestHead},
     h1::{Framing, encode_response},
     io::{HalfReader, HalfWriter},
+    tls::{Root, keystore},
 };
 
 /// The name of the proxy for those who come through it; `internal` is reserved for such (ICANN resolution 2024.07.29.06).
@@ -108,20 +109,28 @@ pub(super) async fn turn_away(
 /// The page, the root certificate, or what is known of whoever asks.
 pub(super) fn answer(front: &Front, visit: &Visit<'_>) -> LocalResponse {
     const TEXT: &str = "text/plain; charset=utf-8";
-    let (head, root) = (visit.head, &front.root);
+    const CERTIFICATE: &str = "application/x-x509-ca-cert";
+    let (head, root, next) = (visit.head, &*front.root, front.next_root.as_ref());
+    let roots = || [Some(root), next].into_iter().flatten();
     let path = head.path.split(|octet| *octet == b'?').next().unwrap_or_default();
     let is_get = head.method == Method::GET || head.method == Method::HEAD;
     let (status, media_type, content) = match (is_get, path) {
         (false, _) => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "flowgate: only GET is answered here\n".into()),
-        (_, b"/") if wants_html(head) => (StatusCode::OK, "text/html; charset=utf-8", page::html(root, visit).into_bytes()),
+        (_, b"/") if wants_html(head) => (StatusCode::OK, "text/html; charset=utf-8", page::html(root, next, visit).into_bytes()),
         (_, b"/") => (StatusCode::OK, TEXT, page::text(visit).into_bytes()),
-        (_, b"/flowgate-ca.pem") => (StatusCode::OK, "application/x-x509-ca-cert", front.root_pem.clone().into_bytes()),
-        (_, b"/flowgate-ca.crt") => (StatusCode::OK, "application/x-x509-ca-cert", root.certificate_der().to_vec()),
-        (_, b"/flowgate-ca.mobileconfig") => (StatusCode::OK, "application/x-apple-aspen-config", page::apple_profile(root).into_bytes()),
+        (_, b"/flowgate-ca.pem") => (StatusCode::OK, CERTIFICATE, roots().map(Root::certificate_pem).collect::<String>().into_bytes()),
+        (_, b"/flowgate-ca.crt") => (StatusCode::OK, CERTIFICATE, root.certificate_der().to_vec()),
+        (_, b"/flowgate-ca-next.crt") if next.is_some() => {
+            (StatusCode::OK, CERTIFICATE, next.map(|next| next.certificate_der().to_vec()).unwrap_or_default())
+        }
+        (_, b"/flowgate-ca.p12") => (StatusCode::OK, "application/x-pkcs12", keystore::pkcs12(roots())),
+        (_, b"/flowgate-ca.mobileconfig") => {
+            (StatusCode::OK, "application/x-apple-aspen-config", page::apple_profile(roots()).into_bytes())
+        }
         (_, b"/favicon.svg") => (StatusCode::OK, "image/svg+xml", include_bytes!("../../../assets/sign.svg").to_vec()),
         (_, b"/whoami") => (StatusCode::OK, "application/json", page::facts(visit).into_bytes()),
         _ => {
-            let known = "flowgate: there are only /, /whoami, /flowgate-ca.pem, /flowgate-ca.crt and /flowgate-ca.mobileconfig here\n";
+            let known = "flowgate: there are only /, /whoami, and /flowgate-ca with .pem, .crt, .p12 or .mobileconfig here\n";
             (StatusCode::NOT_FOUND, TEXT, known.into())
         }
     };

@@ -6,12 +6,12 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
 use super::Visit;
-use crate::tls::Root;
+use crate::tls::{Root, keystore};
 
 const PAGE: &str = include_str!("page.html");
 
 /// For browsers.
-pub(super) fn html(root: &Root, visit: &Visit<'_>) -> String {
+pub(super) fn html(root: &Root, next: Option<&Root>, visit: &Visit<'_>) -> String {
     let (proxy, authority) = (visit.proxy(), visit.authority());
     let name = visit.user().unwrap_or("NAME");
     let (mood, verdict) = verdict(visit);
@@ -23,6 +23,9 @@ pub(super) fn html(root: &Root, visit: &Visit<'_>) -> String {
         ("subject", root.subject().to_owned()),
         ("until", root.not_after().date().to_string()),
         ("fingerprint", root.fingerprint()),
+        ("next", next.map_or_else(String::new, |next| next.subject().to_owned())),
+        ("next-fingerprint", next.map_or_else(String::new, Root::fingerprint)),
+        ("keystore-password", keystore::PASSWORD.to_owned()),
         ("login", format!("{scheme}://{}:PASSWORD@{authority}", in_url(name))),
         ("name", name.to_owned()),
         ("host", host.to_owned()),
@@ -30,7 +33,9 @@ pub(super) fn html(root: &Root, visit: &Visit<'_>) -> String {
         ("proxy", proxy),
     ];
     let mut page = String::with_capacity(2 * PAGE.len());
-    let mut rest = PAGE;
+    let (before, about_next, after) = parts();
+    let template = [before, if next.is_some() { about_next } else { "" }, after].concat();
+    let mut rest = template.as_str();
     // One pass: what a value holds is never looked at again.
     while let Some((before, after)) = rest.split_once("{{") {
         page.push_str(before);
@@ -40,6 +45,13 @@ pub(super) fn html(root: &Root, visit: &Visit<'_>) -> String {
         rest = after;
     }
     page + rest
+}
+
+/// What stands before that about the next root, that, and what stands after it.
+fn parts() -> (&'static str, &'static str, &'static str) {
+    let (before, rest) = PAGE.split_once("<!-- next -->\n").unwrap_or((PAGE, ""));
+    let (about_next, after) = rest.split_once("<!-- end -->\n").unwrap_or(("", rest));
+    (before, about_next, after)
 }
 
 /// For terminals.
@@ -79,12 +91,16 @@ fn verdict(visit: &Visit<'_>) -> (&'static str, String) {
     }
 }
 
-/// A profile that installs the root on macOS and iOS; its identifiers are the certificate's, so that a second one replaces the first.
-pub(super) fn apple_profile(root: &Root) -> String {
-    let der = root.certificate_der();
-    let [outer, inner] = ["profile", "certificate"].map(|part| uuid(der, part));
-    let mut subject = String::new();
-    escape(&mut subject, root.subject());
+/// A profile that installs roots on macOS and iOS; its identifiers are those of the first certificate, so that a second one replaces the first.
+pub(super) fn apple_profile<'a>(roots: impl Iterator<Item = &'a Root>) -> String {
+    let (mut outer, mut name, mut payloads) = (String::new(), String::new(), String::new());
+    for root in roots {
+        if outer.is_empty() {
+            outer = uuid(root.certificate_der(), "profile");
+            escape(&mut name, root.subject());
+        }
+        payloads.push_str(&apple_payload(root));
+    }
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
@@ -94,24 +110,33 @@ pub(super) fn apple_profile(root: &Root) -> String {
     <key>PayloadVersion</key><integer>1</integer>
     <key>PayloadIdentifier</key><string>flowgate.{outer}</string>
     <key>PayloadUUID</key><string>{outer}</string>
-    <key>PayloadDisplayName</key><string>{subject}</string>
+    <key>PayloadDisplayName</key><string>{name}</string>
     <key>PayloadDescription</key><string>Trusts the certificates that this flowgate makes.</string>
     <key>PayloadContent</key>
     <array>
-        <dict>
-            <key>PayloadType</key><string>com.apple.security.root</string>
-            <key>PayloadVersion</key><integer>1</integer>
-            <key>PayloadIdentifier</key><string>flowgate.{inner}</string>
-            <key>PayloadUUID</key><string>{inner}</string>
-            <key>PayloadDisplayName</key><string>{subject}</string>
-            <key>PayloadCertificateFileName</key><string>flowgate-ca.crt</string>
-            <key>PayloadContent</key><data>{}</data>
-        </dict>
-    </array>
+{payloads}    </array>
 </dict>
 </plist>
-"#,
-        BASE64_STANDARD.encode(der)
+"#
+    )
+}
+
+fn apple_payload(root: &Root) -> String {
+    let der = root.certificate_der();
+    let (id, data) = (uuid(der, "certificate"), BASE64_STANDARD.encode(der));
+    let mut subject = String::new();
+    escape(&mut subject, root.subject());
+    format!(
+        r#"        <dict>
+            <key>PayloadType</key><string>com.apple.security.root</string>
+            <key>PayloadVersion</key><integer>1</integer>
+            <key>PayloadIdentifier</key><string>flowgate.{id}</string>
+            <key>PayloadUUID</key><string>{id}</string>
+            <key>PayloadDisplayName</key><string>{subject}</string>
+            <key>PayloadCertificateFileName</key><string>flowgate-ca.crt</string>
+            <key>PayloadContent</key><data>{data}</data>
+        </dict>
+"#
     )
 }
 
