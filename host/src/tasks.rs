@@ -37,6 +37,8 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let cut = self.cut.clone();
+        // Each future that takes another in holds room for it twice; of this there would be four times the largest that there is.
+        let task = Box::pin(task);
         self.spawn(async move {
             cut.run_until_cancelled_owned(task).await;
         });
