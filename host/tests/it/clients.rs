@@ -20,6 +20,7 @@ use tokio::process::Command;
 use crate::copilot;
 
 mod page;
+mod scraper;
 
 /// What a client does, all of which is recorded.
 #[derive(Clone, Copy)]
