@@ -6,6 +6,7 @@
 mod desk;
 mod origins;
 mod reload;
+mod retention;
 
 use std::{
     net::SocketAddr,
@@ -19,7 +20,7 @@ use arc_swap::ArcSwap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use tokio_util::sync::CancellationToken;
 
-use self::{desk::Desk, origins::Origins};
+use self::{desk::Desk, origins::Origins, retention::Retention};
 use crate::{
     admin::{self, Socket, Token},
     auth::{Gate, GuessLimits, Users},
@@ -93,7 +94,8 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
     let network = Arc::new(Network::run(&config, listeners, origins, hooks, meters.clone())?);
     let local = Tasks::new();
     let (logs, shows_content) = (config.logs_dir.clone(), config.admin.content);
-    let reload = reread.map(|reread| Reload::new(reread, config, network.clone(), platform.clone(), local.clone()));
+    let retention = Retention::start(logs.clone(), config.records.clone(), &local);
+    let reload = reread.map(|reread| Reload::new(reread, config, network.clone(), platform.clone(), retention.clone(), local.clone()));
     if let Some(reload) = &reload {
         let (following, stopping) = (reload.clone().follow(), local.stopping().clone());
         local.spawn(async move { stopping.run_until_cancelled(following).await });
@@ -104,6 +106,7 @@ async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
         meters,
         writer: writer.clone(),
         recorder: recorder.clone(),
+        retention,
         gallery,
         shows_content,
         logs: logs.clone(),
@@ -436,6 +439,11 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
         },
         ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())
     })
+}
+
+/// Which records such a proxy keeps.
+pub fn retention(config: &config::RecordsConfig) -> record::Retention {
+    retention::retention(config)
 }
 
 /// What the plugins of such a proxy are told.

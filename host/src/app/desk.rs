@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
-use super::reload::Reload;
+use super::{reload::Reload, retention::Retention};
 use crate::{
     admin::Operator,
     hooks::BoxFuture,
@@ -26,6 +26,7 @@ pub(super) struct Desk {
     pub(super) meters: Arc<Meters>,
     pub(super) writer: record::Writer,
     pub(super) recorder: Option<Arc<Recorder>>,
+    pub(super) retention: Arc<Retention>,
     pub(super) gallery: Arc<Gallery>,
     /// Whether fields and contents of flows are shown.
     pub(super) shows_content: bool,
@@ -92,6 +93,7 @@ impl Operator for Desk {
         for (reason, count) in [("queue-full", records.losses.overloaded), ("write-failed", records.losses.failed)] {
             page.count("flowgate_records_lost", "Records that were lost", &[("reason", reason)], count);
         }
+        self.retention.write_metrics(&mut page);
         let kept = self.recorder.as_ref().map(|recorder| recorder.kept()).unwrap_or_default();
         for (outcome, count) in [("written", kept.written), ("lost", kept.lost), ("cut", kept.cut)] {
             page.count("flowgate_recorded_flows", "Flows for the file of --record", &[("outcome", outcome)], count);

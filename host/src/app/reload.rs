@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, ensure};
 
-use super::{Network, origins, plugins, policy, redaction};
+use super::{Network, origins, plugins, policy, redaction, retention::Retention};
 use crate::{
     config::{Config, OriginConfig, limits},
     net::Policy,
@@ -29,14 +29,22 @@ pub struct Reload {
     first: Stamps,
     network: Arc<Network>,
     platform: Arc<Platform>,
+    retention: Arc<Retention>,
     tasks: Tasks,
 }
 
 impl Reload {
-    pub(super) fn new(reread: Reread, current: Config, network: Arc<Network>, platform: Arc<Platform>, tasks: Tasks) -> Arc<Self> {
+    pub(super) fn new(
+        reread: Reread,
+        current: Config,
+        network: Arc<Network>,
+        platform: Arc<Platform>,
+        retention: Arc<Retention>,
+        tasks: Tasks,
+    ) -> Arc<Self> {
         let first = stamps(files(&current));
         let current = tokio::sync::Mutex::new(current);
-        Arc::new(Self { reread: Arc::new(reread), current, first, network, platform, tasks })
+        Arc::new(Self { reread: Arc::new(reread), current, first, network, platform, retention, tasks })
     }
 
     /// Reads the configuration again and takes over what has changed. Says what, in sentences for people.
@@ -57,6 +65,7 @@ impl Reload {
         }
         self.network.adopt(prepared);
         self.platform.redact(redaction);
+        self.retention.adopt(next.records.clone());
         let changed = changed(&current, &next);
         *current = next;
         tracing::info!(changed = changed.join(", "), "the configuration was read again");
@@ -157,6 +166,7 @@ fn changed(current: &Config, next: &Config) -> Vec<&'static str> {
         ("auto-splice", current.auto_splice == next.auto_splice),
         ("open", current.open == next.open),
         ("capture", current.capture_bytes == next.capture_bytes),
+        ("records", current.records == next.records),
         ("redaction", current.redaction == next.redaction),
         ("swap", current.swap_replay == next.swap_replay),
         ("plugins", current.plugins == next.plugins),

@@ -13,6 +13,7 @@ mod doctor;
 mod examine;
 mod flows;
 mod plugin;
+mod records;
 mod rehearse;
 mod reload;
 mod report;
@@ -80,6 +81,9 @@ enum Command {
     /// Recorded flows: what `run --record` wrote, HAR files, and records of the logger
     #[command(subcommand)]
     Flows(flows::Flows),
+    /// The folder of records
+    #[command(subcommand)]
+    Records(records::Records),
     /// Count who used what, from the records of the logger
     Usage(usage::Usage),
     /// Say what plugins did to a flow, and why
@@ -139,6 +143,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Doctor(command) => doctor::run(*command),
         Command::Flows(command) => flows::run(command),
         Command::Plugin(command) => plugin::run(command),
+        Command::Records(command) => records::run(command),
         Command::Reload(running) => reload::run(running),
         Command::Usage(command) => usage::run(command),
         Command::User(command) => user::run(command),

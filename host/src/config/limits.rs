@@ -244,6 +244,11 @@ pub const RECORD_QUEUE_BYTES: usize = 64 * MIB;
 pub const RECORD_PATIENCE: Duration = Duration::from_millis(100);
 /// Threads that write records: two overlap one's waiting for the disk with the other's work.
 pub const RECORD_THREADS: usize = 2;
+/// How often old records are looked for, where the configuration says which are old: what is beyond its size until then fits any disk that is
+/// not full already.
+pub const RECORD_PRUNE: Duration = Duration::from_secs(600);
+/// How long a record must have been left alone before it is let go, whatever its number: plugins may add to theirs.
+pub const RECORD_QUIET: Duration = Duration::from_secs(60);
 
 /// How often the configuration and the certificates it names are looked at for changes.
 pub const CONFIG_RESCAN: Duration = Duration::from_secs(2);

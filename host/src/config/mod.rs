@@ -11,6 +11,7 @@ pub mod limits;
 mod origin;
 mod plugin;
 mod raw;
+mod records;
 mod show;
 pub mod units;
 
@@ -35,6 +36,7 @@ use plugin::LOGGER;
 pub use plugin::{Grant, OnFailure, PluginConfig};
 use raw::File;
 pub use raw::{Flags, Resolve};
+pub use records::RecordsConfig;
 
 /// Everything that can be chosen.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +89,8 @@ pub struct Config {
     pub origins: BTreeMap<String, OriginConfig>,
     /// Octets of each content kept for plugins; 0: none.
     pub capture_bytes: usize,
+    /// Which records are let go.
+    pub records: RecordsConfig,
     /// What observers do not get to see.
     pub redaction: RedactionConfig,
     /// Flows kept per plugin that its next build is tried on; 0: none.
@@ -134,6 +138,7 @@ impl Config {
             limits: LimitsConfig::default(),
             origins: BTreeMap::new(),
             capture_bytes: limits::CAPTURE_BYTES,
+            records: RecordsConfig::default(),
             redaction: RedactionConfig::default(),
             swap_replay: limits::PLUGIN_REPLAY,
             plugins: BTreeMap::from([(LOGGER.to_owned(), PluginConfig::of(LOGGER))]),
@@ -208,6 +213,7 @@ impl Config {
             grace: flags.grace.or(written.grace).unwrap_or(limits::GRACE),
             capture_bytes: flags.capture.or(written.capture).unwrap_or(limits::CAPTURE_BYTES),
             origins,
+            records: RecordsConfig::resolve(&written.records).map_err(in_file)?,
             redaction: RedactionConfig {
                 fields: written.redaction.fields,
                 json: written.redaction.json,
@@ -230,6 +236,7 @@ impl Config {
             "auth is require, but nobody has said who the users are: make a file with `flowgate user add NAME --users FILE` and name it with --users"
         );
         within("swap.replay", self.swap_replay, &(0..=limits::MAX_PLUGIN_REPLAY), |flows| flows.to_string())?;
+        self.check_records(&self.records)?;
         if let Some(period) = self.auto_splice {
             within("auto-splice", period, &limits::AUTO_SPLICE_RANGE, units::show_duration)?;
         }
@@ -241,6 +248,16 @@ impl Config {
             );
         }
         Ok(())
+    }
+}
+
+impl Config {
+    /// Whether the records folder may be emptied as that says.
+    ///
+    /// # Errors
+    /// It holds something else.
+    pub fn check_records(&self, records: &RecordsConfig) -> anyhow::Result<()> {
+        records.check_folder(&self.logs_dir, [&self.plugins_dir, &self.state_dir].into_iter().chain(&self.file))
     }
 }
 
@@ -405,6 +422,11 @@ mod tests {
             ("[plugins.a]\nhost-calls = 0", "host-calls is 0, but must be between 1"),
             ("[plugins.a]\noutput = '1KiB'", "output is 1KiB, but must be between 64KiB and 1GiB"),
             ("[plugins.a]\nlog-lines = 0", "log-lines is 0, but must be between 1"),
+            ("[records]\nmax-age = '5m'", "records.max-age is 5m, but must be between 1h"),
+            ("[records]\nmax-count = 0", "records.max-count is 0, but must be between 1"),
+            ("[records]\nmax-size = '1KiB'", "records.max-size is 1KiB, but must be between 1MiB"),
+            ("logs = '.'\n[records]\nmax-count = 1", "where /srv/etc/flowgate.toml is as well"),
+            ("logs = '..'\nstate = '/s'\n[records]\nmax-count = 1", "where /srv/plugins is as well"),
             ("[swap]\nreplay = 1001", "swap.replay is 1001, but must be between 0 and 1000"),
             ("[plugins.a]\nkey-value = '1KiB'", "key-value is 1KiB, but must be between 4KiB and 1GiB"),
         ];
@@ -431,7 +453,7 @@ mod tests {
     fn the_example_in_the_documentation_is_true() {
         let text = include_str!("../../../docs/flowgate.toml");
         let names = |key: &str| text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
-        let tables = ["admin", "destinations", "limits", "origins", "plugins", "redaction", "swap"];
+        let tables = ["admin", "destinations", "limits", "origins", "plugins", "records", "redaction", "swap"];
         let keys = raw::KEYS
             .iter()
             .filter(|key| !tables.contains(key))
@@ -439,6 +461,7 @@ mod tests {
             .chain(&raw::DESTINATION_KEYS)
             .chain(&raw::LIMIT_KEYS)
             .chain(&raw::ORIGIN_KEYS)
+            .chain(&raw::RECORDS_KEYS)
             .chain(&raw::REDACTION_KEYS)
             .chain(&raw::SWAP_KEYS)
             .chain(&raw::PLUGIN_KEYS);
@@ -457,6 +480,7 @@ mod tests {
             let table = match line {
                 line if raw::ORIGIN_KEYS.iter().any(|key| line.starts_with(key)) => "[origins.'a.test']\n",
                 line if raw::ADMIN_KEYS.iter().any(|key| line.starts_with(key)) => "[admin]\n",
+                line if raw::RECORDS_KEYS.iter().any(|key| line.starts_with(key)) => "[records]\n",
                 line if raw::DESTINATION_KEYS.iter().any(|key| line.starts_with(key)) => "[destinations]\n",
                 _ => "",
             };
@@ -487,6 +511,7 @@ mod tests {
             .chain(&raw::DESTINATION_KEYS)
             .chain(&raw::LIMIT_KEYS)
             .chain(&raw::ORIGIN_KEYS)
+            .chain(&raw::RECORDS_KEYS)
             .chain(&raw::REDACTION_KEYS)
             .chain(&raw::SWAP_KEYS)
             .chain(&raw::PLUGIN_KEYS)

@@ -187,6 +187,7 @@ pub(super) struct File {
     pub(super) destinations: Destinations,
     pub(super) limits: Limits,
     pub(super) origins: BTreeMap<String, Origin>,
+    pub(super) records: Records,
     pub(super) redaction: Redaction,
     pub(super) swap: Swap,
     pub(super) plugins: BTreeMap<String, Plugin>,
@@ -252,6 +253,17 @@ pub(super) struct Limits {
     pub(super) connect_deadline: Option<Duration>,
 }
 
+/// `[records]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Records {
+    #[serde(deserialize_with = "timed")]
+    pub(super) max_age: Option<Duration>,
+    pub(super) max_count: Option<usize>,
+    #[serde(deserialize_with = "sized")]
+    pub(super) max_size: Option<usize>,
+}
+
 /// `[redaction]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -301,7 +313,7 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 25] = [
+pub(super) const KEYS: [&str; 26] = [
     "admin",
     "auth",
     "auto-splice",
@@ -319,6 +331,7 @@ pub(super) const KEYS: [&str; 25] = [
     "plugins",
     "plugins-dir",
     "record",
+    "records",
     "redaction",
     "resolve",
     "state",
@@ -351,6 +364,8 @@ pub(super) const LIMIT_KEYS: [&str; 14] = [
 ];
 /// Keys of an origin's table, as `Origin` has them.
 pub(super) const ORIGIN_KEYS: [&str; 4] = ["accept-any-certificate", "ca", "client-certificate", "client-key"];
+/// Keys of that table, as `Records` has them.
+pub(super) const RECORDS_KEYS: [&str; 3] = ["max-age", "max-count", "max-size"];
 /// Keys of that table, as `Redaction` has them.
 pub(super) const REDACTION_KEYS: [&str; 3] = ["fields", "json", "patterns"];
 /// Keys of that table, as `Swap` has them.
@@ -396,8 +411,13 @@ impl File {
         // Twice: the first time for keys, of which serde would only say which ones it knows.
         let table: toml::Table = text.parse().map_err(said)?;
         check(&table, &KEYS, "")?;
-        let tables =
-            [("admin", &ADMIN_KEYS[..]), ("destinations", &DESTINATION_KEYS), ("limits", &LIMIT_KEYS), ("redaction", &REDACTION_KEYS)];
+        let tables = [
+            ("admin", &ADMIN_KEYS[..]),
+            ("destinations", &DESTINATION_KEYS),
+            ("limits", &LIMIT_KEYS),
+            ("records", &RECORDS_KEYS),
+            ("redaction", &REDACTION_KEYS),
+        ];
         for (name, keys) in tables {
             match table.get(name) {
                 Some(toml::Value::Table(table)) => check(table, keys, &format!("{name}."))?,
@@ -543,6 +563,7 @@ mod tests {
                     let line = |key: &&str| format!("{key} = {}\n", value(key));
                     return format!("[limits]\n{}", LIMIT_KEYS.iter().map(line).collect::<String>());
                 }
+                "records" => return "[records]\nmax-age = '30d'\nmax-count = 3\nmax-size = '1GiB'\n".to_owned(),
                 "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),
                 "swap" => return "[swap]\nreplay = 3\n".to_owned(),
                 "listen" | "listen-tls" => "'127.0.0.1:1'",
@@ -559,7 +580,7 @@ mod tests {
             .to_owned()
         };
         let line = |key: &&str| match *key {
-            "admin" | "destinations" | "limits" | "origins" | "plugins" | "redaction" | "swap" => value(key),
+            "admin" | "destinations" | "limits" | "origins" | "plugins" | "records" | "redaction" | "swap" => value(key),
             key => format!("{key} = {}\n", value(key)),
         };
         for key in &KEYS {
@@ -582,6 +603,7 @@ mod tests {
             ("admin = '127.0.0.1:1'", "as in [admin]"),
             ("[redaction]\nfield = 'a'", "there is no key redaction.field; did you mean redaction.fields?"),
             ("redaction = 'a'", "as in [redaction]"),
+            ("[records]\nmax_age = '1d'", "there is no key records.max_age; did you mean records.max-age?"),
             ("[swap]\nreply = 1", "there is no key swap.reply; did you mean swap.replay?"),
             ("swap = 1", "as in [swap]"),
             ("[limits]\nconnection = 1", "there is no key limits.connection; did you mean limits.connections?"),

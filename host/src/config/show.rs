@@ -62,6 +62,18 @@ impl fmt::Display for Config {
             line(f, key, show_duration(time))?;
         }
         line(f, "captured", show_size(self.limits.captured_bytes))?;
+        if !self.records.is_empty() {
+            writeln!(f, "\n[records]")?;
+        }
+        if let Some(age) = self.records.max_age {
+            line(f, "max-age", show_duration(age))?;
+        }
+        if let Some(count) = self.records.max_count {
+            line(f, "max-count", i64::try_from(count).map_err(|_| fmt::Error)?)?;
+        }
+        if let Some(octets) = self.records.max_size_bytes {
+            line(f, "max-size", show_size(octets))?;
+        }
         writeln!(f, "\n[redaction]")?;
         for (key, rules) in [("fields", &self.redaction.fields), ("json", &self.redaction.json), ("patterns", &self.redaction.patterns)] {
             line(f, key, list(rules.iter().cloned()))?;
@@ -148,7 +160,7 @@ mod tests {
         let file = "users = 'a \"b\"'\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
                     upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[admin]\nlisten = '[::1]:8081'\nnames = 'A.test'\n\
                     token-file = 't'\ncontent = false\n[origins.'*.b.test']\nca = 'y.pem'\nclient-certificate = 'c.pem'\n\
-                    [limits]\nhandshakes = 7\nleaves-per-client = 3\ncaptured = '1MiB'\ncontent-idle = '1h'\n[swap]\nreplay = 7\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
+                    [limits]\nhandshakes = 7\nleaves-per-client = 3\ncaptured = '1MiB'\ncontent-idle = '1h'\n[records]\nmax-age = '30d'\nmax-count = 9\nmax-size = '10GiB'\n[swap]\nreplay = 7\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
                     grants = 'key-value'\noutbound = ['https://a.test', 'http://[::1]:8080']\nkey-value = '1MiB'\nhost-calls = 5\noutput = '1MiB'\nlog-lines = 7\n\
                     config = { a = [1, 2.5, true], b = { c = 'd' } }";
         let first = Config::resolve(Flags::default(), Some(("/etc/f.toml".into(), File::parse(file).unwrap())), &here()).unwrap();

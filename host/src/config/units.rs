@@ -8,14 +8,14 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UnitError {
     /// Not a duration.
-    #[error("a duration is expected, as in 50ms, 10s, 5m or 1h")]
+    #[error("a duration is expected, as in 50ms, 10s, 5m, 1h or 30d")]
     Duration,
     /// Not a size.
     #[error("a size is expected, as in 512KiB, 64MiB or 1GiB")]
     Size,
 }
 
-const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60 * 1000), ("h", 60 * 60 * 1000)];
+const DURATIONS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60 * 1000), ("h", 60 * 60 * 1000), ("d", 24 * 60 * 60 * 1000)];
 const SIZES: [(&str, u64); 8] =
     [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1000), ("KB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
 
@@ -38,9 +38,9 @@ pub fn size(text: &str) -> Result<usize, UnitError> {
     }
 }
 
-/// The same text again, in the largest unit that leaves no fraction.
+/// The same text again, in the largest unit that leaves no fraction; days are shown as hours.
 pub fn show_duration(duration: Duration) -> String {
-    show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATIONS)
+    show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATIONS[..4])
 }
 
 /// The same for sizes.
@@ -67,10 +67,10 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        for (text, millis) in [("50ms", 50), ("10s", 10_000), (" 5 m ", 300_000), ("1h", 3_600_000), ("0s", 0)] {
+        for (text, millis) in [("50ms", 50), ("10s", 10_000), (" 5 m ", 300_000), ("1h", 3_600_000), ("30d", 2_592_000_000), ("0s", 0)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "10", "s", "1.5s", "-1s", "+1s", "1d", "1 s s", "18446744073709551615h"] {
+        for text in ["", "10", "s", "1.5s", "-1s", "+1s", "1w", "1 s s", "18446744073709551615h"] {
             assert_eq!(duration(text), Err(UnitError::Duration), "{text}");
         }
     }
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_read() {
-        for millis in [0, 1, 50, 1000, 1500, 60_000, 3_600_000] {
+        for millis in [0, 1, 50, 1000, 1500, 60_000, 3_600_000, 86_400_000] {
             let value = Duration::from_millis(millis);
             assert_eq!(duration(&show_duration(value)), Ok(value));
         }

@@ -7,8 +7,10 @@ mod folders;
 #[cfg(test)]
 mod fuzz;
 mod place;
+mod prune;
 mod writer;
 
 pub use checked::{BadName, RecordName};
 pub use place::WriteMode;
+pub use prune::{Pruned, Retention, prune};
 pub use writer::{Folder, KeepError, Limits, Losses, Standing, Writer};

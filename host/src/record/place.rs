@@ -100,8 +100,16 @@ fn remove_if_dead(folder: BorrowedFd<'_>, name: &str) {
 fn append(folder: BorrowedFd<'_>, file: &str, data: &[u8]) -> io::Result<()> {
     // A fifo of that name would hold up the thread that opens it.
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = openat(folder, file, flags, FILE_MODE)?;
-    let before = fstat(&opened)?;
+    let (opened, before) = loop {
+        let opened = openat(folder, file, flags, FILE_MODE)?;
+        // Held until it is written: what is written to is not let go. File systems without locks do not know it better.
+        flock(&opened, FlockOperation::LockShared).ok();
+        let before = fstat(&opened)?;
+        // It was let go between the two calls.
+        if before.st_nlink > 0 {
+            break (opened, before);
+        }
+    };
     if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }

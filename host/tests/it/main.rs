@@ -43,6 +43,7 @@ mod redaction;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod repeating;
+mod retaining;
 mod secrets;
 mod security;
 mod sharing;
