@@ -19,6 +19,7 @@ mod reload;
 mod report;
 mod run;
 mod running;
+mod shells;
 mod usage;
 mod user;
 mod why;
@@ -88,6 +89,10 @@ enum Command {
     Usage(usage::Usage),
     /// Say what plugins did to a flow, and why
     Why(why::Why),
+    /// Write a script that completes commands and flags in a shell to standard output
+    Completions(shells::Completions),
+    /// Write manual pages, one for each command
+    Man(shells::Man),
     /// What the proxy runs to compile a component
     #[command(name = "__compile", hide = true)]
     Compile(compile::Compile),
@@ -140,6 +145,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(flags) => check::run(&configured(flags)?),
         Command::Ca(command) => ca::run(command),
         Command::Compile(command) => compile::run(command),
+        Command::Completions(command) => shells::completions(&command),
+        Command::Man(command) => shells::man(&command),
         Command::Doctor(command) => doctor::run(*command),
         Command::Flows(command) => flows::run(command),
         Command::Plugin(command) => plugin::run(command),

@@ -47,6 +47,7 @@ mod retaining;
 mod secrets;
 mod security;
 mod sharing;
+mod shells;
 mod shipped;
 mod smuggling;
 mod soak;
