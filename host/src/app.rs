@@ -9,7 +9,7 @@ mod reload;
 mod retention;
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -64,22 +64,35 @@ pub struct App {
 /// # Errors
 /// Names the file, address or plugin that keeps it from starting, and the mend.
 pub async fn start(config: Config) -> anyhow::Result<App> {
-    begin(config, None).await
+    begin(config, Sockets::default(), None).await
 }
 
-/// The same for a configuration that can be read again: what changes in it is taken over while the proxy runs.
+/// Sockets that listen already, in place of those that the configuration would have opened.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// In place of `listen`, if there are any.
+    pub clear: Vec<TcpListener>,
+    /// In place of `listen-tls`, if there are any.
+    pub tls: Vec<TcpListener>,
+    /// In place of the admin listener's.
+    pub admin: Option<TcpListener>,
+}
+
+/// The same for a configuration that can be read again: what changes in it is taken over while the proxy runs. The configuration's addresses are
+/// those of `sockets`, where there are any.
 ///
 /// # Errors
 /// As for [`start`].
-pub async fn start_rereading(config: Config, reread: Reread) -> anyhow::Result<App> {
-    begin(config, Some(reread)).await
+pub async fn start_rereading(config: Config, sockets: Sockets, reread: Reread) -> anyhow::Result<App> {
+    begin(config, sockets, Some(reread)).await
 }
 
-async fn begin(config: Config, reread: Option<Reread>) -> anyhow::Result<App> {
+async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyhow::Result<App> {
     // Two proxies with one state folder would each believe what lies in it to be theirs.
     let socket = Socket::bind(&config.state_dir, limits::ADMIN_CONNECTIONS).await?;
-    let listeners = bind(&config)?;
-    let admin = admin(&config).await?;
+    let Sockets { clear, tls, admin } = sockets;
+    let listeners = bind(&config, clear, tls)?;
+    let admin = self::admin(&config, admin).await?;
     let writer = writer(&config)?;
     let meters = Arc::<Meters>::default();
     let origins = Origins::new(&config, addresses(&listeners), meters.clone())?;
@@ -229,7 +242,7 @@ impl Network {
     /// # Errors
     /// Names the file or address that keeps it from starting, and the mend.
     pub fn start(config: &Config, hooks: Arc<dyn Hooks>) -> anyhow::Result<Self> {
-        let listeners = bind(config)?;
+        let listeners = bind(config, Vec::new(), Vec::new())?;
         let meters = Arc::<Meters>::default();
         let origins = Origins::new(config, addresses(&listeners), meters.clone())?;
         Self::run(config, listeners, origins, hooks, meters)
@@ -289,19 +302,30 @@ impl Network {
 }
 
 /// Where operators look, if that is wanted.
-async fn admin(config: &Config) -> anyhow::Result<Option<admin::Listener>> {
+async fn admin(config: &Config, socket: Option<TcpListener>) -> anyhow::Result<Option<admin::Listener>> {
     let Some(address) = config.admin.listen else { return Ok(None) };
     let token = match (&config.admin.token, &config.admin.token_file) {
         (Some(given), _) => Token::chosen(&given.0).context("reading FLOWGATE_ADMIN_TOKEN")?,
         (None, Some(file)) => Token::open_or_create(file)?,
         (None, None) => Token::open_or_create(&Token::path(&config.state_dir))?,
     };
-    admin::Listener::bind(address, config.admin.names.clone(), token).await.map(Some)
+    let names = config.admin.names.clone();
+    match socket {
+        Some(socket) => admin::Listener::on(socket, names, token).map(Some),
+        None => admin::Listener::bind(address, names, token).await.map(Some),
+    }
 }
 
-fn bind(config: &Config) -> anyhow::Result<Vec<Listener>> {
-    let clear = config.listen.iter().map(|address| net::bind(*address, Speaks::Clear));
-    clear.chain(config.listen_tls.iter().map(|address| net::bind(*address, Speaks::Tls))).collect()
+fn bind(config: &Config, clear: Vec<TcpListener>, tls: Vec<TcpListener>) -> anyhow::Result<Vec<Listener>> {
+    let each = |addresses: &[SocketAddr], sockets: Vec<TcpListener>, speaks| -> anyhow::Result<Vec<Listener>> {
+        match sockets.is_empty() {
+            true => addresses.iter().map(|address| net::bind(*address, speaks)).collect(),
+            false => sockets.into_iter().map(|socket| Listener::on(socket, speaks)).collect(),
+        }
+    };
+    let mut all = each(&config.listen, clear, Speaks::Clear)?;
+    all.extend(each(&config.listen_tls, tls, Speaks::Tls)?);
+    Ok(all)
 }
 
 fn addresses(listeners: &[Listener]) -> Vec<SocketAddr> {

@@ -49,7 +49,19 @@ impl Listener {
             io::ErrorKind::AddrInUse => anyhow::anyhow!("{address} is in use by another process: choose another address with --admin"),
             _ => error.into(),
         });
-        let socket = socket.with_context(|| format!("listening on {address} for operators"))?;
+        Self::of(socket.with_context(|| format!("listening on {address} for operators"))?, names, token)
+    }
+
+    /// The same on a socket that somebody else has opened.
+    ///
+    /// # Errors
+    /// It cannot be listened on.
+    pub fn on(socket: std::net::TcpListener, names: Vec<String>, token: Token) -> anyhow::Result<Self> {
+        let taken = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
+        Self::of(taken.context("taking over a socket for operators")?, names, token)
+    }
+
+    fn of(socket: TcpListener, names: Vec<String>, token: Token) -> anyhow::Result<Self> {
         let address = socket.local_addr().context("asking for the admin listener's address")?;
         let is_loopback = address.ip().to_canonical().is_loopback();
         if !is_loopback {

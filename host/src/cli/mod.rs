@@ -19,6 +19,7 @@ mod reload;
 mod report;
 mod run;
 mod running;
+mod service;
 mod shells;
 mod usage;
 mod user;

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io::{self, Write},
+    pin::pin,
     process::exit,
     time::Duration,
 };
@@ -10,46 +11,52 @@ use std::{
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, configured, describe, runtime};
+use super::{Failure, configured, describe, runtime, service};
 use crate::{
-    app::{self, App},
+    app::{self, App, Sockets},
     config::{Config, Flags},
 };
 
 /// How long threads that still compute (a component being compiled, a hash) may hold up the end.
 const THREADS: Duration = Duration::from_millis(500);
 
-pub(super) fn run(flags: Flags) -> Result<(), Failure> {
+pub(super) fn run(mut flags: Flags) -> Result<(), Failure> {
+    let sockets = service::sockets(&mut flags)?;
     let config = configured(flags.clone())?;
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(config, flags));
+    let result = runtime.block_on(serve(config, flags, sockets));
     runtime.shutdown_timeout(THREADS);
     Ok(result?)
 }
 
-async fn serve(config: Config, flags: Flags) -> anyhow::Result<()> {
+async fn serve(config: Config, flags: Flags, sockets: Sockets) -> anyhow::Result<()> {
     // Before anything else: a signal that comes while plugins are being compiled is meant as well.
     let mut signals = Signals::listen()?;
     // Also sent when the terminal has gone, which does no harm.
     let mut hangup = signal(SignalKind::hangup()).context("listening for signals")?;
     let app = tokio::select! {
-        app = app::start_rereading(config, Box::new(move || Config::load(flags.clone()))) => app?,
+        app = app::start_rereading(config, sockets, Box::new(move || Config::load(flags.clone()))) => app?,
         name = signals.next() => {
             tracing::info!("{name}: stopped before it had started");
             return Ok(());
         }
     };
     announce(&app);
+    service::ready();
+    let mut watchdog = pin!(service::watchdog());
     let name = tokio::select! {
         name = signals.next() => name,
         never = reload_on(&mut hangup, &app) => match never {},
+        never = &mut watchdog => match never {},
     };
+    service::stopping();
     tracing::info!("{name}: stopping; what is in flight may finish, a second signal ends it now");
     tokio::select! {
         () = app.stop() => {
             tracing::info!("stopped");
             Ok(())
         }
+        never = &mut watchdog => match never {},
         name = signals.next() => {
             tracing::warn!("{name} again: ended at once; flows in flight and records in memory are lost");
             // Returning would wait for tasks. One tick for the line above to be written.

@@ -80,6 +80,20 @@ pub fn bind(address: SocketAddr, speaks: Speaks) -> anyhow::Result<Listener> {
 }
 
 impl Listener {
+    /// A socket that somebody else has opened.
+    ///
+    /// # Errors
+    /// It cannot be listened on.
+    pub fn on(socket: std::net::TcpListener, speaks: Speaks) -> anyhow::Result<Self> {
+        let taken = || -> io::Result<(TcpListener, SocketAddr)> {
+            let address = socket.local_addr()?;
+            socket.set_nonblocking(true)?;
+            Ok((TcpListener::from_std(socket)?, address))
+        };
+        let (socket, address) = taken().context("taking over a listening socket")?;
+        Ok(Self { socket, address, speaks })
+    }
+
     /// Where it listens; the port is real even if 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address

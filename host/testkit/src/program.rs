@@ -2,7 +2,8 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     path::Path,
     process::{Output, Stdio},
     sync::{Arc, Mutex},
@@ -42,6 +43,15 @@ pub async fn output(command: &mut Command) -> io::Result<Output> {
     within("the end of the command", command.output()).await
 }
 
+/// A command that gets a listening socket as a service manager passes it, under that name.
+pub fn passing(socket: TcpListener, name: &str, binary: &str, folder: &Path) -> Command {
+    // The shell becomes the program, so that the process the socket is for is that one.
+    const PASS: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@" 3<&0 0</dev/null"#;
+    let mut passing = command("/bin/sh", folder);
+    passing.args(["-c", PASS, binary]).env("LISTEN_FDNAMES", name).stdin(Stdio::from(OwnedFd::from(socket)));
+    passing
+}
+
 impl Program {
     /// `flowgate run` on a free port in a folder of its own, trusting the kit's origins.
     ///
@@ -78,6 +88,17 @@ impl Program {
         let (first, rest) = under.split_first().expect("a program");
         let mut command = command(first, folder.path());
         command.args(rest).arg(binary);
+        Self::launch(folder, command, arguments).await
+    }
+
+    /// In a folder of its own, with a listening socket from a service manager, and those variables.
+    ///
+    /// # Panics
+    /// As for [`Program::start`].
+    pub async fn start_on(socket: TcpListener, name: &str, binary: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("the system has a place for temporary folders");
+        let mut command = passing(socket, name, binary, folder.path());
+        command.envs(variables.iter().copied());
         Self::launch(folder, command, arguments).await
     }
 

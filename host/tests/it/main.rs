@@ -46,6 +46,7 @@ mod repeating;
 mod retaining;
 mod secrets;
 mod security;
+mod service;
 mod sharing;
 mod shells;
 mod shipped;
