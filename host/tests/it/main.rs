@@ -18,6 +18,7 @@ mod deadlines;
 mod doctor;
 mod exceptions;
 mod faults;
+mod fleet;
 mod floods;
 mod framing;
 mod golden;
