@@ -5,7 +5,7 @@
 #[cfg(target_family = "wasm")]
 pub use component::{Exported, Place, Placed};
 
-use crate::{Plugin, Registration};
+use crate::{Plugin, Registration, settings};
 
 /// Exports a plugin and the hooks it names from the component: any of `connect_filter`, `request_filter`, `response_filter`,
 /// `stream_filter`, `message_filter`, `observer`, `message_observer`, `state_handoff`, each of whose traits the type implements.
@@ -38,8 +38,7 @@ macro_rules! export {
 /// # Errors
 /// Where the text is not what `P::Config` takes, or the plugin refuses it.
 pub fn configure<P: Plugin>(config: &str) -> Result<(P, Registration), String> {
-    let config = serde_json::from_str(config).map_err(|error| format!("configuration: {error}"))?;
-    P::configure(config)
+    P::configure(settings::read(config)?)
 }
 
 /// The hooks carry handles into the host, which exist on WebAssembly only.

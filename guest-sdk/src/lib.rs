@@ -126,6 +126,7 @@ pub mod outbound;
 mod plugin;
 pub mod records;
 mod registration;
+mod settings;
 pub mod sse;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

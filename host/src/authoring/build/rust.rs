@@ -5,7 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::authoring::tools::{Tools, answer, octets, on_path};
+use crate::authoring::{
+    slim::slim,
+    tools::{Tools, answer, octets, on_path},
+};
 
 /// What plugins are compiled for.
 const TARGET: &str = "wasm32-wasip2";
@@ -21,7 +24,7 @@ pub(super) fn build(tools: &Tools<'_>) -> Result<Vec<u8>> {
     ensure!(output.status.success(), "cargo failed ({}): what it said is above", output.status);
     let component =
         component(&output.stdout).context("cargo made no component: Cargo.toml needs `crate-type = [\"cdylib\", \"rlib\"]` under [lib]")?;
-    octets(Path::new(&component), "cargo")
+    slim(&octets(Path::new(&component), "cargo")?).context("leaving out of the component what nobody reads")
 }
 
 /// The last `.wasm` among cargo's messages, one JSON object a line: dependencies come first.
