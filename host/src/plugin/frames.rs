@@ -5,7 +5,7 @@
 /// Functions named of the place where a guest trapped.
 const FRAMES: usize = 4;
 
-/// The innermost functions of the guest's own, innermost first. Only the printed form undoes name mangling: `  0: 0x1a2b - module!function`, other
+/// The innermost functions of the guest's own, innermost first; none where the toolchain left their names out. Only the printed form undoes name mangling: `  0: 0x1a2b - module!function`, other
 /// lines say where that is in the source.
 pub(super) fn frames(printed: &str) -> Vec<String> {
     let functions = printed.lines().filter_map(|line| {
@@ -30,11 +30,14 @@ pub(super) fn frames(printed: &str) -> Vec<String> {
     frames.into_iter().map(told).collect()
 }
 
-/// What every panic passes through on its way, and every exit.
+/// What every panic passes through on its way, and every exit; and what has no name.
 fn is_library(name: &str) -> bool {
+    let nameless = name.starts_with("<wasm function ");
     let crates = ["std::", "core::", "alloc::", "rust_", "__rust"];
     let inside = name.trim_start_matches('<');
-    crates.iter().any(|prefix| inside.starts_with(prefix)) || ["abort", "exit", "_Exit", "exit_exit", "__wasi_proc_exit"].contains(&name)
+    nameless
+        || crates.iter().any(|prefix| inside.starts_with(prefix))
+        || ["abort", "exit", "_Exit", "exit_exit", "__wasi_proc_exit"].contains(&name)
 }
 
 /// Without what tells builds apart: `crate::function` of `crate::function::h0123456789abcdef` and of `crate[0123456789abcdef]::function`, as rustc's
@@ -65,6 +68,7 @@ mod tests {
         let printed = "error while executing at wasm backtrace:
     0:  0x1a2b - x.wasm!abort
                     at /src/abort.c:7:5
+    0:  0x1a2b - <unknown>!<wasm function 258>
     1:  0x1a2c - x.wasm!std[d123b7a1a2ed1472]::panicking::panic_with_hook
     2:  0x1a2d - x.wasm!mine[0123456789abcdef]::deeper
     3:  0x1a2d - x.wasm!mine[0123456789abcdef]::deeper

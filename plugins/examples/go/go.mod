@@ -1,3 +1,3 @@
 module flowgate.local/plugin
 
-go 1.25
+go 1.27

@@ -12,8 +12,8 @@ use crate::authoring::{
     tools::{Tools, answer, octets, on_path},
 };
 
-/// The oldest whose `c-shared` works for wasip1 with what the bindings ask for.
-const OLDEST: (u32, u32) = (1, 25);
+/// The oldest that has `encoding/json/jsontext`, by which settings are read, without being asked for it.
+const OLDEST: (u32, u32) = (1, 27);
 
 pub(super) fn build(tools: &Tools<'_>) -> Result<Vec<u8>> {
     bind(tools, Language::Go)?;
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        for (version, good) in [("go1.27.3", true), ("go1.25", true), ("go1.9.1", false), ("go1.24.11", false), ("devel", false)] {
+        for (version, good) in [("go1.27.3", true), ("go1.27", true), ("go1.9.1", false), ("go1.26.4", false), ("devel", false)] {
             assert_eq!(is_new_enough(version), good, "{version}");
         }
     }

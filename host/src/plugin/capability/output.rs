@@ -27,12 +27,14 @@ use crate::plugin::{bindings::flowgate::plugin::log::Level, guest::About};
 const MAX_PARTIAL: usize = 4096;
 /// Most octets a guest may write at once.
 const MAX_WRITE: usize = 64 * 1024;
-/// Lines remembered of a call: a Python traceback of two frames has that many.
+/// Lines remembered of a call: a Python traceback of two frames has that many, and one of Go's of four.
 const LAST_LINES: usize = 8;
 /// Octets of each of them.
 const LAST_LINE: usize = 256;
-/// What Rust says of how to learn more, which a guest's user cannot do.
-const HINT: &str = "note: run with `RUST_BACKTRACE";
+/// What Rust says of how to learn more, which a guest's user cannot do, and Go of what is the same every time.
+const SAYS_NOTHING: [&str; 2] = ["note: run with `RUST_BACKTRACE", "goroutine 1 [running]:"];
+/// How the last of what a Go guest writes begins. The cause and the innermost function come first there; elsewhere they come last.
+const CAUSE_FIRST: [&str; 2] = ["panic: ", "fatal error: "];
 
 /// One of the two streams; handles to it share what is not yet a whole line.
 #[derive(Clone)]
@@ -48,33 +50,47 @@ struct Shared {
 
 /// The last lines of one call, on both streams.
 #[derive(Default)]
-pub(in crate::plugin) struct LastWords(Mutex<VecDeque<String>>);
+pub(in crate::plugin) struct LastWords(Mutex<Words>);
+
+#[derive(Default)]
+struct Words {
+    lines: VecDeque<String>,
+    /// The first of them is the cause, and those after it are less and less to the point.
+    cause_is_first: bool,
+}
 
 impl LastWords {
     /// Those of a call that has ended; none are left.
     pub(in crate::plugin) fn take(&self) -> Option<String> {
-        let lines = std::mem::take(&mut *self.lines());
+        let Words { lines, .. } = std::mem::take(&mut *self.words());
         (!lines.is_empty()).then(|| Vec::from(lines).join(" | "))
     }
 
     /// Another call begins.
     pub(in crate::plugin) fn forget(&self) {
-        self.lines().clear();
+        *self.words() = Words::default();
     }
 
     fn remember(&self, line: &str) {
         let line = line.trim();
-        if line.is_empty() || line.starts_with(HINT) {
+        let begins_with_one_of = |beginnings: &[&str]| beginnings.iter().any(|beginning| line.starts_with(beginning));
+        if line.is_empty() || begins_with_one_of(&SAYS_NOTHING) {
             return;
         }
-        let mut lines = self.lines();
-        if lines.len() == LAST_LINES {
-            lines.pop_front();
+        let mut words = self.words();
+        if !words.cause_is_first && begins_with_one_of(&CAUSE_FIRST) {
+            *words = Words { lines: VecDeque::new(), cause_is_first: true };
         }
-        lines.push_back(line[..line.floor_char_boundary(LAST_LINE)].to_owned());
+        if words.lines.len() == LAST_LINES {
+            if words.cause_is_first {
+                return;
+            }
+            words.lines.pop_front();
+        }
+        words.lines.push_back(line[..line.floor_char_boundary(LAST_LINE)].to_owned());
     }
 
-    fn lines(&self) -> MutexGuard<'_, VecDeque<String>> {
+    fn words(&self) -> MutexGuard<'_, Words> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -190,5 +206,28 @@ mod tests {
         let words = last.take().expect("some");
         assert!(words.starts_with("92 ü") && words.len() < LAST_LINES * (LAST_LINE + 3), "{} octets", words.len());
         assert_eq!(last.take(), None);
+    }
+
+    /// As Go 1.27 writes it.
+    #[test]
+    fn of_a_go_guest_the_cause_and_the_innermost_functions_are_kept() {
+        let last = LastWords::default();
+        last.remember("about to look");
+        last.remember("panic: runtime error: index out of range [10] with length 0");
+        last.remember("");
+        last.remember("goroutine 1 [running]:");
+        for function in
+            ["rule.Settings.Refused(0xa)", "hooks.OnRequest(0x1)", "gen.on_request(0x4)", "request-filter#on-request()", "main()"]
+        {
+            last.remember(function);
+            last.remember("\t/src/rule.go:28 +0xf");
+        }
+
+        let words = last.take().expect("some");
+        assert!(words.starts_with("panic: runtime error: index out of range [10] with length 0 | rule.Settings.Refused(0xa) | /src/rule"));
+        assert!(words.ends_with("gen.on_request(0x4) | /src/rule.go:28 +0xf | request-filter#on-request()"), "{words}");
+
+        last.remember("another call");
+        assert_eq!(last.take().as_deref(), Some("another call"));
     }
 }

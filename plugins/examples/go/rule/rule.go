@@ -4,7 +4,8 @@ package rule
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+
+	"flowgate.local/plugin/settings"
 )
 
 // Blanked stands in the place of what is blanked.
@@ -13,18 +14,14 @@ const Blanked = "[blanked]"
 // Settings are the plugin's.
 type Settings struct {
 	// Answers of this model are kept; empty: of any.
-	Model string `json:"model"`
+	Model string
 	// A field of the line whose value is blanked.
-	Blank string `json:"blank"`
+	Blank string
 }
 
 // Read takes the plugin's settings from JSON. A key that is not known is an error that names it.
 func Read(text string) (own Settings, err error) {
-	decoder := json.NewDecoder(bytes.NewReader([]byte(text)))
-	decoder.DisallowUnknownFields()
-	if err = decoder.Decode(&own); err != nil {
-		err = fmt.Errorf("the settings are `model` and `blank`: %w", err)
-	}
+	err = settings.Read(text, settings.Places{"model": &own.Model, "blank": &own.Blank})
 	return own, err
 }
 

@@ -2,29 +2,23 @@
 package rule
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"strings"
+
+	"flowgate.local/plugin/settings"
 )
 
 // Settings are the plugin's.
 type Settings struct {
 	// What the field `x-label` says.
-	Label string `json:"label"`
+	Label string
 	// Requests to paths that begin so are refused; empty: none.
-	Refuse string `json:"refuse"`
+	Refuse string
 }
 
 // Read takes the plugin's settings from JSON. A key that is not known is an error that names it.
 func Read(text string) (Settings, error) {
 	own := Settings{Label: "reviewed", Refuse: "/upload"}
-	decoder := json.NewDecoder(bytes.NewReader([]byte(text)))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&own); err != nil {
-		return own, fmt.Errorf("the settings are `label` and `refuse`: %w", err)
-	}
-	return own, nil
+	return own, settings.Read(text, settings.Places{"label": &own.Label, "refuse": &own.Refuse})
 }
 
 // Refused says whether a request to that path is refused.

@@ -3,24 +3,22 @@ package rule
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
+
+	"flowgate.local/plugin/settings"
 )
 
 // Settings are the plugin's.
 type Settings struct {
-	From string `json:"from"`
-	To   string `json:"to"`
+	// The word to replace, and what stands in its place.
+	From, To string
 }
 
 // Read takes the plugin's settings from JSON. A key that is not known is an error that names it.
 func Read(text string) (Settings, error) {
 	own := Settings{From: "secret", To: "public"}
-	decoder := json.NewDecoder(bytes.NewReader([]byte(text)))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&own); err != nil {
-		return own, fmt.Errorf("the settings are `from` and `to`: %w", err)
+	if err := settings.Read(text, settings.Places{"from": &own.From, "to": &own.To}); err != nil {
+		return own, err
 	}
 	if own.From == "" {
 		return own, errors.New("from: there must be a word to replace")
