@@ -74,8 +74,7 @@ fn lines(folder: &Path) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_guard_keeps_credentials_in_the_house() {
     let origin = answering().await;
-    let options = Options::new().without_logger().component("secrets-guard", SECRETS_GUARD).resolving(MODELS, &origin);
-    let proxy = Proxy::start(options).await;
+    let proxy = Proxy::start(Options::new().component("secrets-guard", SECRETS_GUARD).resolving(MODELS, &origin)).await;
 
     let leak = proxy.client().post(CHAT, &FIELDS, prompt(&format!("why?\nTOKEN={}", token())).as_bytes()).await.unwrap();
     let fine = proxy.client().post(CHAT, &FIELDS, prompt("how do I make a ghp_ token?").as_bytes()).await.unwrap();
@@ -87,6 +86,10 @@ async fn secrets_guard_keeps_credentials_in_the_house() {
     );
     assert!(!leak.text().contains(&token()) && fine.text().contains("Good "));
     assert_eq!(origin.seen().len(), 1);
+    // The logger records both, one of them without what must not be kept.
+    let records = proxy.records().after(2).await;
+    assert!(records.iter().all(|record| !record.text.contains(&token())));
+    assert_eq!(records.iter().filter(|record| record.text.contains("secrets-guard refused this request")).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

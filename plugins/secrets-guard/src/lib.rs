@@ -103,7 +103,13 @@ impl RequestFilter for SecretsGuard {
         }
         let body = flow.body(Direction::Request);
         match self.judge(flow, &body) {
-            Some(found) => RequestAction::Answer(refusal(&found)),
+            Some(found) => {
+                // Observers hear of refused requests, too: what they keep is what stands here.
+                if let Err(why) = flow.set_body(Direction::Request, left_out(&found)) {
+                    log::error(format_args!("what was refused is recorded with the credential in it: {why}"));
+                }
+                RequestAction::Answer(refusal(&found))
+            }
             None => RequestAction::Proceed,
         }
     }
@@ -145,6 +151,11 @@ impl SecretsGuard {
         flow.set_tag("secrets-guard.found", &found);
         self.refuse.then_some(found)
     }
+}
+
+/// What stands in records in a refused request's place. Other credentials could be in it that no pattern knows, so nothing of it is left.
+fn left_out(found: &str) -> String {
+    json!({"left_out": format!("secrets-guard refused this request: it held what looks like a credential ({found})")}).to_string()
 }
 
 /// Reads as an error of either kind of interface, and says what to do.
@@ -196,6 +207,8 @@ mod tests {
         assert!(lines[0].1.contains("ana") && lines[0].1.contains("api.githubcopilot.com"), "{lines:?}");
         let everything = format!("{body}{lines:?}{:?}", flow.tag("secrets-guard.found"));
         assert!(!everything.contains(&token()[4..12]), "{everything}");
+        let kept = flow.content(Direction::Request).json::<Value>().unwrap();
+        assert_eq!(kept, json!({"left_out": "secrets-guard refused this request: it held what looks like a credential (github-token)"}));
     }
 
     #[test]
@@ -231,6 +244,10 @@ mod tests {
             assert_eq!(guard.on_request(&prompt(&leak), true), RequestAction::Proceed, "{config}");
             assert_eq!(guard.on_message(&prompt(""), Direction::Request, Message::Text(leak.clone())), MessageAction::Pass, "{config}");
             assert_eq!(take_lines().len(), 2 * lines, "{config}");
+            let flow = prompt(&leak);
+            guard.on_request(&flow, true);
+            assert!(flow.content(Direction::Request).text().contains(&leak), "what goes on goes on as it came");
+            take_lines();
         }
         let mut guard = guard(json!({"allow_users": ["bob"], "allow_hosts": ["*.example.test"]}));
         assert!(matches!(guard.on_request(&prompt(&leak), true), RequestAction::Answer(_)));
