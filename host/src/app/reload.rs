@@ -12,7 +12,7 @@ use crate::{
     net::Policy,
     origin::Reach,
     plugin::Platform,
-    stamp::Stamp,
+    stamp::{Rest, Stamp},
     tasks::Tasks,
     tls::Trust,
 };
@@ -78,14 +78,12 @@ impl Reload {
     /// Looks at the files now and then, and takes over what has changed.
     pub(super) async fn follow(self: Arc<Self>) {
         // Not looked at here: what was changed since the start is a change as well.
-        let mut before = self.first.clone();
+        let mut files = Rest::new(self.first.clone());
         loop {
             tokio::time::sleep(limits::CONFIG_RESCAN).await;
-            let now = self.stamps().await;
-            if now == before {
+            if !files.is_news(self.stamps().await) {
                 continue;
             }
-            before = now;
             if let Err(error) = self.run().await {
                 tracing::error!("the configuration was changed and cannot be taken over; the one in force stays: {error:#}");
             }

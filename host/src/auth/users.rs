@@ -21,7 +21,8 @@ use tracing::{info, warn};
 use super::htpasswd::{self, Table};
 use crate::stamp::Stamp;
 
-/// How often the file is looked at while logins come in: a change takes effect within a second, and a look costs one system call.
+/// How often the file is looked at while logins come in: a change takes effect within a second, or two if it is made in place, and a look costs
+/// one system call.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A hundred thousand users; more is not a users file.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -93,11 +94,13 @@ impl Users {
         due <= now && self.next_look.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Reads the file again if it has changed. Blocks. What is broken is reported once and otherwise ignored.
+    /// Reads the file again if it has changed. Blocks. What is broken is reported once and otherwise ignored. What is written in place may be half
+    /// written, which is a file of fewer users: it is read at the next look.
     pub(super) fn refresh(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Stamp::at(&self.path);
-        if *seen == now {
+        let is_being_written = |seen: Stamp, now: Stamp| seen.is_same_file(&now) && now.age().is_some_and(|age| age < self.look_every);
+        if *seen == now || seen.zip(now).is_some_and(|(seen, now)| is_being_written(seen, now)) {
             return;
         }
         match load(&self.path) {
@@ -288,6 +291,37 @@ mod tests {
         fs::remove_dir(&fixture.path).unwrap();
         fs::write(&fixture.path, format!("bo:{HASH}\n")).unwrap();
         assert!(knows(&users, "bo") && !knows(&users, "ana"));
+    }
+
+    #[test]
+    fn what_is_half_written_is_read_when_it_is_whole() {
+        const LONG: Duration = Duration::from_secs(3600);
+        let fixture = Fixture::new("");
+        let whole = format!("# all staff\nana:{HASH}\nbo:{HASH}\n");
+        set(&fixture.path, "ana", HASH).unwrap();
+        let users = Users::open_looking(&fixture.path, LONG).unwrap();
+        let aged = |by: Duration, later: bool| {
+            let now = std::time::SystemTime::now();
+            File::options().append(true).open(&fixture.path).unwrap().set_modified(if later { now + by } else { now - by }).unwrap();
+        };
+
+        // In place, and stopped at every octet: none of these lets anybody in or keeps anybody out.
+        let mut file = File::options().write(true).truncate(true).open(&fixture.path).unwrap();
+        for octet in whole.as_bytes() {
+            file.write_all(&[*octet]).unwrap();
+            users.refresh();
+            assert_eq!((users.current().generation, users.len()), (0, 1));
+        }
+        aged(2 * LONG, false);
+        assert!(knows(&users, "ana") && knows(&users, "bo"));
+
+        // A clock that was set back keeps nothing waiting.
+        fs::write(&fixture.path, format!("cy:{HASH}\n")).unwrap();
+        aged(LONG, true);
+        assert!(knows(&users, "cy") && !knows(&users, "ana"));
+        // Nor does what comes whole.
+        set(&fixture.path, "ana", HASH).unwrap();
+        assert!(knows(&users, "ana"));
     }
 
     #[test]

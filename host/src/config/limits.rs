@@ -250,7 +250,8 @@ pub const RECORD_PRUNE: Duration = Duration::from_secs(600);
 /// How long a record must have been left alone before it is let go, whatever its number: plugins may add to theirs.
 pub const RECORD_QUIET: Duration = Duration::from_secs(60);
 
-/// How often the configuration and the certificates it names are looked at for changes.
+/// How often the configuration and the certificates it names are looked at for changes. One is taken over when they were the same twice: half
+/// of a file may make sense, too, and leave out who has to log in.
 pub const CONFIG_RESCAN: Duration = Duration::from_secs(2);
 /// How long a stop waits for what is in flight; key `grace`. Service managers kill after 90 seconds, containers after 10.
 pub const GRACE: Duration = Duration::from_secs(10);

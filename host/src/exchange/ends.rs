@@ -188,8 +188,15 @@ pub enum Sink<'a> {
         /// In which framing.
         outgoing: Outgoing,
     },
-    /// To an HTTP/2 stream; to a client's, with what tells when it has been written.
-    Http2(SendStream<Bytes>, Option<Flushes>),
+    /// To an HTTP/2 stream.
+    Http2 {
+        /// Where to.
+        stream: SendStream<Bytes>,
+        /// Of a client's: what tells when something has been written.
+        flushes: Option<Flushes>,
+        /// For how long it may take nothing.
+        idle: Duration,
+    },
     /// The head has ended the message.
     Ended,
 }
@@ -198,15 +205,15 @@ impl Sink<'_> {
     /// Sends a piece; it may wait for [`Sink::flush`].
     ///
     /// # Errors
-    /// If the other side does not take it any more.
+    /// If the other side does not take it any more, [`io::ErrorKind::TimedOut`] where it has taken nothing for too long.
     pub async fn put(&mut self, mut piece: Bytes) -> io::Result<()> {
         match self {
             Self::Http1 { writer, outgoing } => writer.put(outgoing, &piece).await,
-            Self::Http2(stream, _) => {
+            Self::Http2 { stream, idle, .. } => {
                 stream.reserve_capacity(piece.len());
                 while !piece.is_empty() {
                     let capacity = match stream.capacity() {
-                        0 => match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                        0 => match timeout(*idle, poll_fn(|cx| stream.poll_capacity(cx))).await.map_err(|_| io::ErrorKind::TimedOut)? {
                             Some(capacity) => capacity.map_err(h2_error)?,
                             None => return Err(io::ErrorKind::BrokenPipe.into()),
                         },
@@ -230,8 +237,8 @@ impl Sink<'_> {
     pub fn finish(&mut self, trailers: &Fields) -> io::Result<()> {
         match self {
             Self::Http1 { writer, outgoing } => writer.finish(outgoing, trailers),
-            Self::Http2(stream, _) if trailers.is_empty() => stream.send_data(Bytes::new(), true).map_err(h2_error),
-            Self::Http2(stream, _) => stream.send_trailers(http2::map(trailers)).map_err(h2_error),
+            Self::Http2 { stream, .. } if trailers.is_empty() => stream.send_data(Bytes::new(), true).map_err(h2_error),
+            Self::Http2 { stream, .. } => stream.send_trailers(http2::map(trailers)).map_err(h2_error),
             Self::Ended => Ok(()),
         }
     }
@@ -239,18 +246,18 @@ impl Sink<'_> {
     /// Lets nothing wait.
     ///
     /// # Errors
-    /// If the other side does not take it any more.
+    /// As for [`Sink::put`].
     pub async fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Http1 { writer, .. } => writer.flush().await,
-            Self::Http2(..) | Self::Ended => Ok(()),
+            Self::Http2 { .. } | Self::Ended => Ok(()),
         }
     }
 
     /// Resolves when the receiver of an HTTP/2 stream has reset it.
     pub async fn gone(&mut self) -> io::Error {
         match self {
-            Self::Http2(stream, _) => reset(poll_fn(|cx| stream.poll_reset(cx)).await),
+            Self::Http2 { stream, .. } => reset(poll_fn(|cx| stream.poll_reset(cx)).await),
             // A client over HTTP/1 is watched where its requests come from.
             Self::Http1 { .. } | Self::Ended => std::future::pending().await,
         }
@@ -259,7 +266,7 @@ impl Sink<'_> {
     /// Breaks a response off so that its receiver, once it has what came before, can see that something is missing; for the reason its sender
     /// gave, if it gave one. HTTP/1 has only the end of the connection for that.
     pub async fn break_off(&mut self, reason: Option<Reason>) {
-        if let Self::Http2(stream, flushes) = self {
+        if let Self::Http2 { stream, flushes, .. } = self {
             if let Some(flushes) = flushes {
                 flushes.written(stream).await;
             }
@@ -270,7 +277,7 @@ impl Sink<'_> {
 
     /// Gives a request up, nobody waits for its answer any more.
     pub fn cancel(&mut self) {
-        if let Self::Http2(stream, _) = self {
+        if let Self::Http2 { stream, .. } = self {
             stream.send_reset(Reason::CANCEL);
         }
     }
@@ -280,8 +287,8 @@ impl Sink<'_> {
 pub enum Responder<'a> {
     /// An HTTP/1 client.
     Http1(&'a mut HalfWriter),
-    /// An HTTP/2 client.
-    Http2(SendResponse<Bytes>, Flushes),
+    /// An HTTP/2 client, and for how long it may take nothing.
+    Http2(SendResponse<Bytes>, Flushes, Duration),
 }
 
 impl<'a> Responder<'a> {
@@ -295,7 +302,7 @@ impl<'a> Responder<'a> {
                 encode_response(writer.buffer(), head);
                 writer.flush().await
             }
-            Self::Http2(respond, _) => respond.send_informational(http2::response(head)).map_err(h2_error),
+            Self::Http2(respond, ..) => respond.send_informational(http2::response(head)).map_err(h2_error),
         }
     }
 
@@ -309,10 +316,10 @@ impl<'a> Responder<'a> {
                 encode_response(writer.buffer(), head);
                 Ok(Sink::Http1 { writer, outgoing: framing.into() })
             }
-            Self::Http2(mut respond, flushes) => {
+            Self::Http2(mut respond, flushes, idle) => {
                 let ends = matches!(framing, Framing::Empty | Framing::Length(0));
                 let stream = respond.send_response(http2::response(head), ends).map_err(h2_error)?;
-                Ok(if ends { Sink::Ended } else { Sink::Http2(stream, Some(flushes)) })
+                Ok(if ends { Sink::Ended } else { Sink::Http2 { stream, flushes: Some(flushes), idle } })
             }
         }
     }
@@ -321,13 +328,13 @@ impl<'a> Responder<'a> {
     pub async fn gone(&mut self) -> io::Error {
         match self {
             Self::Http1(_) => std::future::pending().await,
-            Self::Http2(respond, _) => reset(poll_fn(|cx| respond.poll_reset(cx)).await),
+            Self::Http2(respond, ..) => reset(poll_fn(|cx| respond.poll_reset(cx)).await),
         }
     }
 
     /// Closes the stream without an answer.
     pub fn disconnect(self) {
-        if let Self::Http2(mut respond, _) = self {
+        if let Self::Http2(mut respond, ..) = self {
             respond.send_reset(Reason::CANCEL);
         }
     }

@@ -99,6 +99,7 @@ impl Errand {
         let RequestHead { method, path, version, fields, .. } = self.head(Version::HTTP_11);
         let buffer: &mut BytesMut = writer.buffer();
         encode_request(buffer, &method, &path, version, &fields);
+        writer.be_patient(self.limits.idle);
         let sink = Sink::Http1 { writer, outgoing: self.framing().into() };
         self.talk(sink, Answer::Http1(reader)).await
     }
@@ -109,7 +110,7 @@ impl Errand {
         let failed = |error| Refusal::NoResponse { origin: self.order.origin.clone(), source: Some(h2_error(error)) };
         let mut send = share.send.clone().ready().await.map_err(failed)?;
         let (answer, stream) = send.send_request(outgoing, ends).map_err(failed)?;
-        let sink = if ends { Sink::Ended } else { Sink::Http2(stream, None) };
+        let sink = if ends { Sink::Ended } else { Sink::Http2 { stream, flushes: None, idle: self.limits.idle } };
         self.talk(sink, Answer::Http2(answer, None)).await.map(|(response, _)| response)
     }
 

@@ -28,7 +28,7 @@ use crate::{
     },
     h1::{Framing, contradicts_itself, encode_request, response_framing},
     hooks::{Messages, Probe},
-    meters::{Ending, Meters, Underway},
+    meters::{Ending, Underway},
     origin::{Connection, Destination, Lease, Share},
 };
 
@@ -139,6 +139,15 @@ struct Asked<'a> {
     closes: bool,
     /// Where it is counted.
     underway: Option<&'a Underway>,
+}
+
+/// How far an exchange with an origin has come.
+struct Progress<'a> {
+    origin: &'a Origin,
+    /// The request has gone out whole.
+    uploaded: AtomicBool,
+    /// The head of the final response has come.
+    answering: AtomicBool,
 }
 
 /// A response that has been sent whole, or as far as an upgrade.
@@ -311,6 +320,7 @@ impl Exchange {
             encode_request(writer.buffer(), &head.method, &head.path, head.version, &head.fields);
         }
         let framing = request.framing;
+        writer.be_patient(self.limits.idle);
         let sink = Sink::Http1 { writer, outgoing: framing.into() };
         self.drive(origin, request, sink, Answer::Http1(reader), responder, open).await
     }
@@ -331,7 +341,7 @@ impl Exchange {
         };
         let mut send = share.send.clone().ready().await.map_err(failed)?;
         let (answer, stream) = send.send_request(outgoing, ends).map_err(failed)?;
-        let sink = if ends { Sink::Ended } else { Sink::Http2(stream, None) };
+        let sink = if ends { Sink::Ended } else { Sink::Http2 { stream, flushes: None, idle: self.limits.idle } };
         self.drive(origin, request, sink, Answer::Http2(answer, None), responder, open).await.map(|_| After::Next)
     }
 
@@ -346,7 +356,7 @@ impl Exchange {
         open: Option<&mut OpenFlow>,
     ) -> Result<Answered, Fault> {
         let flow = open.as_ref().map(|open| open.flow().clone());
-        let uploaded = AtomicBool::new(false);
+        let progress = Progress { origin, uploaded: AtomicBool::new(false), answering: AtomicBool::new(false) };
         let asked = Asked {
             method: request.head.method.clone(),
             version: request.head.version,
@@ -360,8 +370,8 @@ impl Exchange {
         let client_persists = fields::persists(request.head.version, &request.head.fields);
         let rewriting = request.rewriting.take();
         let mut drive = Box::pin(async {
-            let upload = upload(&mut request.content, &mut sink, rewriting, flow.as_ref(), &uploaded, &self.meters);
-            let download = self.download(origin, &asked, answer, responder, open);
+            let upload = self.upload(&progress, &mut request.content, &mut sink, rewriting, flow.as_ref());
+            let download = self.download(&progress, &asked, answer, responder, open);
             tokio::select! {
                 biased;
                 answered = download => answered,
@@ -372,24 +382,64 @@ impl Exchange {
         drop(drive);
         if let Ok(answered) = &mut answered {
             answered.client_persists &= client_persists;
-            answered.origin_persists &= uploaded.load(Ordering::Relaxed);
-        } else if !uploaded.load(Ordering::Relaxed) {
+            answered.origin_persists &= progress.uploaded.load(Ordering::Relaxed);
+        } else if !progress.uploaded.load(Ordering::Relaxed) {
             sink.cancel();
         }
         answered
     }
 
+    /// The request's content to the origin, then an eye on the client. Resolves when the client is gone, or may not go on.
+    async fn upload(
+        &self,
+        progress: &Progress<'_>,
+        content: &mut Source<'_>,
+        sink: &mut Sink<'_>,
+        rewriting: Option<Rewriting>,
+        flow: Option<&SharedFlow>,
+    ) -> Fault {
+        let tee = Tee::new(flow, Direction::Request, self.meters.content(Direction::Request));
+        let pumped = match rewriting {
+            None => tee.pump(content, sink).await.map(|()| Ended::Whole),
+            Some(rewriting) => rewriting.pump(&tee, content, sink).await,
+        };
+        match pumped {
+            Ok(ended) => {
+                progress.uploaded.store(true, Ordering::Relaxed);
+                if let Some(flow) = flow {
+                    lock(flow).timings.request_end = Some(Instant::now());
+                }
+                // The client has a right to send it all, and its connection to carry the next request.
+                if ended == Ended::Early && stream::swallow(content).await.is_err() {
+                    return Fault::Client;
+                }
+            }
+            Err(PumpError::Source(_)) => return Fault::Client,
+            Err(PumpError::Filter(refusal)) => return Fault::Refused(*refusal),
+            // An origin that neither takes anything nor answers is gone in all but name.
+            Err(PumpError::Sink(error)) if error.kind() == io::ErrorKind::TimedOut && !progress.answering.load(Ordering::Relaxed) => {
+                return Fault::Refused(Refusal::ResponseTimeout { origin: progress.origin.clone(), after: self.limits.idle });
+            }
+            // It takes no more. It may have answered already, so its response decides.
+            Err(PumpError::Sink(_)) => return std::future::pending().await,
+        }
+        content.gone().await;
+        Fault::Client
+    }
+
     /// The response, from its head to its last octet.
     async fn download<'a>(
         &self,
-        origin: &Origin,
+        progress: &Progress<'_>,
         asked: &Asked<'_>,
         mut answer: Answer<'_>,
         responder: &mut Option<Responder<'a>>,
         mut open: Option<&mut OpenFlow>,
     ) -> Result<Answered, Fault> {
         let &Asked { ref method, version: client_version, upgrade, closes, underway } = asked;
+        let origin = progress.origin;
         let head = self.final_head(origin, client_version, &mut answer, responder).await?;
+        progress.answering.store(true, Ordering::Relaxed);
         if let Some(underway) = underway {
             underway.answered(head.status.as_u16());
         }
@@ -447,7 +497,7 @@ impl Exchange {
                 }
                 Ok(Answered { status, client_persists, origin_persists })
             }
-            Err(PumpError::Sink) => Err(Fault::Client),
+            Err(PumpError::Sink(_)) => Err(Fault::Client),
             Err(PumpError::Source(error)) => {
                 // What came before the break still belongs to the client.
                 let _ = sink.flush().await;
@@ -501,40 +551,6 @@ impl Exchange {
         let reason = "too many interim responses".to_owned();
         Err(Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason }))
     }
-}
-
-/// The request's content to the origin, then an eye on the client. Resolves when the client is gone, or may not go on.
-async fn upload(
-    content: &mut Source<'_>,
-    sink: &mut Sink<'_>,
-    rewriting: Option<Rewriting>,
-    flow: Option<&SharedFlow>,
-    uploaded: &AtomicBool,
-    meters: &Meters,
-) -> Fault {
-    let tee = Tee::new(flow, Direction::Request, meters.content(Direction::Request));
-    let pumped = match rewriting {
-        None => tee.pump(content, sink).await.map(|()| Ended::Whole),
-        Some(rewriting) => rewriting.pump(&tee, content, sink).await,
-    };
-    match pumped {
-        Ok(ended) => {
-            uploaded.store(true, Ordering::Relaxed);
-            if let Some(flow) = flow {
-                lock(flow).timings.request_end = Some(Instant::now());
-            }
-            // The client has a right to send it all, and its connection to carry the next request.
-            if ended == Ended::Early && stream::swallow(content).await.is_err() {
-                return Fault::Client;
-            }
-        }
-        Err(PumpError::Source(_)) => return Fault::Client,
-        Err(PumpError::Filter(refusal)) => return Fault::Refused(*refusal),
-        // The origin takes no more. It may have answered already, so its response decides.
-        Err(PumpError::Sink) => return std::future::pending().await,
-    }
-    content.gone().await;
-    Fault::Client
 }
 
 /// Hands the client's connection over (RFC 9110 §7.8). The exchange ends here; what follows is no HTTP.

@@ -104,6 +104,7 @@ impl Exchange {
         let content = Source::http1(&mut reader, framing, self.limits.idle);
         let after = self.run(via, Request::new(head, framing, content), Responder::Http1(&mut writer)).await;
         match after {
+        writer.be_patient(self.limits.idle);
             After::Next => Served::Next(reader, writer),
             After::Abort => Served::Ended,
             After::Close => {
@@ -132,6 +133,7 @@ impl Exchange {
         encode_response(writer.buffer(), &respond::head(response, true));
         writer.buffer().extend_from_slice(&response.content);
         if writer.flush().await.is_ok() {
+        writer.be_patient(self.limits.idle);
             linger(reader, writer).await;
         }
     }

@@ -142,10 +142,10 @@ impl Rewriting {
                     return end(sink, &trailers, tee).await.map(|()| Ended::Whole);
                 }
                 None => {
-                    sink.flush().await.map_err(|_| PumpError::Sink)?;
+                    sink.flush().await.map_err(PumpError::Sink)?;
                     tokio::select! {
                         waited = source.wait() => waited.map_err(PumpError::Source)?,
-                        _ = sink.gone() => return Err(PumpError::Sink),
+                        error = sink.gone() => return Err(PumpError::Sink(error)),
                     }
                 }
             }
@@ -176,7 +176,7 @@ impl Rewriting {
             match next(&mut *self.chunks, sink).await? {
                 Next::Forward(octets) => {
                     tee.note(&octets);
-                    sink.put(octets).await.map_err(|_| PumpError::Sink)?;
+                    sink.put(octets).await.map_err(PumpError::Sink)?;
                 }
                 Next::Hungry => return Ok(false),
                 Next::Over => return Ok(true),
@@ -193,7 +193,7 @@ async fn next(chunks: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<Next, Pump
         Poll::Ready(next) => next,
         Poll::Pending => {
             let (flushed, next) = tokio::join!(sink.flush(), asking);
-            flushed.map_err(|_: io::Error| PumpError::Sink)?;
+            flushed.map_err(PumpError::Sink)?;
             next
         }
     };
@@ -201,9 +201,9 @@ async fn next(chunks: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<Next, Pump
 }
 
 async fn end(sink: &mut Sink<'_>, trailers: &Fields, tee: &Tee<'_>) -> Result<(), PumpError> {
-    sink.finish(trailers).map_err(|_| PumpError::Sink)?;
+    sink.finish(trailers).map_err(PumpError::Sink)?;
     tee.note_trailers(trailers);
-    sink.flush().await.map_err(|_| PumpError::Sink)
+    sink.flush().await.map_err(PumpError::Sink)
 }
 
 /// Takes the rest of content that nobody wants any more.

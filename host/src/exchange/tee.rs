@@ -29,7 +29,7 @@ pub(super) enum PumpError {
     /// Nothing more, or nothing good, comes in.
     Source(io::Error),
     /// Nothing more goes out.
-    Sink,
+    Sink(io::Error),
     /// A plugin failed, and what it has not seen must not pass.
     Filter(Box<Refusal>),
 }
@@ -64,18 +64,18 @@ impl<'a> Tee<'a> {
             match source.ready().map_err(PumpError::Source)? {
                 Some(Piece::Data(data)) => {
                     self.note(&data);
-                    sink.put(data).await.map_err(|_| PumpError::Sink)?;
+                    sink.put(data).await.map_err(PumpError::Sink)?;
                 }
                 Some(Piece::End(trailers)) => {
-                    sink.finish(&trailers).map_err(|_| PumpError::Sink)?;
+                    sink.finish(&trailers).map_err(PumpError::Sink)?;
                     self.note_trailers(&trailers);
-                    return sink.flush().await.map_err(|_| PumpError::Sink);
+                    return sink.flush().await.map_err(PumpError::Sink);
                 }
                 None => {
-                    sink.flush().await.map_err(|_| PumpError::Sink)?;
+                    sink.flush().await.map_err(PumpError::Sink)?;
                     tokio::select! {
                         waited = source.wait() => waited.map_err(PumpError::Source)?,
-                        _ = sink.gone() => return Err(PumpError::Sink),
+                        error = sink.gone() => return Err(PumpError::Sink(error)),
                     }
                 }
             }

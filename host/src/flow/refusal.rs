@@ -88,8 +88,8 @@ pub enum Refusal {
         #[source]
         source: Option<io::Error>,
     },
-    /// `http_response_timeout`: no octet for too long.
-    #[error("{origin} was silent for {after:?}")]
+    /// `http_response_timeout`: the origin neither answers nor takes any of the request for too long.
+    #[error("{origin} has taken nothing for {after:?}, and not answered")]
     ResponseTimeout {
         /// Which.
         origin: Origin,

@@ -4,11 +4,17 @@
 //! stays behind after [`Writer::flush`].
 //! Source: RFC 9112 §2.1, §7.1.
 
-use std::io::{self, IoSlice};
+use std::{
+    io::{self, IoSlice},
+    time::Duration,
+};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{Method, Version};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::Framing;
 use crate::flow::{Fields, ResponseHead};
@@ -24,12 +30,18 @@ const WRITE_AT: usize = 64 * 1024;
 pub struct Writer<W> {
     io: W,
     buffer: BytesMut,
+    patience: Option<Duration>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Writes to `io`.
     pub fn new(io: W) -> Self {
-        Self { io, buffer: BytesMut::new() }
+        Self { io, buffer: BytesMut::new(), patience: None }
+    }
+
+    /// From now on a sink that takes nothing for so long is an error, [`io::ErrorKind::TimedOut`].
+    pub fn be_patient(&mut self, patience: Duration) {
+        self.patience = Some(patience);
     }
 
     /// Where heads are encoded into.
@@ -44,7 +56,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     pub async fn flush(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
             self.drain().await?;
-            self.io.flush().await?;
+            within(self.patience, self.io.flush()).await?;
             // Nothing is held while nothing is said.
             self.buffer = BytesMut::new();
         }
@@ -53,7 +65,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     async fn drain(&mut self) -> io::Result<()> {
         while self.buffer.has_remaining() {
-            if self.io.write_buf(&mut self.buffer).await? == 0 {
+            if within(self.patience, self.io.write_buf(&mut self.buffer)).await? == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
         }
@@ -86,7 +98,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         let mut written = 0;
         while written < piece.len() {
             let rest = &piece[written..];
-            let sent = self.io.write_vectored(&[IoSlice::new(&self.buffer), IoSlice::new(rest)]).await?;
+            let slices = [IoSlice::new(&self.buffer), IoSlice::new(rest)];
+            let sent = within(self.patience, self.io.write_vectored(&slices)).await?;
             if sent == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -95,7 +108,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             written += sent - waiting;
         }
         // The size line is gone, the buffer empty; a flush must still reach the socket.
-        self.io.flush().await
+        within(self.patience, self.io.flush()).await
     }
 
     /// The end of the content, with trailers where the framing has a place for them.
@@ -130,6 +143,13 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// The sink, for those who write themselves; nothing may be waiting.
     pub fn io_mut(&mut self) -> &mut W {
         &mut self.io
+    }
+}
+
+async fn within<T>(patience: Option<Duration>, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match patience {
+        Some(patience) => timeout(patience, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        None => step.await,
     }
 }
 

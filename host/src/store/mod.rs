@@ -409,6 +409,29 @@ mod tests {
         assert_eq!(seen, [(Some(bytes("1")), 1), (None, 0)]);
     }
 
+    #[tokio::test]
+    async fn a_clock_that_jumps_ends_no_entry_early_and_loses_none_without_end() {
+        const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
+        let now = Arc::new(std::sync::atomic::AtomicU64::new(1_000_000));
+        let clock = now.clone();
+        let store = Store::in_memory(lazy(), Arc::new(move || clock.load(Ordering::Relaxed)));
+        let namespace = store.namespace("x", QUOTA).await.unwrap();
+        let there = |at: u64| {
+            now.store(at, Ordering::Relaxed);
+            namespace.keys("", 9)
+        };
+        namespace.set("lasting", bytes("1"), None).unwrap();
+        namespace.set("before", bytes("1"), MINUTE).unwrap();
+
+        assert_eq!(there(0), ["before", "lasting"], "it went back to where it begins");
+        namespace.set("behind", bytes("1"), MINUTE).unwrap();
+        assert_eq!(there(59_999), ["before", "behind", "lasting"]);
+        assert_eq!(there(1_000_000), ["before", "lasting"], "it was set right");
+        assert_eq!(there(u64::MAX), ["lasting"], "it went out of all bounds");
+        namespace.set("ahead", bytes("1"), MINUTE).unwrap();
+        assert_eq!(there(1_000_000).last().map(String::as_str), Some("lasting"));
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn increments_of_many_lose_nothing() {
         let store = Store::in_memory(Limits::default(), machine());

@@ -50,7 +50,10 @@ impl Leaves {
     /// # Errors
     /// Where the host is neither a DNS name (A-labels) nor an IP address, or the root has expired.
     pub fn for_host(&self, host: &str) -> anyhow::Result<Arc<CertifiedKey>> {
-        let now = OffsetDateTime::now_utc();
+        self.at(host, OffsetDateTime::now_utc())
+    }
+
+    fn at(&self, host: &str, now: OffsetDateTime) -> anyhow::Result<Arc<CertifiedKey>> {
         if is_normal(host)
             && let Some(leaf) = self.cache.get(host).filter(|leaf| leaf.is_fresh(now))
         {
@@ -59,7 +62,7 @@ impl Leaves {
         let host = normal(host)?;
         let made = self.cache.entry(host.text.clone()).and_try_compute_with(|entry| match entry {
             Some(entry) if entry.value().is_fresh(now) => Ok(Op::Nop),
-            _ => self.mint.leaf(&host).map(Op::Put),
+            _ => self.mint.leaf(&host, now).map(Op::Put),
         })?;
         let leaf = made.into_entry().ok_or_else(|| anyhow!("no certificate was made for {}", host.text))?;
         Ok(leaf.into_value().key)
@@ -74,6 +77,10 @@ impl std::fmt::Debug for Leaves {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use x509_parser::prelude::{FromDer, X509Certificate};
+
     use super::*;
     use crate::tls::testing;
 
@@ -116,6 +123,27 @@ mod tests {
         leaves.cache.run_pending_tasks();
 
         assert!(leaves.cache.entry_count() <= 8);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_gets_leaves_that_are_good_then() {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let (_folder, leaves) = leaves(10);
+        let now = OffsetDateTime::now_utc();
+        let is_good = |at: OffsetDateTime| {
+            let leaf = leaves.at("a.test", at).unwrap();
+            let (_, seen) = X509Certificate::from_der(&leaf.cert[0]).unwrap();
+            let (from, to) = (seen.validity().not_before.timestamp(), seen.validity().not_after.timestamp());
+            (from..to).contains(&at.unix_timestamp())
+        };
+
+        for (jump, at) in [("none", now), ("ahead", now + 300 * DAY), ("back", now), ("behind", now - DAY / 2), ("ahead again", now + DAY)]
+        {
+            assert!(is_good(at), "{jump}");
+        }
+        // Beyond the root's end there is none, and when the clock is right again there is.
+        assert!(leaves.at("b.test", now + 36_500 * DAY).is_err());
+        assert!(leaves.at("b.test", now).is_ok());
     }
 
     #[test]

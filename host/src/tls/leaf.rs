@@ -52,9 +52,8 @@ impl Mint {
         self.root.permitted()
     }
 
-    /// A certificate for that host, signed by the root; see [`normal`] for its form.
-    pub(super) fn leaf(&self, host: &Host) -> anyhow::Result<Leaf> {
-        let now = OffsetDateTime::now_utc();
+    /// A certificate for that host that is good now, signed by the root; see [`normal`] for its form.
+    pub(super) fn leaf(&self, host: &Host, now: OffsetDateTime) -> anyhow::Result<Leaf> {
         ensure!(now < self.root.not_after(), "the root certificate has expired");
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -139,7 +138,7 @@ mod tests {
     }
 
     fn leaf(root: Root, host: &str) -> Leaf {
-        Mint::new(Arc::new(root)).unwrap().leaf(&normal(host).unwrap()).unwrap()
+        Mint::new(Arc::new(root)).unwrap().leaf(&normal(host).unwrap(), OffsetDateTime::now_utc()).unwrap()
     }
 
     #[test]
@@ -148,7 +147,7 @@ mod tests {
         let root = Arc::new(root);
         let mint = Mint::new(root.clone()).unwrap();
         for host in hosts() {
-            let leaf = mint.leaf(&normal(&host).unwrap()).unwrap();
+            let leaf = mint.leaf(&normal(&host).unwrap(), OffsetDateTime::now_utc()).unwrap();
             fs::write(folder.path().join("leaf.der"), &leaf.key.cert[0]).unwrap();
             testing::openssl(folder.path(), &["x509", "-inform", "DER", "-in", "leaf.der", "-out", "leaf.pem"]);
             let name = if host.parse::<IpAddr>().is_ok() { "-verify_ip" } else { "-verify_hostname" };
@@ -173,7 +172,7 @@ mod tests {
         let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap();
         let mint = Mint::new(Arc::new(root)).unwrap();
         for host in hosts() {
-            let leaf = mint.leaf(&normal(&host).unwrap()).unwrap();
+            let leaf = mint.leaf(&normal(&host).unwrap(), OffsetDateTime::now_utc()).unwrap();
             let name = ServerName::try_from(host.as_str()).unwrap();
 
             let verified = rustls::client::danger::ServerCertVerifier::verify_server_cert(
@@ -230,7 +229,7 @@ mod tests {
         let (_folder, root) = testing::root();
         let mint = Mint::new(Arc::new(root)).unwrap();
         let serial = || {
-            let leaf = mint.leaf(&normal("a.test").unwrap()).unwrap();
+            let leaf = mint.leaf(&normal("a.test").unwrap(), OffsetDateTime::now_utc()).unwrap();
             X509Certificate::from_der(&leaf.key.cert[0]).unwrap().1.raw_serial().to_vec()
         };
 

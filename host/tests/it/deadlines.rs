@@ -1,12 +1,13 @@
 //! What takes too long is ended: whoever keeps the proxy waiting costs it a connection for a while, and nothing else.
 
-use std::time::Duration;
+use std::{future::pending, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use flowgate::config::LimitsConfig;
 use flowgate_testkit::{
     Gate, Origin, Script, Setup,
-    client::request,
+    client::{H2Answer, request},
+    origin::Act,
     proxy::{Options, Proxy},
 };
 use http::Request;
@@ -62,7 +63,7 @@ async fn a_stream_that_lasts_keeps_its_connection() {
     let (mut lasting, mut idle) =
         (proxy.client().h2(&origin.authority()).await.unwrap(), proxy.client().h2(&origin.authority()).await.unwrap());
     let (response, _) = lasting.begin(Request::get(origin.root()).body(()).unwrap(), true).await.unwrap();
-    let mut answer = flowgate_testkit::client::H2Answer::of(response).await.unwrap();
+    let mut answer = H2Answer::of(response).await.unwrap();
     answer.until(b"a").await.unwrap();
 
     // By then this one has been idle for as long.
@@ -93,6 +94,120 @@ async fn content_that_stands_still_is_broken_off_at_both_ends() {
     assert_eq!((&down.content[..], down.trouble.is_some()), (&b"half"[..], true));
     assert!(up.response("POST").await.is_err());
     origin.journal().wait("both ends", |requests, _| requests.iter().all(|seen| seen.gone.is_some()).then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_drips_passes_as_content_and_not_as_a_head() {
+    // What the octets come between, and eight times as long.
+    const DROP: Duration = Duration::from_millis(500);
+    const LONG: Duration = Duration::from_secs(4);
+    const LENGTH: usize = 100;
+    let gate = Gate::new();
+    let origin = Origin::start(Setup::http1(), {
+        let gate = gate.clone();
+        move |seen| match seen.target.as_str() {
+            "/still" => Script::new(200).field("Content-Length", "10").data("half").then(Act::Hold(Gate::new())),
+            "/down" => {
+                (0..LENGTH).fold(Script::new(200).field("Content-Length", LENGTH.to_string()), |script, _| script.data("d").hold(&gate))
+            }
+            _ => Script::after_reading(|seen| Script::ok(seen.content.clone())),
+        }
+    })
+    .await;
+    let proxy = limited(|limits| (limits.client_idle, limits.head_deadline, limits.content_idle) = (DROP, LONG, LONG)).await;
+    let begin = async |head: String| {
+        let mut connection = proxy.client().h1(&origin.authority()).await.unwrap();
+        connection.send(head).await.unwrap();
+        connection
+    };
+    let (client, url) = (proxy.client(), origin.url("/still"));
+    let mut still = pin!(client.get(&url));
+    let mut head = begin("GET / HTTP/1.1\r\nHost: a.test\r\nX-Slow: ".to_owned()).await;
+    let mut up = begin(format!("POST /up HTTP/1.1\r\nHost: a.test\r\nContent-Length: {LENGTH}\r\n\r\n")).await;
+    let mut down = begin("GET /down HTTP/1.1\r\nHost: a.test\r\n\r\n".to_owned()).await;
+
+    let (mut sent, mut cut, mut refused) = (0, None, false);
+    while cut.is_none() || !refused {
+        // The time between two drops is what a connection may be idle for.
+        let mut idle = proxy.client().to_proxy().await.unwrap();
+        tokio::select! {
+            biased;
+            ended = &mut still, if cut.is_none() => cut = Some(ended.unwrap()),
+            _ = head.wire().more(), if !refused => refused = true,
+            _ = idle.wire().more() => {
+                // Refused meanwhile, it may take no more.
+                let _ = head.send("x").await;
+                up.send("u").await.unwrap();
+                gate.open_for(1);
+                sent += 1;
+            }
+        }
+    }
+    up.send("u".repeat(LENGTH - sent)).await.unwrap();
+    gate.open_for(LENGTH);
+
+    assert!(cut.is_some_and(|still| still.trouble.is_some()), "by then what stands still has been cut");
+    assert_eq!(head.response("GET").await.unwrap().status(), 400);
+    assert_eq!(up.response("POST").await.unwrap().text(), "u".repeat(LENGTH));
+    assert_eq!(down.response("GET").await.unwrap().text(), "d".repeat(LENGTH));
+}
+
+/// More than all buffers between two ends hold.
+const HUGE: usize = 64 << 20;
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_more_is_let_go() {
+    for (setup, is_http2) in [(Setup::http1(), false), (Setup::http2(), true)] {
+        let origin = Origin::start(setup, |_| Script::ok(vec![b'x'; HUGE])).await;
+        let proxy = limited(|limits| limits.content_idle = SOON).await;
+
+        // Both stay open, and are not read from.
+        let (mut http1, mut http2) = (None, None);
+        if is_http2 {
+            let mut connection = proxy.client().h2(&origin.authority()).await.unwrap();
+            let (response, _) = connection.begin(Request::get(origin.root()).body(()).unwrap(), true).await.unwrap();
+            http2 = Some((H2Answer::of(response).await.unwrap(), connection));
+        } else {
+            let mut connection = proxy.client().h1(&origin.authority()).await.unwrap();
+            connection.send(request("GET", "/", &origin.authority(), &[], b"")).await.unwrap();
+            http1 = Some(connection.head().await.map(|_| connection).unwrap());
+        }
+
+        origin.journal().wait("the end of the answer", |requests, _| requests.first()?.gone.is_some().then_some(())).await;
+        drop((http1, http2));
+    }
+}
+
+/// Empty SETTINGS and their acknowledgement (RFC 9113 §6.5): streams may send 64 KiB, and no more if the window is never opened.
+const SETTINGS: [u8; 18] = [0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0];
+
+#[tokio::test]
+async fn an_origin_that_neither_takes_anything_nor_answers_is_given_up() {
+    let deaf = Origin::speaking(Setup::http1(), |mut wire| async move {
+        wire.until(b"\r\n\r\n").await.unwrap();
+        pending().await
+    })
+    .await;
+    let narrow = Origin::speaking(Setup::http2(), |mut wire| async move {
+        wire.send(SETTINGS).await.unwrap();
+        while wire.more().await.is_ok() {
+            wire.discard(wire.held().len());
+        }
+    })
+    .await;
+    let proxy = limited(|limits| limits.content_idle = SOON).await;
+
+    let mut http1 = proxy.client().h1(&deaf.authority()).await.unwrap();
+    http1.send(format!("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {HUGE}\r\n\r\n")).await.unwrap();
+    let chunk = vec![b'x'; 64 << 10];
+    while http1.wire().held().is_empty() && http1.send(&chunk).await.is_ok() {}
+    let refused = http1.response("POST").await.unwrap();
+    assert_eq!((refused.status(), refused.head.get("proxy-status")), (504, Some("flowgate; error=http_response_timeout")));
+
+    let mut http2 = proxy.client().h2(&narrow.authority()).await.unwrap();
+    let post = Request::post(narrow.root()).body(Bytes::from(vec![b'x'; 128 << 10])).unwrap();
+    let refused = http2.exchange(post).await.unwrap();
+    assert_eq!(refused.status, 504, "{:?}", refused.fields);
 }
 
 #[tokio::test]
