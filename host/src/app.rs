@@ -262,7 +262,15 @@ impl Network {
         let front = Arc::new(Front {
             policy: ArcSwap::from_pointee(policy(config, &connections)?),
             interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
-            exchange: Arc::new(Exchange { hooks, pool, limits: exchange(config), captured, meters, tasks: connections.clone() }),
+            exchange: Arc::new(Exchange {
+                hooks,
+                pool,
+                limits: exchange(config),
+                captured,
+                places: exchange::Places::new(config.limits.streams, config.limits.streams_per_client),
+                meters,
+                tasks: connections.clone(),
+            }),
             next_root: rotation::next(&config.state_dir)?,
             root: root.clone(),
             limits: front,
@@ -376,6 +384,7 @@ fn exchange(config: &Config) -> exchange::Limits {
         },
         inflated_message: limits::INFLATED_MESSAGE_BYTES,
         farewell: limits::FAREWELL,
+        stream_buffer: limits::STREAM_BUFFER,
         farewell_octets: limits::FAREWELL_BYTES,
     }
 }

@@ -35,6 +35,7 @@ impl Origins {
         let pool = PoolLimits {
             per_origin: limits::ORIGIN_IDLE_CONNECTIONS_EACH,
             in_all: config.limits.idle_origin_connections,
+            stream_buffer: limits::STREAM_BUFFER,
             http2_per_origin: limits::ORIGIN_HTTP2_CONNECTIONS_EACH,
             idle: limits::ORIGIN_IDLE,
         };

@@ -26,6 +26,10 @@ pub struct LimitsConfig {
     pub handshakes_per_client: usize,
     /// See [`limits::CLIENT_LEAVES`].
     pub leaves_per_client: usize,
+    /// See [`limits::STREAMS_IN_ALL`].
+    pub streams: usize,
+    /// See [`limits::CLIENT_STREAMS`].
+    pub streams_per_client: usize,
     /// See [`limits::ORIGIN_CONNECTIONS`].
     pub origin_connections: usize,
     /// See [`limits::ORIGIN_IDLE_CONNECTIONS`].
@@ -53,6 +57,8 @@ impl Default for LimitsConfig {
             handshakes: limits::HANDSHAKES,
             handshakes_per_client: limits::CLIENT_HANDSHAKES,
             leaves_per_client: limits::CLIENT_LEAVES as usize,
+            streams: limits::STREAMS_IN_ALL,
+            streams_per_client: limits::CLIENT_STREAMS,
             origin_connections: limits::ORIGIN_CONNECTIONS,
             idle_origin_connections: limits::ORIGIN_IDLE_CONNECTIONS,
             captured_bytes: limits::CAPTURED_BYTES,
@@ -77,6 +83,8 @@ impl LimitsConfig {
             handshakes: written.handshakes.unwrap_or(default.handshakes),
             handshakes_per_client: written.handshakes_per_client.unwrap_or(default.handshakes_per_client),
             leaves_per_client: written.leaves_per_client.unwrap_or(default.leaves_per_client),
+            streams: written.streams.unwrap_or(default.streams),
+            streams_per_client: written.streams_per_client.unwrap_or(default.streams_per_client),
             origin_connections: written.origin_connections.unwrap_or(default.origin_connections),
             idle_origin_connections: written.idle_origin_connections.unwrap_or(default.idle_origin_connections),
             captured_bytes: written.captured.unwrap_or(default.captured_bytes),
@@ -108,7 +116,7 @@ impl LimitsConfig {
     }
 
     /// All that are plain numbers, by key.
-    pub(super) fn counts(&self) -> [(&'static str, usize); 8] {
+    pub(super) fn counts(&self) -> [(&'static str, usize); 10] {
         [
             ("connections", self.connections),
             ("connections-per-client", self.connections_per_client),
@@ -116,6 +124,8 @@ impl LimitsConfig {
             ("handshakes", self.handshakes),
             ("handshakes-per-client", self.handshakes_per_client),
             ("leaves-per-client", self.leaves_per_client),
+            ("streams", self.streams),
+            ("streams-per-client", self.streams_per_client),
             ("origin-connections", self.origin_connections),
             ("idle-origin-connections", self.idle_origin_connections),
         ]

@@ -31,7 +31,14 @@ pub const CONTENT_IDLE: Duration = Duration::from_secs(300);
 pub const INTERIM_RESPONSES: usize = 16;
 /// HTTP/2 streams of one client connection at once: what browsers and servers settle on. Over it: the stream is refused.
 pub const STREAMS: u32 = 128;
-/// Of these, streams that the client has reset before they were looked at: they take memory and count no more. Over it: closed.
+/// HTTP/2 streams of all clients at once; key `streams`. One that stands still holds 640 KiB at most: a window and what waits to be sent at
+/// either end. As many as there may be connections to origins, which are 10 GiB if every one of them is made to do harm. Over it: refused.
+pub const STREAMS_IN_ALL: usize = 16_384;
+/// Those of one client address; key `streams-per-client`: a quarter is left to all others. Over it: refused.
+pub const CLIENT_STREAMS: usize = 12_288;
+/// Octets of one stream that may wait to be sent, at either end. Four frames of the usual size, and less than its window.
+pub const STREAM_BUFFER: usize = 64 * KIB;
+/// Of the streams of one connection, those that the client has reset before they were looked at: they take memory and count no more. Over it: closed.
 pub const RESETS_UNSEEN: usize = 20;
 /// Streams of one client connection that are reset here because something is wrong with them, which a client may provoke. Over it: closed.
 pub const STREAM_ERRORS: usize = 256;

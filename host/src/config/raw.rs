@@ -237,6 +237,8 @@ pub(super) struct Limits {
     pub(super) handshakes: Option<usize>,
     pub(super) handshakes_per_client: Option<usize>,
     pub(super) leaves_per_client: Option<usize>,
+    pub(super) streams: Option<usize>,
+    pub(super) streams_per_client: Option<usize>,
     pub(super) origin_connections: Option<usize>,
     pub(super) idle_origin_connections: Option<usize>,
     #[serde(deserialize_with = "sized")]
@@ -346,7 +348,7 @@ pub(super) const ADMIN_KEYS: [&str; 4] = ["content", "listen", "names", "token-f
 /// Keys of that table, as `Destinations` has them.
 pub(super) const DESTINATION_KEYS: [&str; 3] = ["allow", "connect-ports", "deny"];
 /// Keys of that table, as `Limits` has them.
-pub(super) const LIMIT_KEYS: [&str; 14] = [
+pub(super) const LIMIT_KEYS: [&str; 16] = [
     "captured",
     "client-idle",
     "connect-deadline",
@@ -360,6 +362,8 @@ pub(super) const LIMIT_KEYS: [&str; 14] = [
     "idle-origin-connections",
     "leaves-per-client",
     "origin-connections",
+    "streams",
+    "streams-per-client",
     "tunnels-per-user",
 ];
 /// Keys of an origin's table, as `Origin` has them.

@@ -13,6 +13,7 @@ mod flushes;
 #[cfg(test)]
 mod fuzz;
 mod http2;
+mod places;
 mod respond;
 mod run;
 mod serve;
@@ -28,6 +29,7 @@ use crate::{flow::CaptureBudget, h1::HeadLimits, hooks::Hooks, meters::Meters, o
 
 pub use fetch::Fetcher;
 pub use flood::FloodLimits;
+pub use places::Places;
 pub use respond::{error, head as local_head, refusal as local_refusal, sentence};
 pub use run::{After, Request, Via};
 pub use serve::Served;
@@ -49,6 +51,8 @@ pub struct Limits {
     pub interim_responses: usize,
     /// Most HTTP/2 streams of one client connection at once.
     pub streams: u32,
+    /// Octets of each, at either end, that may wait to be sent.
+    pub stream_buffer: usize,
     /// Most of these that a client resets before they have been looked at.
     pub resets_unseen: usize,
     /// Most streams of one connection that are reset here because of what is wrong with them.
@@ -75,6 +79,8 @@ pub struct Exchange {
     pub meters: Arc<Meters>,
     /// What plugins see of contents is counted in it.
     pub captured: CaptureBudget,
+    /// Streams of HTTP/2 that clients have.
+    pub places: Places,
     /// Where streams of HTTP/2 connections run; its stop lets every connection end after the exchange it is in.
     pub tasks: Tasks,
 }

@@ -36,6 +36,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Octets of a request nobody reads any more that are swallowed while lingering.
 const LINGER_OCTETS: u64 = 1024 * 1024;
 
+/// As what streams beyond their number are counted: the error that a response would name (RFC 9209 §2.3.12).
+const TOO_MANY: &str = "connection_limit_reached";
+
 /// What is left when a connection has carried one exchange.
 pub enum Served {
     /// It can carry the next one.
@@ -101,10 +104,10 @@ impl Exchange {
         head: crate::flow::RequestHead,
         framing: Framing,
     ) -> Served {
+        writer.be_patient(self.limits.idle);
         let content = Source::http1(&mut reader, framing, self.limits.idle);
         let after = self.run(via, Request::new(head, framing, content), Responder::Http1(&mut writer)).await;
         match after {
-        writer.be_patient(self.limits.idle);
             After::Next => Served::Next(reader, writer),
             After::Abort => Served::Ended,
             After::Close => {
@@ -130,10 +133,10 @@ impl Exchange {
 
     /// Sends a response made here on an HTTP/1 connection and closes it.
     pub async fn say_and_close(&self, response: &LocalResponse, reader: HalfReader, mut writer: HalfWriter) {
+        writer.be_patient(self.limits.idle);
         encode_response(writer.buffer(), &respond::head(response, true));
         writer.buffer().extend_from_slice(&response.content);
         if writer.flush().await.is_ok() {
-        writer.be_patient(self.limits.idle);
             linger(reader, writer).await;
         }
     }
@@ -147,6 +150,7 @@ impl Exchange {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(self.limits.streams)
+            .max_send_buffer_size(self.limits.stream_buffer)
             .max_pending_accept_reset_streams(self.limits.resets_unseen)
             .max_local_error_reset_streams(Some(self.limits.stream_errors))
             .max_header_list_size(u32::try_from(self.limits.head.octets).unwrap_or(u32::MAX));
@@ -179,15 +183,23 @@ impl Exchange {
                     continue;
                 }
             };
-            let (request, respond) = match accepted {
+            let (request, mut respond) = match accepted {
                 Some(Ok(accepted)) => accepted,
                 // Its streams see it themselves.
                 Some(Err(error)) => return tracing::info!("HTTP/2 connection closed: {error}"),
                 None => return,
             };
             quiet_since = Instant::now();
-            let (exchange, via, responder) = (self.clone(), via.clone(), Responder::Http2(respond, flushes.clone()));
-            self.tasks.spawn_severable(async move { exchange.stream(via, request, responder).await });
+            let Some(place) = self.places.take(via.scope.client) else {
+                self.meters.refused(TOO_MANY);
+                respond.send_reset(Reason::REFUSED_STREAM);
+                continue;
+            };
+            let (exchange, via, responder) = (self.clone(), via.clone(), Responder::Http2(respond, flushes.clone(), self.limits.idle));
+            self.tasks.spawn_severable(async move {
+                let _place = place;
+                exchange.stream(via, request, responder).await;
+            });
         }
     }
 

@@ -85,6 +85,8 @@ pub struct PoolLimits {
     pub per_origin: usize,
     /// Idle connections in all, and origins whose protocol is remembered, each with its HTTP/2 connections.
     pub in_all: usize,
+    /// Octets of a stream of HTTP/2 that may wait to be sent.
+    pub stream_buffer: usize,
     /// HTTP/2 connections of one client to one origin; more than one are made only where it allows too few streams on each.
     pub http2_per_origin: usize,
     /// Longest time a connection is kept idle.
@@ -170,6 +172,7 @@ impl Pool {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST)
+            .max_send_buffer_size(self.limits.stream_buffer)
             .enable_push(false)
             .handshake::<_, Bytes>(io);
         let (send, connection) = handshake.await.map_err(|error| Refusal::TlsError {

@@ -54,6 +54,7 @@ mod shipped;
 mod smuggling;
 mod soak;
 mod splice;
+mod stalling;
 mod storing;
 mod streaming;
 mod swap;
