@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::{desk::Desk, origins::Origins, retention::Retention};
 use crate::{
     admin::{self, Socket, Token},
-    auth::{Gate, GuessLimits, Users},
+    auth::{Gate, LoginLimits, Users},
     config::{self, Config, PluginConfig, limits},
     exchange::{self, Exchange},
     flow::CaptureBudget,
@@ -358,8 +358,16 @@ const METRICS: plugin::MetricLimits = plugin::MetricLimits {
     name_bytes: limits::METRIC_NAME_BYTES,
     value_bytes: limits::METRIC_VALUE_BYTES,
 };
-const GUESSES: GuessLimits =
-    GuessLimits { free: limits::WRONG_LOGINS, rate: Rate { per_second: limits::SUSPECT_LOGINS, at_once: limits::SUSPECT_LOGINS } };
+const LOGINS: LoginLimits = LoginLimits {
+    remembered: limits::LOGINS_REMEMBERED,
+    counted: limits::LOGINS_COUNTED,
+    counted_for: limits::LOGIN_COUNTED_FOR,
+    patience: limits::LOGIN_PATIENCE,
+    pause: limits::LOGIN_PAUSE,
+    doublings: limits::LOGIN_PAUSE_DOUBLINGS,
+    free: limits::WRONG_LOGINS,
+    rate: Rate { per_second: limits::SUSPECT_LOGINS, at_once: limits::SUSPECT_LOGINS },
+};
 const KEY_VALUE: store::Limits = store::Limits {
     key_bytes: limits::KEY_VALUE_KEY_BYTES,
     value_bytes: limits::KEY_VALUE_VALUE_BYTES,
@@ -376,6 +384,7 @@ fn exchange(config: &Config) -> exchange::Limits {
         idle: chosen.content_idle,
         interim_responses: limits::INTERIM_RESPONSES,
         streams: limits::STREAMS,
+        stream_buffer: limits::STREAM_BUFFER,
         resets_unseen: limits::RESETS_UNSEEN,
         stream_errors: limits::STREAM_ERRORS,
         floods: exchange::FloodLimits {
@@ -384,7 +393,6 @@ fn exchange(config: &Config) -> exchange::Limits {
         },
         inflated_message: limits::INFLATED_MESSAGE_BYTES,
         farewell: limits::FAREWELL,
-        stream_buffer: limits::STREAM_BUFFER,
         farewell_octets: limits::FAREWELL_BYTES,
     }
 }
@@ -527,7 +535,7 @@ fn grant(grant: config::Grant) -> plugin::Grant {
 /// Who may enter, and what becomes of tunnels.
 fn policy(config: &Config, tasks: &Tasks) -> anyhow::Result<Policy> {
     let users = config.users.as_deref().map(Users::open).transpose()?;
-    Ok(Policy::new(Gate::new(config.auth, users, GUESSES, tasks), routes(config)?, config.auto_splice))
+    Ok(Policy::new(Gate::new(config.auth, users, LOGINS, tasks), routes(config)?, config.auto_splice))
 }
 
 fn routes(config: &Config) -> anyhow::Result<Routes> {

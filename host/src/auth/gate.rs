@@ -30,25 +30,26 @@ use crate::{
 };
 
 const CHALLENGE: Challenge = Challenge { realm: "flowgate" };
-/// Logins that are remembered as verified, 32 octets each.
-const REMEMBERED: u64 = 10_000;
-/// Names, and addresses of clients, for which failures are counted.
-const COUNTED: u64 = 10_000;
-/// How long a failure counts.
-const COUNTED_FOR: Duration = Duration::from_secs(15 * 60);
-/// Longest wait for a turn at hashing before a login is turned away: longer, and its client would have given up.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// When a wrong password is answered, counted from when it came. Doubles with each further one for that name, four times at most. It is longer
-/// than a hash takes, so that nothing can be learned from the time.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const MOST_DOUBLINGS: u32 = 4;
 
-/// When a client's address counts as one that guesses.
+/// What is remembered of logins, and how those are slowed down that guess.
 #[derive(Clone, Copy, Debug)]
-pub struct GuessLimits {
-    /// Wrong logins within a quarter of an hour that may come from it.
+pub struct LoginLimits {
+    /// Good ones that are remembered, 32 octets each.
+    pub remembered: u64,
+    /// Names, and addresses of clients, for which wrong ones are counted.
+    pub counted: u64,
+    /// How long a wrong one counts.
+    pub counted_for: Duration,
+    /// Longest wait for a turn at hashing.
+    pub patience: Duration,
+    /// When a wrong one is answered, counted from when it came. Doubles with each further one for that name. It is longer than a hash takes, so that
+    /// nothing can be learned from the time.
+    pub pause: Duration,
+    /// How often it doubles at most.
+    pub doublings: u32,
+    /// Wrong ones that may come from one address while they count.
     pub free: u32,
-    /// Logins after these that are looked at; those that were good before do not count.
+    /// Those after these that are looked at; those that were good before do not count.
     pub rate: Rate,
 }
 
@@ -61,8 +62,8 @@ pub struct Gate {
 
 impl Gate {
     /// `users` are those of [`Mode::Require`]; without them it admits nobody. Other modes look at nobody.
-    pub fn new(mode: Mode, users: Option<Users>, guesses: GuessLimits, tasks: &Tasks) -> Self {
-        Self { mode, verifier: users.map(|users| Verifier::new(users, guesses, tasks.clone())) }
+    pub fn new(mode: Mode, users: Option<Users>, limits: LoginLimits, tasks: &Tasks) -> Self {
+        Self { mode, verifier: users.map(|users| Verifier::new(users, limits, tasks.clone())) }
     }
 
     /// What `Proxy-Authorization` (its value, where there is one) makes of a client.
@@ -107,13 +108,11 @@ struct Verifier {
     failures: Cache<Fingerprint, u32>,
     /// The same by the client's network.
     guessing: Cache<IpAddr, Arc<Guessing>>,
-    guesses: GuessLimits,
+    limits: LoginLimits,
     /// Logins being verified right now; who comes with the same waits for the same hash.
     pending: Mutex<HashMap<Fingerprint, Arc<OnceCell<bool>>>>,
     /// Hashing takes a core and up to 256 MiB each.
     turns: Arc<Semaphore>,
-    patience: Duration,
-    first_pause: Duration,
 }
 
 /// Where wrong logins came from.
@@ -124,7 +123,7 @@ struct Guessing {
 }
 
 impl Verifier {
-    fn new(users: Users, guesses: GuessLimits, tasks: Tasks) -> Self {
+    fn new(users: Users, limits: LoginLimits, tasks: Tasks) -> Self {
         let mut secret = [0; 32];
         OsRng.fill_bytes(&mut secret);
         // Half of the cores: hashing must not starve traffic.
@@ -134,14 +133,12 @@ impl Verifier {
             tasks,
             secret,
             // Least recently used: a flood of guesses never gets in, and so cannot push anybody out.
-            verified: Cache::builder().max_capacity(REMEMBERED).eviction_policy(EvictionPolicy::lru()).build(),
-            failures: Cache::builder().max_capacity(COUNTED).time_to_live(COUNTED_FOR).build(),
-            guessing: Cache::builder().max_capacity(COUNTED).time_to_live(COUNTED_FOR).build(),
-            guesses,
+            verified: Cache::builder().max_capacity(limits.remembered).eviction_policy(EvictionPolicy::lru()).build(),
+            failures: Cache::builder().max_capacity(limits.counted).time_to_live(limits.counted_for).build(),
+            guessing: Cache::builder().max_capacity(limits.counted).time_to_live(limits.counted_for).build(),
+            limits,
             pending: Mutex::default(),
             turns: Arc::new(Semaphore::new(turns)),
-            patience: PATIENCE,
-            first_pause: FIRST_PAUSE,
         }
     }
 
@@ -166,10 +163,10 @@ impl Verifier {
     /// Lets a login from where many wrong ones came wait for its turn.
     async fn slow_down(&self, network: IpAddr) -> Result<(), Refusal> {
         let Some(guessing) = self.guessing.get(&network) else { return Ok(()) };
-        if guessing.failures.load(Ordering::Relaxed) < self.guesses.free {
+        if guessing.failures.load(Ordering::Relaxed) < self.limits.free {
             return Ok(());
         }
-        let Some(wait) = guessing.pace.turn(Instant::now().into_std(), self.patience) else {
+        let Some(wait) = guessing.pace.turn(Instant::now().into_std(), self.limits.patience) else {
             return Err(Refusal::Overloaded("too many wrong logins came from this address: try again in some minutes"));
         };
         sleep(wait).await;
@@ -189,7 +186,7 @@ impl Verifier {
             // Verified between the look before and this turn.
             return Ok(true);
         }
-        let turn = timeout(self.patience, self.turns.clone().acquire_owned()).await;
+        let turn = timeout(self.limits.patience, self.turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Refusal::Overloaded("too many logins are being verified")) };
         let hashing = self.tasks.block(move || {
             // Kept in here: a caller who gives up does not make the core free.
@@ -206,9 +203,9 @@ impl Verifier {
                 self.failures
                     .entry(name)
                     .and_upsert_with(|failures| failures.map_or(1, |failures| failures.into_value().saturating_add(1)));
-                let fresh = || Arc::new(Guessing { failures: AtomicU32::new(0), pace: Pace::new(self.guesses.rate) });
+                let fresh = || Arc::new(Guessing { failures: AtomicU32::new(0), pace: Pace::new(self.limits.rate) });
                 let before = self.guessing.get_with(network, fresh).failures.fetch_add(1, Ordering::Relaxed);
-                if before + 1 == self.guesses.free {
+                if before + 1 == self.limits.free {
                     tracing::warn!(client = %network, "many wrong logins: those that follow from there are slowed down for a quarter of an hour");
                 }
             }
@@ -218,8 +215,8 @@ impl Verifier {
 
     /// After the failures so far.
     fn pause(&self, name: &Fingerprint) -> Duration {
-        let doublings = self.failures.get(name).unwrap_or(0).saturating_sub(1).min(MOST_DOUBLINGS);
-        self.first_pause * 2_u32.pow(doublings)
+        let doublings = self.failures.get(name).unwrap_or(0).saturating_sub(1).min(self.limits.doublings);
+        self.limits.pause * 2_u32.pow(doublings)
     }
 
     async fn users(&self) -> Arc<Snapshot> {
@@ -278,9 +275,17 @@ mod tests {
 
     /// In place of the real ones, so that the tests need not wait.
     const BRISK: Duration = Duration::from_millis(5);
-    const PATIENT: Duration = Duration::from_millis(300);
 
-    const GUESSES: GuessLimits = GuessLimits { free: 50, rate: Rate { per_second: 1, at_once: 1 } };
+    const LIMITS: LoginLimits = LoginLimits {
+        remembered: 100,
+        counted: 100,
+        counted_for: Duration::from_secs(900),
+        patience: Duration::from_millis(300),
+        pause: BRISK,
+        doublings: 4,
+        free: 50,
+        rate: Rate { per_second: 1, at_once: 1 },
+    };
 
     struct Fixture {
         _folder: tempfile::TempDir,
@@ -290,16 +295,14 @@ mod tests {
 
     impl Fixture {
         fn new(mode: Mode) -> Self {
-            Self::with(mode, GUESSES)
+            Self::with(mode, LIMITS)
         }
 
-        fn with(mode: Mode, guesses: GuessLimits) -> Self {
+        fn with(mode: Mode, limits: LoginLimits) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("users");
-            fs::write(&path, format!("ana:{HASH}\n")).unwrap();
-            let mut gate = Gate::new(mode, Some(Users::open(&path).unwrap()), guesses, &Tasks::new());
-            let verifier = gate.verifier.as_mut().unwrap();
-            (verifier.patience, verifier.first_pause) = (PATIENT, BRISK);
+            fs::write(&path, format!("ana:{HASH}\ncy:{HASH}\ndan:{HASH}\n")).unwrap();
+            let gate = Gate::new(mode, Some(Users::open(&path).unwrap()), limits, &Tasks::new());
             Self { _folder: folder, path, gate }
         }
 
@@ -367,7 +370,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_enters_where_there_are_no_users() {
-        let gate = Gate::new(Mode::Require, None, GUESSES, &Tasks::new());
+        let gate = Gate::new(Mode::Require, None, LIMITS, &Tasks::new());
 
         assert_eq!(outcome(gate.admit(Some(b"Basic YW5hOng="), at([192, 0, 2, 1])).await), asked());
     }
@@ -416,7 +419,7 @@ mod tests {
     #[tokio::test]
     async fn who_guesses_under_many_names_is_slowed_down_and_others_are_not() {
         // A second between two is longer than a login is let wait here.
-        let fixture = Fixture::with(Mode::Require, GuessLimits { free: 3, ..GUESSES });
+        let fixture = Fixture::with(Mode::Require, LoginLimits { free: 3, ..LIMITS });
         let (guesser, other) = ([192, 0, 2, 9], [192, 0, 2, 10]);
         for name in ["a", "b", "c", "d"] {
             assert_eq!(fixture.admit_from(guesser, &format!("{name}:x")).await, asked(), "{name}");
@@ -433,6 +436,38 @@ mod tests {
         assert!(said.contains("too many wrong logins"), "{said}");
         assert_eq!(fixture.admit_from(other, "ana:U*U").await, named("ana"));
         assert_eq!(fixture.admit_from(guesser, "ana:U*U").await, named("ana"), "what is known to be good is not held up");
+    }
+
+    #[tokio::test]
+    async fn so_many_good_logins_are_remembered() {
+        let fixture = Fixture::with(Mode::Require, LoginLimits { remembered: 2, ..LIMITS });
+        for name in ["ana", "cy", "dan"] {
+            assert_eq!(fixture.admit(&format!("{name}:U*U")).await, named(name));
+            fixture.verifier().verified.run_pending_tasks();
+        }
+        let turns = fixture.verifier().turns.clone();
+        let _all = turns.clone().acquire_many_owned(turns.available_permits() as u32).await.unwrap();
+
+        let without_a_hash = [fixture.admit("ana:U*U").await, fixture.admit("cy:U*U").await, fixture.admit("dan:U*U").await];
+
+        assert_eq!(without_a_hash, [Err("too many logins are being verified".to_owned()), named("cy"), named("dan")]);
+    }
+
+    #[tokio::test]
+    async fn wrong_logins_are_counted_for_so_many_names_and_so_long() {
+        let few = Fixture::with(Mode::Require, LoginLimits { counted: 2, ..LIMITS });
+        let short = Fixture::with(Mode::Require, LoginLimits { counted_for: Duration::from_nanos(1), ..LIMITS });
+        for (number, name) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            let client = [192, 0, 2, number as u8];
+            assert_eq!(few.admit_from(client, &format!("{name}:x")).await, asked());
+            assert_eq!(short.admit_from(client, "a:x").await, asked());
+        }
+        let (few, short) = (few.verifier(), short.verifier());
+        few.failures.run_pending_tasks();
+        few.guessing.run_pending_tasks();
+
+        assert_eq!((few.failures.entry_count(), few.guessing.entry_count()), (2, 2));
+        assert_eq!(short.pause(&short.fingerprint(&[b"a"])), BRISK, "each was the first again");
     }
 
     #[tokio::test]

@@ -9,12 +9,14 @@ mod fuzz;
 mod gate;
 mod hash;
 mod htpasswd;
+#[cfg(test)]
+mod timing;
 mod users;
 
 use std::{fmt, str::FromStr};
 
 pub use basic::{Credentials, Password};
-pub use gate::{Gate, GuessLimits};
+pub use gate::{Gate, LoginLimits};
 pub use hash::{Scheme, hash_password};
 pub use htpasswd::check_name;
 pub use users::{Change, Users, names, remove, set};

@@ -61,6 +61,18 @@ pub const FAREWELL_BYTES: u64 = MIB as u64;
 
 /// TLS handshakes, with clients and with origins; key `handshake-deadline`: the slowest mobile lines need three seconds.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// Good logins that are remembered, 32 octets each, so that a tunnel costs no hash. Full: the one used longest ago costs one again.
+pub const LOGINS_REMEMBERED: u64 = 10_000;
+/// Names, and as many client addresses, for which wrong logins are counted. Full: those seldom used are forgotten.
+pub const LOGINS_COUNTED: u64 = 10_000;
+/// How long a wrong login counts.
+pub const LOGIN_COUNTED_FOR: Duration = Duration::from_secs(900);
+/// Longest wait of a login for its turn at hashing, which takes a core and up to 256 MiB: longer, and its client would have given up. Then 503.
+pub const LOGIN_PATIENCE: Duration = Duration::from_secs(10);
+/// When a wrong login is answered: longer than a hash takes, so that the time tells nothing.
+pub const LOGIN_PAUSE: Duration = Duration::from_millis(500);
+/// How often that doubles, with each further one for the same name: to eight seconds.
+pub const LOGIN_PAUSE_DOUBLINGS: u32 = 4;
 /// Wrong logins that may come from one client address in a quarter of an hour: an office after the passwords were changed.
 pub const WRONG_LOGINS: u32 = 20;
 /// Logins a second that are looked at from there afterwards; those that were good before do not count. Others wait ten seconds at most,
