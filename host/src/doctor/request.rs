@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde::Deserialize;
-use time::{OffsetDateTime, PrimitiveDateTime, macros::format_description};
+use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{Finding, Subject, variables, written};
-use crate::{tasks::Tasks, tls};
+use crate::{flow::HTTP_DATE, tasks::Tasks, tls};
 
 /// The proxy's name for those who come through it.
 const NAME: &str = "flowgate.internal";
@@ -149,8 +149,7 @@ async fn interception(subject: &Subject, tasks: &Tasks, roots: &[CertificateDer<
 fn clock(fields: &HeaderMap) -> Option<Finding> {
     const ABOUT: &str = "clock";
     let date = fields.get(http::header::DATE)?.to_str().ok()?;
-    let format = format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-    let there = PrimitiveDateTime::parse(date, format).ok()?.assume_utc();
+    let there = PrimitiveDateTime::parse(date, HTTP_DATE).ok()?.assume_utc();
     let apart = (OffsetDateTime::now_utc() - there).unsigned_abs();
     let what = || format!("this machine's clock and the proxy's are {} minutes apart", apart.as_secs() / 60);
     const MEND: &str = "let both be set by the network (NTP)";
@@ -229,7 +228,6 @@ mod tests {
 
     #[test]
     fn clocks_are_compared() {
-        let format = format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
         let table = [
             (0, Verdict::Ok),
             (-4 * 60, Verdict::Ok),
@@ -239,7 +237,7 @@ mod tests {
         ];
         for (seconds, expected) in table {
             let there = OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
-            let fields = HeaderMap::from_iter([(http::header::DATE, there.format(format).unwrap().parse().unwrap())]);
+            let fields = HeaderMap::from_iter([(http::header::DATE, there.format(HTTP_DATE).unwrap().parse().unwrap())]);
             assert_eq!(clock(&fields).map(|finding| finding.verdict), Some(expected), "{seconds}");
         }
         assert_eq!(clock(&HeaderMap::new()), None);

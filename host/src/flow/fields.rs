@@ -4,6 +4,11 @@
 //! Source: RFC 9110 §5, RFC 9112 §5.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use time::{format_description::BorrowedFormatItem, macros::format_description};
+
+/// How moments are written in fields (RFC 9110 §5.6.7).
+pub const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// One field line. Cheap to clone: a handle into the head it was parsed from.
 #[derive(Clone, Debug)]

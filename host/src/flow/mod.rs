@@ -24,7 +24,7 @@ pub use budget::CaptureBudget;
 pub use content::Content;
 pub use decoded::{Decoded, decode};
 pub use decoder::Decoder;
-pub use fields::{Field, Fields, is_field_value, is_token};
+pub use fields::{Field, Fields, HTTP_DATE, is_field_value, is_token};
 pub(crate) use head::media_type;
 pub use head::{Direction, RequestHead, ResponseHead};
 pub use message::{Message, MessageKind, PassedMessage};

@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use time::OffsetDateTime;
 
 use super::{Front, Speaks};
 use crate::{
     exchange::{error, local_head, local_refusal},
-    flow::{Authority, Fields, LocalResponse, Principal, Refusal, RequestHead},
+    flow::{Authority, Fields, HTTP_DATE, LocalResponse, Principal, Refusal, RequestHead},
     h1::{Framing, encode_response},
     io::{HalfReader, HalfWriter},
     tls::{Root, keystore},
@@ -21,9 +21,6 @@ use crate::{
 
 /// The name of the proxy for those who come through it; `internal` is reserved for such (ICANN resolution 2024.07.29.06).
 const NAME: &str = "flowgate.internal";
-/// RFC 9110 §5.6.7.
-const DATE: &[BorrowedFormatItem<'_>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 /// The page loads its sign, and runs nothing.
 const POLICY: &str =
     "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -136,7 +133,7 @@ pub(super) fn answer(front: &Front, visit: &Visit<'_>) -> LocalResponse {
     };
     let mut fields = Fields::default();
     // RFC 9110 §6.6.1; `flowgate doctor` compares clocks by it.
-    if let Ok(date) = OffsetDateTime::now_utc().format(DATE) {
+    if let Ok(date) = OffsetDateTime::now_utc().format(HTTP_DATE) {
         fields.push("Date", &date);
     }
     fields.push("Content-Type", media_type);
