@@ -113,6 +113,7 @@ const asked = {
     return window.chat;
   },
   get: async (path) => (await fetch(path)).status,
+  burst: () => Promise.all(Array.from({ length: 100 }, (_, at) => fetch(`/burst/${at}`).then((answer) => answer.text()))),
   socket: () => new Promise((resolve, reject) => {
     const socket = new WebSocket(`wss://${location.host}/responses`);
     socket.onopen = () => socket.send('{"type":"response.create","input":"hello"}');
@@ -190,6 +191,18 @@ async function status() {
   await look(page, '17-flow-websocket');
   await page.locator('#back').click();
   await page.locator('#kind').selectOption('all');
+
+  // However many come, those that somebody points at stand still until the pointer leaves.
+  const rows = () => page.locator('#rows tr').count();
+  const before = await rows();
+  await page.locator('#rows tr').first().hover();
+  await client.evaluate(asked.burst);
+  await page.locator('#count', { hasText: 'wait while you are at the list' }).waitFor();
+  assert.ok((await rows()) < before + 100, 'the list moves under the pointer');
+  await page.evaluate(() => document.activeElement.blur());
+  await page.mouse.move(5, 5);
+  await page.locator('#rows tr', { hasText: '/burst/99' }).waitFor();
+  await page.locator('#count', { hasText: `${before + 100} flows` }).waitFor();
 
   // Plugins: a newer build by button, and back.
   const [first, second] = [PLUGIN, BUILD].map((file) => execFileSync('sha256sum', [file]).toString().slice(0, 12));

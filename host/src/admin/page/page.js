@@ -4,6 +4,7 @@
 "use strict";
 
 const MOST = 500; // Rows that are kept: more is nothing to read.
+const BUSY = 10; // New rows at once from which on nobody can hit one, unless they stand still.
 const VIEWS = ["flows", "plugins", "usage"];
 const $ = (id) => document.getElementById(id);
 let token = sessionStorage.getItem("token") || "";
@@ -90,6 +91,7 @@ const clock = (micros) => new Date(micros / 1000).toLocaleTimeString("en-GB");
 // Flows -------------------------------------------------------------------------------------------------------------------------------------
 
 const flows = new Map(); // Numbers of flows to what is known of them, their row, and the text that is searched; the oldest first.
+const waiting = new Map(); // Those that come while the list stands still.
 let paused = false;
 let missed = 0;
 let chosen = null;
@@ -130,18 +132,35 @@ async function read(reader, mine) {
 function news(piece) {
     if (piece.version) $("version").textContent = piece.version;
     missed += piece.missed + (paused ? piece.flows.length : 0);
-    if (!paused) {
-        const fresh = document.createDocumentFragment();
-        for (const flow of piece.flows) note(flow, fresh);
-        $("rows").prepend(fresh);
-        for (const [id, { row }] of flows) {
-            if (flows.size <= MOST) break;
-            flows.delete(id);
-            row.remove();
-        }
+    if (paused) return told();
+    const fresh = piece.flows.filter((flow) => !flows.has(flow.flow));
+    for (const flow of piece.flows) if (flows.has(flow.flow)) note(flow);
+    for (const flow of fresh) waiting.set(flow.flow, flow);
+    for (const id of waiting.keys()) {
+        if (waiting.size <= MOST) break;
+        waiting.delete(id);
+        missed += 1;
+    }
+    if (waiting.size >= BUSY && isAimedAt()) told();
+    else arrive();
+}
+
+/** Somebody points at a row, or is at one with the keyboard. */
+const isAimedAt = () => $("rows").matches(":hover") || $("rows").querySelector(":focus-visible") !== null;
+
+function arrive() {
+    const fresh = document.createDocumentFragment();
+    for (const flow of waiting.values()) note(flow, fresh);
+    waiting.clear();
+    $("rows").prepend(fresh);
+    for (const [id, { row }] of flows) {
+        if (flows.size <= MOST) break;
+        flows.delete(id);
+        row.remove();
     }
     told();
 }
+for (const left of ["pointerleave", "focusout"]) $("rows").addEventListener(left, () => setTimeout(() => waiting.size && !isAimedAt() && arrive()));
 
 /** Its row is made, or made anew in its place; only what has changed is drawn. */
 function note(flow, fresh) {
@@ -197,6 +216,7 @@ function filter() {
 function told() {
     const visible = [...flows.values()].filter(({ row }) => !row.hidden).length;
     const parts = [visible === flows.size ? number(visible) + " flows" : number(visible) + " of " + number(flows.size) + " flows"];
+    if (waiting.size) parts.push(number(waiting.size) + " wait while you are at the list");
     if (missed) parts.push("+" + number(missed) + " not shown");
     $("count").textContent = parts.join(", ");
     $("empty").hidden = visible > 0;
@@ -207,6 +227,7 @@ for (const id of ["search", "kind"]) $(id).addEventListener("input", filter);
 $("filters").addEventListener("submit", (event) => event.preventDefault());
 $("clear").addEventListener("click", () => {
     flows.clear();
+    waiting.clear();
     missed = 0;
     $("rows").replaceChildren();
     told();
