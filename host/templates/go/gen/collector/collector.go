@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+
+	wit "flowgate.local/plugin/gen/wit/runtime"
 )
 
 // budget is how many octets are allocated between two collections.
@@ -22,11 +24,14 @@ func init() {
 	debug.SetGCPercent(-1)
 }
 
-// Run collects, if it is time.
+// Run collects, if it is time, and lets go of what the proxy handed over in earlier calls. Whatever it hands over is pinned, for it is nobody's
+// until the bindings have taken it; they let go of arguments alone, and what a hook asks the proxy for would stay for ever. What is still needed
+// is referred to from elsewhere. The arguments of the call that begins are let go of, too: they are not collected before the next one begins.
 func Run() {
 	metrics.Read(allocated)
 	if now := allocated[0].Value.Uint64(); now-last > budget {
 		runtime.GC()
 		last = now
 	}
+	wit.Unpin()
 }
