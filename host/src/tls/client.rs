@@ -334,6 +334,16 @@ mod tests {
     }
 
     #[test]
+    fn origins_that_let_us_choose_get_what_costs_least() {
+        let authority = Authority::new();
+
+        let seen = testing::handshake(authority.trust().config("a.test", Protocol::Http1), "a.test", authority.server(|_| ())).unwrap();
+
+        let suite = seen.client.negotiated_cipher_suite().map(|suite| suite.suite());
+        assert_eq!(suite, Some(rustls::CipherSuite::TLS13_AES_128_GCM_SHA256));
+    }
+
+    #[test]
     fn bad_certificates_are_refused_and_explained() {
         type Change = fn(&mut CertificateParams);
         let cases: [(Change, &str); 6] = [
