@@ -7,11 +7,27 @@
 pub(crate) trait Sink {
     /// Octets as they are.
     fn put(&mut self, octets: &[u8]);
+
+    /// Octets of text as they stand inside a JSON string.
+    fn put_escaped(&mut self, octets: &[u8]);
 }
 
 impl Sink for Vec<u8> {
     fn put(&mut self, octets: &[u8]) {
         self.extend_from_slice(octets);
+    }
+
+    /// Eight at a time where none of them is special. Runs are short in what is JSON itself: to look for their ends and copy each would take longer.
+    fn put_escaped(&mut self, octets: &[u8]) {
+        let mut rest = octets;
+        while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
+            match holds_special(u64::from_le_bytes(*chunk)) {
+                false => self.extend_from_slice(chunk),
+                true => chunk.iter().for_each(|octet| put_one(self, *octet)),
+            }
+            rest = behind;
+        }
+        rest.iter().for_each(|octet| put_one(self, *octet));
     }
 }
 
@@ -22,6 +38,10 @@ pub(crate) struct Count(pub usize);
 impl Sink for Count {
     fn put(&mut self, octets: &[u8]) {
         self.0 += octets.len();
+    }
+
+    fn put_escaped(&mut self, octets: &[u8]) {
+        self.0 += octets.iter().map(|octet| escaped_len(*octet)).sum::<usize>();
     }
 }
 
@@ -94,74 +114,75 @@ impl<S: Sink> Object<'_, S> {
 
 fn string(sink: &mut impl Sink, text: &str) {
     sink.put(b"\"");
-    let octets = text.as_bytes();
-    let mut from = 0;
-    while let Some(at) = next_special(octets, from) {
-        sink.put(&octets[from..at]);
-        escape(sink, octets[at]);
-        from = at + 1;
-    }
-    sink.put(&octets[from..]);
+    sink.put_escaped(text.as_bytes());
     sink.put(b"\"");
 }
 
 /// The longest beginning of `text` that takes at most `max` octets as (the inside of) a JSON string.
 pub(crate) fn fitting(text: &str, max: usize) -> &str {
-    let octets = text.as_bytes();
-    let (mut from, mut written) = (0, 0);
-    loop {
-        let at = next_special(octets, from).unwrap_or(octets.len());
-        if written + (at - from) > max {
-            return &text[..text.floor_char_boundary(from + (max - written))];
-        }
-        written += at - from;
-        let Some(special) = octets.get(at) else {
-            return text;
-        };
-        let mut escaped = Count::default();
-        escape(&mut escaped, *special);
-        if written + escaped.0 > max {
-            return &text[..at];
-        }
-        written += escaped.0;
-        from = at + 1;
+    if text.len() <= max / LONGEST {
+        return text;
     }
+    let mut left = max;
+    for (at, octet) in text.bytes().enumerate() {
+        match left.checked_sub(escaped_len(octet)) {
+            Some(less) => left = less,
+            None => return &text[..text.floor_char_boundary(at)],
+        }
+    }
+    text
 }
 
-fn escape(sink: &mut impl Sink, octet: u8) {
+fn put_one(sink: &mut Vec<u8>, octet: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
+    if escaped_len(octet) == 1 {
+        return sink.push(octet);
+    }
     match octet {
-        b'"' => sink.put(b"\\\""),
-        b'\\' => sink.put(b"\\\\"),
         b'\n' => sink.put(b"\\n"),
         b'\r' => sink.put(b"\\r"),
         b'\t' => sink.put(b"\\t"),
         0x08 => sink.put(b"\\b"),
         0x0c => sink.put(b"\\f"),
+        b'"' | b'\\' => sink.put(&[b'\\', octet]),
         _ => sink.put(&[b'\\', b'u', b'0', b'0', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]),
     }
 }
 
-/// Where the next octet stands, from `from` on, that has to be escaped: a control character, `"` or `\`.
+/// Octets that one takes at most.
+const LONGEST: usize = 6;
+
+/// Octets that this one takes in a JSON string.
+fn escaped_len(octet: u8) -> usize {
+    const LENGTHS: [u8; 256] = {
+        let mut lengths = [1; 256];
+        let mut octet = 0;
+        while octet < 0x20 {
+            lengths[octet] = LONGEST as u8;
+            octet += 1;
+        }
+        let short = b"\"\\\n\r\t\x08\x0c";
+        let mut at = 0;
+        while at < short.len() {
+            lengths[short[at] as usize] = 2;
+            at += 1;
+        }
+        lengths
+    };
+    usize::from(LENGTHS[usize::from(octet)])
+}
+
+/// Whether one of eight octets has to be escaped: a control character, `"` or `\`.
 ///
-/// Eight octets are looked at at once. In each of the three terms an octet's top bit says yes, and may say so wrongly only above an octet that
-/// says so rightly, so the lowest one is exact.
-fn next_special(octets: &[u8], from: usize) -> Option<usize> {
+/// In each of the three terms an octet's top bit says yes; it may say so wrongly only above an octet that says so rightly.
+fn holds_special(word: u64) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;
-    let mut at = from;
-    while let Some(chunk) = octets.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let found =
-            (word.wrapping_sub(ONES * 0x20) & !word) | (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash);
-        match found & TOPS {
-            0 => at += 8,
-            found => return Some(at + found.trailing_zeros() as usize / 8),
-        }
-    }
-    octets[at..].iter().position(|octet| *octet < 0x20 || matches!(octet, b'"' | b'\\')).map(|more| at + more)
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let found =
+        (word.wrapping_sub(ONES * 0x20) & !word) | (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash);
+    found & TOPS != 0
 }
 
 #[cfg(test)]
@@ -197,8 +218,9 @@ mod tests {
                 let text = String::from_utf8(octets).expect("ASCII");
 
                 assert_eq!(serde_json::from_str::<String>(&written(&text)).expect("JSON"), text, "{octet:#x} at {place}");
-                let is_special = octet < 0x20 || octet == b'"' || octet == b'\\';
-                assert_eq!(next_special(text.as_bytes(), 0), is_special.then_some(place));
+                let mut count = Count::default();
+                string(&mut count, &text);
+                assert_eq!(count.0, written(&text).len(), "{octet:#x} at {place}");
             }
         }
     }
