@@ -212,8 +212,9 @@ fn unfinished_name() -> String {
 
 /// Gives a nameless file a name: straight from its descriptor where the kernel lets whoever opened it (Linux 6.10), which saves a third of the
 /// call, else by way of the descriptor's path.
+#[cfg(target_os = "linux")]
 fn name_it(file: &File, folder: BorrowedFd<'_>, to: &str) -> Result<(), Errno> {
-    static STRAIGHT: AtomicBool = AtomicBool::new(cfg!(target_os = "linux"));
+    static STRAIGHT: AtomicBool = AtomicBool::new(true);
     if STRAIGHT.load(Ordering::Relaxed) {
         match linkat(file, "", folder, to, AtFlags::EMPTY_PATH) {
             // It may not; or the folder has gone, which the other way says again.
@@ -223,6 +224,12 @@ fn name_it(file: &File, folder: BorrowedFd<'_>, to: &str) -> Result<(), Errno> {
     }
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     linkat(CWD, path, folder, to, AtFlags::SYMLINK_FOLLOW).inspect(|()| STRAIGHT.store(false, Ordering::Relaxed))
+}
+
+/// No file is nameless there, see [`nameless`].
+#[cfg(not(target_os = "linux"))]
+fn name_it(_: &File, _: BorrowedFd<'_>, _: &str) -> Result<(), Errno> {
+    Err(Errno::NOSYS)
 }
 
 /// A file without a name, which vanishes with the process that holds it; `None` where the file system has none, or where it could not be
