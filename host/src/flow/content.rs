@@ -15,6 +15,8 @@ pub struct Content {
     segments: Vec<Bytes>,
     kept: usize,
     limit: usize,
+    /// The budget had no more: nothing is kept from there on, even when there is room again, for what is kept has no holes.
+    is_full: bool,
     seen: u64,
     /// What readers get instead of what was kept.
     shown: Option<Decoded>,
@@ -50,23 +52,20 @@ impl Content {
     /// The same content, of which readers get `shown` in place of what was kept.
     pub fn showing(&self, shown: Decoded) -> Self {
         let (segments, charge) = (vec![shown.octets.clone()], self.charge.clone());
-        Self { segments, kept: self.kept, limit: self.limit, seen: self.seen, shown: Some(shown), charge }
+        Self { segments, shown: Some(shown), charge, ..*self }
     }
 
     /// Takes note of a piece that passes. Clones the handle, never the octets.
     pub fn pass(&mut self, piece: &Bytes) {
         self.seen += piece.len() as u64;
         let room = self.limit - self.kept;
-        if room == 0 || piece.is_empty() {
+        if room == 0 || self.is_full || piece.is_empty() {
             return;
         }
         let mut len = piece.len().min(room);
         if let Some(charge) = &self.charge {
             let granted = charge.piece(len);
-            if granted < len {
-                // Never again, even when there is room: what is kept has no holes.
-                (len, self.limit) = (granted, self.kept + granted);
-            }
+            (self.is_full, len) = (granted < len, granted);
         }
         if len == 0 {
             return;
@@ -143,5 +142,19 @@ mod tests {
         assert_eq!((content.octets().as_ref(), content.seen(), content.is_cut()), (b"abcdef".as_ref(), 11, true));
         drop(content);
         assert_eq!(budget.taken(), 0);
+    }
+
+    #[test]
+    fn content_of_which_nothing_could_be_kept_counts_as_truncated_where_somebody_wanted_it() {
+        let budget = CaptureBudget::new(100);
+        let _other = Content::whole_within(Bytes::from(vec![0; 100]), Some(&budget));
+
+        let [wanted, unwanted] = [1000, 0].map(|limit| {
+            let mut content = Content::keeping_within(limit, Some(&budget));
+            content.pass(&Bytes::from("abc"));
+            content
+        });
+
+        assert!(wanted.octets().is_empty() && wanted.is_truncated() && !unwanted.is_truncated());
     }
 }
