@@ -27,6 +27,7 @@ pub mod record;
 pub mod recording;
 pub mod redaction;
 pub mod rehearsal;
+pub mod shares;
 pub mod stamp;
 pub mod store;
 pub mod tasks;

@@ -4,7 +4,10 @@
 //! Source: the generic cell rate algorithm (ITU-T I.371, appendix 1): one instant is all that is remembered.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,6 +48,29 @@ impl Pace {
     }
 }
 
+/// Lines of diagnostics at a rate. What comes faster is left out and counted, so that the next one can say so.
+#[derive(Debug)]
+pub struct Lines {
+    pace: Pace,
+    left_out: AtomicU64,
+}
+
+impl Lines {
+    /// With none written yet.
+    pub fn new(rate: Rate) -> Self {
+        Self { pace: Pace::new(rate), left_out: AtomicU64::new(0) }
+    }
+
+    /// How many were left out since the last one; `None`: this one is, too.
+    pub fn admit(&self, now: Instant) -> Option<u64> {
+        if self.pace.turn(now, Duration::ZERO).is_none() {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.left_out.swap(0, Ordering::Relaxed))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +96,17 @@ mod tests {
         assert!(refused);
         assert_eq!(pace.turn(now, Duration::from_millis(100)), Some(Duration::from_millis(100)), "the thousand took nothing away");
         assert_eq!(pace.turn(now + Duration::from_secs(3600), Duration::ZERO), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_flood_of_lines_is_cut_and_counted() {
+        let lines = Lines::new(Rate { per_second: 100, at_once: 200 });
+        let start = Instant::now();
+
+        let admitted = (0..1_000_000).filter(|_| lines.admit(start).is_some()).count();
+
+        assert_eq!(admitted, 200);
+        let later = start + Duration::from_millis(10);
+        assert_eq!([lines.admit(later), lines.admit(later)], [Some(1_000_000 - 200), None]);
     }
 }

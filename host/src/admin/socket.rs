@@ -8,22 +8,19 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
-    task::{self, Poll},
     time::Duration,
 };
 
 use anyhow::{Context, bail};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{UnixListener, UnixStream, unix::SocketAddr},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 
 use super::{Operator, routes};
-use crate::tasks::Tasks;
+use crate::{io::Layered, tasks::Tasks};
 
 /// Most octets of a socket's path: `sun_path` has 104 on macOS and 108 on Linux, the end included.
 const LONGEST: usize = 103;
@@ -46,8 +43,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds it for at most so many connections at once. One that a proxy left behind which is gone is taken over. `None`: the folder's path is too long for a socket; that is said,
-    /// and the proxy does without.
+    /// Binds it for at most so many connections at once. One that a proxy left behind which is gone is taken over. `None`: the folder's path is
+    /// too long for a socket; that is said, and the proxy does without.
     ///
     /// # Errors
     /// Another proxy runs with that state folder, or the socket cannot be made there.
@@ -120,7 +117,7 @@ impl axum::serve::Listener for Guarded {
                 }
             };
             match stream.peer_cred() {
-                Ok(peer) if may_ask(peer.uid(), self.owner) => return (Admitted { stream, _place: place }, address),
+                Ok(peer) if may_ask(peer.uid(), self.owner) => return (Layered::new(stream, place), address),
                 Ok(peer) => tracing::warn!(user = peer.uid(), "somebody else tried to use the local interface"),
                 Err(error) => tracing::warn!(%error, "somebody unknown tried to use the local interface"),
             }
@@ -137,31 +134,8 @@ fn may_ask(user: u32, owner: u32) -> bool {
     user == owner || user == 0
 }
 
-/// A connection of an operator.
-struct Admitted {
-    stream: UnixStream,
-    _place: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Admitted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, out)
-    }
-}
-
-impl AsyncWrite for Admitted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, octets)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
+/// A connection of an operator, and its place among them.
+type Admitted = Layered<UnixStream, OwnedSemaphorePermit>;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@
 //! Source: RFC 9113 §4.1, §6, §10.5; CVE-2019-9512 to 9518, CVE-2023-44487.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -17,11 +17,14 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     sync::Notify,
 };
 
-use crate::pace::{Pace, Rate};
+use crate::{
+    io::Layer,
+    pace::{Pace, Rate},
+};
 
 /// Octets before the first frame (RFC 9113 §3.4).
 const PREFACE: usize = 24;
@@ -54,9 +57,8 @@ pub(super) enum Flood {
     Chatter,
 }
 
-/// A connection whose incoming frames are counted. When there are too many it gives nothing more to read.
-pub(super) struct Watched<I> {
-    io: I,
+/// Counts a connection's incoming frames. When there are too many it gives nothing more to read.
+pub(super) struct Watch {
     frames: Frames,
     alarm: Alarm,
     flooded: bool,
@@ -82,10 +84,10 @@ impl Alarm {
     }
 }
 
-impl<I> Watched<I> {
-    pub(super) fn new(io: I, limits: FloodLimits) -> (Self, Alarm) {
+impl Watch {
+    pub(super) fn new(limits: FloodLimits) -> (Self, Alarm) {
         let alarm = Alarm::default();
-        (Self { io, frames: Frames::new(limits), alarm: alarm.clone(), flooded: false }, alarm)
+        (Self { frames: Frames::new(limits), alarm: alarm.clone(), flooded: false }, alarm)
     }
 }
 
@@ -159,14 +161,17 @@ impl Frames {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl<I: Unpin> Layer<I> for Watch {
+    fn poll_read(&mut self, below: &mut I, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
+    where
+        I: AsyncRead,
+    {
         if self.flooded {
             // The alarm wakes whoever reads, and that one ends.
             return Poll::Pending;
         }
         let before = out.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, out);
+        let read = Pin::new(below).poll_read(cx, out);
         if let Err(flood) = self.frames.read(&out.filled()[before..]) {
             out.set_filled(before);
             self.flooded = true;
@@ -174,28 +179,6 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
             return Poll::Pending;
         }
         read
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, octets)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }
 

@@ -13,7 +13,6 @@ mod flushes;
 #[cfg(test)]
 mod fuzz;
 mod http2;
-mod places;
 mod respond;
 mod run;
 mod serve;
@@ -23,13 +22,12 @@ mod tee;
 mod upgrade;
 mod websocket;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::{flow::CaptureBudget, h1::HeadLimits, hooks::Hooks, meters::Meters, origin::Pool, tasks::Tasks};
+use crate::{flow::CaptureBudget, h1::HeadLimits, hooks::Hooks, meters::Meters, origin::Pool, shares::Shares, tasks::Tasks};
 
 pub use fetch::Fetcher;
 pub use flood::FloodLimits;
-pub use places::Places;
 pub use respond::{error, head as local_head, refusal as local_refusal, sentence};
 pub use run::{After, Request, Via};
 pub use serve::Served;
@@ -79,8 +77,9 @@ pub struct Exchange {
     pub meters: Arc<Meters>,
     /// What plugins see of contents is counted in it.
     pub captured: CaptureBudget,
-    /// Streams of HTTP/2 that clients have.
-    pub places: Places,
+    /// Streams of HTTP/2 that clients have. What a stream holds where one of its ends stands still is bounded (its windows, what waits to be
+    /// sent, its head); this bounds the sum. HTTP/1 has one exchange on each connection, and those are counted by `net`.
+    pub streams: Shares<IpAddr>,
     /// Where streams of HTTP/2 connections run; its stop lets every connection end after the exchange it is in.
     pub tasks: Tasks,
 }

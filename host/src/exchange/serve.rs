@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     Exchange,
     ends::{Responder, Source},
-    flood::{Flood, Watched},
+    flood::{Flood, Watch},
     flushes::Flushes,
     http2, respond,
     run::{After, Request, Upgraded, Via},
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     flow::{LocalResponse, Refusal},
     h1::{Framing, HeadError, ReadError, RequestLine, encode_response, request_framing},
-    io::{HalfReader, HalfWriter, Io},
+    io::{HalfReader, HalfWriter, Io, Layered},
     origin::{CONNECTION_WINDOW, STREAM_WINDOW},
 };
 
@@ -144,7 +144,8 @@ impl Exchange {
     /// Serves HTTP/2 inside a tunnel until either side has enough.
     pub async fn serve_http2(self: &Arc<Self>, io: Io, via: Via) {
         let flushes = Flushes::default();
-        let (io, alarm) = Watched::new(flushes.of(io), self.limits.floods);
+        let (watch, alarm) = Watch::new(self.limits.floods);
+        let io = Layered::new(Layered::new(io, flushes.clone()), watch);
         let mut builder = h2::server::Builder::new();
         builder
             .initial_window_size(STREAM_WINDOW)
@@ -190,14 +191,15 @@ impl Exchange {
                 None => return,
             };
             quiet_since = Instant::now();
-            let Some(place) = self.places.take(via.scope.client) else {
+            let Some(share) = self.streams.take(via.scope.client.network()) else {
+                // Its client may try again (RFC 9113 §8.7).
                 self.meters.refused(TOO_MANY);
                 respond.send_reset(Reason::REFUSED_STREAM);
                 continue;
             };
             let (exchange, via, responder) = (self.clone(), via.clone(), Responder::Http2(respond, flushes.clone(), self.limits.idle));
             self.tasks.spawn_severable(async move {
-                let _place = place;
+                let _share = share;
                 exchange.stream(via, request, responder).await;
             });
         }

@@ -10,7 +10,6 @@ mod distrust;
 mod leaf;
 mod listener;
 mod own;
-mod shares;
 mod sniff;
 mod tunnel;
 
@@ -20,10 +19,11 @@ use arc_swap::ArcSwap;
 use globset::GlobSet;
 use tokio::sync::Semaphore;
 
-use self::{clients::Clients, distrust::Distrust, shares::Shares};
+use self::{clients::Clients, distrust::Distrust};
 use crate::{
     auth::Gate,
     exchange::Exchange,
+    shares::Shares,
     tls::{Interceptor, Root},
 };
 
@@ -92,7 +92,7 @@ pub struct Front {
 pub struct Taken {
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
-    tunnels: Arc<Shares>,
+    tunnels: Shares<Arc<str>>,
     clients: Arc<Clients>,
 }
 
@@ -102,7 +102,7 @@ impl Taken {
         Self {
             connections: Arc::new(Semaphore::new(limits.connections)),
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
-            tunnels: Shares::new(limits.tunnels),
+            tunnels: Shares::new(limits.tunnels, usize::MAX),
             clients: Clients::new(limits.client),
         }
     }

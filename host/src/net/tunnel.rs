@@ -53,7 +53,7 @@ pub(super) async fn run(
 ) {
     let meters = &front.exchange.meters;
     // Whoever gave no name has what its address may have.
-    let _share = match scope.principal.name().map(|user| front.taken.tunnels.take(user)) {
+    let _share = match scope.principal.name().map(|user| front.taken.tunnels.take(user.into())) {
         Some(None) => {
             meters.tunnel(Treated::Refused);
             return front.exchange.refuse(TOO_MANY, reader, writer).await;

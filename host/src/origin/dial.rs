@@ -15,23 +15,25 @@ use arc_swap::ArcSwap;
 use rustls_pki_types::ServerName;
 use tokio::{
     net::{TcpStream, lookup_host},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
 
 use super::{
     Destination, attempts,
-    placed::Placed,
     reach::Reach,
     upstream::{Kind, Upstream},
 };
 use crate::{
     flow::{Authority, Origin, Refusal, Scheme},
-    io::{Io, prepare},
+    io::{Io, Layered, prepare},
     meters::{Meters, Side},
     tls::{self, Protocol, Trust},
 };
+
+/// A connection that counts among those to all origins for as long as it stands: whatever runs over it holds it to its end.
+type Placed = Layered<TcpStream, OwnedSemaphorePermit>;
 
 /// Bounds of dialling.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +154,7 @@ impl Dialler {
             Err(_elapsed) => return Err(Refusal::ConnectionTimeout { authority: authority.clone(), after: self.limits.connect }),
         };
         prepare(&stream).map_err(refused)?;
-        Ok(Placed { stream, _place: place })
+        Ok(Layered::new(stream, place))
     }
 
     /// A connection that speaks HTTP: TLS for https, verified. The second value: HTTP/2 was agreed on.

@@ -7,7 +7,6 @@ mod attempts;
 mod dial;
 mod idle;
 mod owners;
-mod placed;
 mod pool;
 mod reach;
 mod shared;

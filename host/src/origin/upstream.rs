@@ -18,14 +18,14 @@ use http::Uri;
 use hyper_util::{client::legacy::connect::proxy::SocksV5, rt::TokioIo};
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tower_service::Service;
 use url::Url;
 
 use crate::{
     flow::Authority,
     h1::HeadLimits,
-    io::{Io, halves, whole},
+    io::{Io, Layer, Layered, halves, whole},
 };
 
 /// Of the answer to CONNECT: what is larger comes from no proxy.
@@ -167,7 +167,7 @@ impl Upstream {
             socks = socks.with_auth(user.clone(), password.clone());
         }
         let opened = socks.call(target).await.map_err(|error| said(&error))?;
-        Ok(opened.into_inner().0)
+        Ok(opened.into_inner().into_inner())
     }
 }
 
@@ -255,9 +255,9 @@ impl Hosts {
 struct Connected(Option<Io>);
 
 impl Service<Uri> for Connected {
-    type Response = TokioIo<Sips>;
+    type Response = TokioIo<Layered<Io, Sips>>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Sips>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Layered<Io, Sips>>>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -265,35 +265,24 @@ impl Service<Uri> for Connected {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let io = self.0.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
-        Box::pin(async { io.map(Sips).map(TokioIo::new) })
+        Box::pin(async { io.map(|io| TokioIo::new(Layered::new(io, Sips))) })
     }
 }
 
-/// A connection read octet by octet: the handshake throws away what it reads beyond the last reply, which a server that speaks first may
-/// have sent right behind it.
-struct Sips(Io);
+/// Reads octet by octet: the handshake throws away what it reads beyond the last reply, which a server that speaks first may have sent right
+/// behind it.
+struct Sips;
 
-impl AsyncRead for Sips {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl<I: Unpin> Layer<I> for Sips {
+    fn poll_read(&mut self, below: &mut I, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
+    where
+        I: AsyncRead,
+    {
         let mut octet = [0];
         let mut sip = ReadBuf::new(&mut octet);
-        ready!(Pin::new(&mut self.0).poll_read(cx, &mut sip))?;
+        ready!(Pin::new(below).poll_read(cx, &mut sip))?;
         out.put_slice(sip.filled());
         Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Sips {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, octets)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

@@ -15,7 +15,6 @@ use super::{
     budget::{Dealings, Memory, Meter},
     capability::{
         context::{Call, Effect, Handle},
-        log::Lines,
         outbound::WayOut,
         output::{LastWords, Output},
     },
@@ -23,7 +22,7 @@ use super::{
     metrics::Meters,
     scene::Scene,
 };
-use crate::{record::Folder, store::Namespace, tasks::Tasks};
+use crate::{pace::Lines, record::Folder, store::Namespace, tasks::Tasks};
 
 /// Most host resources (pollables, streams) of one instance: far more than any needs.
 const MAX_RESOURCES: usize = 10_000;
@@ -193,7 +192,10 @@ mod tests {
     use crate::{
         flow::{Authority, ClientAddr, Fields, Flow, Origin, Principal, RequestHead, Scheme, Scope, SharedFlow},
         plugin::{
-            capability::context::{Phase, Shown},
+            capability::{
+                context::{Phase, Shown},
+                log::lines,
+            },
             instance::Span,
         },
     };
@@ -203,7 +205,7 @@ mod tests {
             name: "x".into(),
             version: OnceLock::new(),
             hash: String::new(),
-            lines: Lines::new(1),
+            lines: lines(1),
             records: None,
             key_value: None,
             meters: None,

@@ -17,7 +17,7 @@ use super::{
     },
     build::{Build, PluginInfo, short},
     capability::{
-        log::{Lines, sanitised},
+        log::{lines, sanitised},
         outbound::WayOut,
     },
     compile::Compiling,
@@ -135,7 +135,7 @@ impl Loader {
             name: source.name.clone(),
             version: OnceLock::new(),
             hash: short(&hash).to_owned(),
-            lines: Lines::new(own.log_lines),
+            lines: lines(own.log_lines),
             records: (imports("records") && self.scene.is_none()).then(|| self.records(&source.name, settings)).transpose()?,
             key_value: match imports("key-value") {
                 true => Some(self.means.namespace(&source.name, own, settings).await?),

@@ -14,8 +14,8 @@ use hdrhistogram::Histogram;
 use prometheus_client::metrics::histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{breaker::Breaker, capability::log::Lines, hook::Hook, instance::Failure, settings::Limits};
-use crate::meters::Page;
+use super::{breaker::Breaker, capability::log::lines, hook::Hook, instance::Failure, settings::Limits};
+use crate::{meters::Page, pace::Lines};
 
 /// Longest call that is told from longer ones, in nanoseconds: no deadline is later.
 const LONGEST: u64 = 600_000_000_000;
@@ -119,7 +119,7 @@ impl Tally {
             seconds: histogram::Histogram::new(SECONDS),
             filtering: Breaker::new(limits),
             observing: Breaker::new(limits),
-            reports: Lines::new(limits.reports),
+            reports: lines(limits.reports),
         }
     }
 

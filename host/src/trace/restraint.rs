@@ -6,11 +6,8 @@
 use std::{
     io::Write,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use moka::sync::Cache;
@@ -27,7 +24,7 @@ use tracing_subscriber::{
 
 use crate::{
     flow::ClientAddr,
-    pace::{Pace, Rate},
+    pace::{Lines, Rate},
 };
 
 /// Lines about one client: enough to see what is wrong with it, 2 KiB a second at most.
@@ -40,33 +37,34 @@ const CAUSED: [&str; 4] = ["flowgate::net", "flowgate::exchange", "flowgate::aut
 /// See the module.
 pub(super) struct Restraint<W> {
     out: Mutex<W>,
-    lines: Cache<IpAddr, Arc<Lines>>,
+    known: Cache<IpAddr, Arc<Known>>,
 }
 
 /// What may still be said about one client.
-struct Lines {
+struct Known {
     client: IpAddr,
-    pace: Pace,
-    left_out: AtomicU64,
+    lines: Lines,
+}
+
+impl Known {
+    fn new(client: IpAddr) -> Self {
+        Self { client, lines: Lines::new(LINES) }
+    }
 }
 
 impl<W: Write + 'static> Restraint<W> {
     /// How many were left out is said on `out`.
     pub(super) fn new(out: W) -> Self {
-        Self { out: Mutex::new(out), lines: Cache::new(CLIENTS) }
+        Self { out: Mutex::new(out), known: Cache::new(CLIENTS) }
     }
 
-    fn admits(&self, lines: &Lines, now: Instant) -> bool {
-        if lines.pace.turn(now, Duration::ZERO).is_none() {
-            lines.left_out.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        let left_out = lines.left_out.swap(0, Ordering::Relaxed);
+    fn admits(&self, about: &Known, now: Instant) -> bool {
+        let Some(left_out) = about.lines.admit(now) else { return false };
         if left_out > 0 {
             let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
             let line = format!(
                 "{left_out} lines about client {} were left out: at most {} a second are written\n",
-                lines.client, LINES.per_second
+                about.client, LINES.per_second
             );
             // Nobody reads: there is no one to tell either.
             let _ = out.write_all(line.as_bytes());
@@ -87,8 +85,7 @@ where
         let mut seen = Seen(None);
         attributes.record(&mut seen);
         let (Some(client), Some(span)) = (seen.0, context.span(id)) else { return };
-        let fresh = || Arc::new(Lines { client, pace: Pace::new(LINES), left_out: AtomicU64::new(0) });
-        span.extensions_mut().insert(self.lines.get_with(client, fresh));
+        span.extensions_mut().insert(self.known.get_with(client, || Arc::new(Known::new(client))));
     }
 
     fn event_enabled(&self, event: &Event<'_>, context: Context<'_, S>) -> bool {
@@ -96,8 +93,8 @@ where
         if !matches!(*about.level(), Level::INFO | Level::WARN) || !CAUSED.iter().any(|place| about.target().starts_with(place)) {
             return true;
         }
-        let lines = context.event_scope(event).into_iter().flatten().find_map(|span: SpanRef<'_, S>| span.extensions().get().cloned());
-        lines.is_none_or(|lines: Arc<Lines>| self.admits(&lines, Instant::now()))
+        let known = context.event_scope(event).into_iter().flatten().find_map(|span: SpanRef<'_, S>| span.extensions().get().cloned());
+        known.is_none_or(|known: Arc<Known>| self.admits(&known, Instant::now()))
     }
 }
 
@@ -116,6 +113,8 @@ impl Visit for Seen {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
 
     use super::*;
@@ -183,12 +182,10 @@ mod tests {
     fn how_many_were_left_out_is_said_with_the_next() {
         let written = Written::default();
         let restraint = Restraint::new(written.clone());
-        let client = IpAddr::from([192, 0, 2, 1]);
-        let lines = Lines { client, pace: Pace::new(LINES), left_out: AtomicU64::new(0) };
-        let now = Instant::now();
+        let (client, now) = (Known::new(IpAddr::from([192, 0, 2, 1])), Instant::now());
 
-        let admitted = (0..300).filter(|_| restraint.admits(&lines, now)).count();
-        restraint.admits(&lines, now + Duration::from_secs(1));
+        let admitted = (0..300).filter(|_| restraint.admits(&client, now)).count();
+        restraint.admits(&client, now + Duration::from_secs(1));
 
         assert_eq!(admitted, 200);
         assert_eq!(written.count("100 lines about client 192.0.2.1 were left out"), 1);

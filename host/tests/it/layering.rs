@@ -8,12 +8,13 @@ use std::{
 
 /// What each part may name of the others. Everything may name `flow`; `main` and `trace` are left out: they name and are named by few.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("admin", &["hooks", "meters", "plugin", "recording", "redaction", "tasks", "usage"]),
+    ("admin", &["hooks", "io", "meters", "plugin", "recording", "redaction", "tasks", "usage"]),
     // The guard of a running flow hands it to its course at the end.
     ("flow", &["hooks"]),
     ("fuzzing", &[]),
     ("stamp", &[]),
     ("pace", &[]),
+    ("shares", &[]),
     ("tasks", &[]),
     ("hooks", &[]),
     ("meters", &[]),
@@ -23,14 +24,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("auth", &["pace", "stamp", "tasks"]),
     ("tls", &[]),
     ("origin", &["h1", "io", "meters", "tasks", "tls"]),
-    ("exchange", &["h1", "hooks", "io", "meters", "origin", "outbound", "pace", "tasks"]),
-    ("net", &["auth", "exchange", "h1", "hooks", "io", "meters", "origin", "pace", "tasks", "tls"]),
+    ("exchange", &["h1", "hooks", "io", "meters", "origin", "outbound", "pace", "shares", "tasks"]),
+    ("net", &["auth", "exchange", "h1", "hooks", "io", "meters", "origin", "pace", "shares", "tasks", "tls"]),
     ("record", &["tasks"]),
     ("recording", &["hooks", "tasks"]),
     ("redaction", &[]),
     ("rehearsal", &["hooks", "recording"]),
     ("store", &["tasks"]),
-    ("plugin", &["hooks", "meters", "outbound", "record", "recording", "redaction", "rehearsal", "stamp", "store", "tasks"]),
+    ("plugin", &["hooks", "meters", "outbound", "pace", "record", "recording", "redaction", "rehearsal", "stamp", "store", "tasks"]),
     ("config", &["auth"]),
     ("doctor", &["admin", "origin", "tasks", "tls"]),
     ("authoring", &[]),

@@ -3,14 +3,17 @@
 //! Place: also where `output` puts what a guest writes to standard output and error. A plugin's lines are bounded in length and in number
 //! per second, and hold no control characters, so that none can flood, forge or repaint what operators read.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use tracing::Level;
 
-use crate::plugin::{bindings::flowgate::plugin::log, guest::About, guest::Guest};
+use crate::{
+    pace::{Lines, Rate},
+    plugin::{
+        bindings::flowgate::plugin::log,
+        guest::{About, Guest},
+    },
+};
 
 /// How many seconds' lines may come at once: a traceback is not spread over its time.
 const BURST: u32 = 2;
@@ -69,45 +72,9 @@ impl About {
     }
 }
 
-/// How many lines may still be written.
-pub(in crate::plugin) struct Lines {
-    /// That may come at once.
-    most: u32,
-    /// One more is allowed every so often.
-    interval: Duration,
-    bucket: Mutex<Bucket>,
-}
-
-struct Bucket {
-    left: u32,
-    filled: Instant,
-    suppressed: u64,
-}
-
-impl Lines {
-    /// So many a second, and none of them written yet.
-    pub(in crate::plugin) fn new(per_second: u32) -> Self {
-        let most = per_second.max(1).saturating_mul(BURST);
-        let bucket = Mutex::new(Bucket { left: most, filled: Instant::now(), suppressed: 0 });
-        Self { most, interval: Duration::from_secs(1) / per_second.max(1), bucket }
-    }
-
-    /// Whether a line may be written now, and how many before it were not.
-    pub(in crate::plugin) fn admit(&self, now: Instant) -> Option<u64> {
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let earned = now.saturating_duration_since(bucket.filled).as_nanos() / self.interval.as_nanos().max(1);
-        let earned = u32::try_from(earned).unwrap_or(self.most).min(self.most);
-        if earned > 0 {
-            bucket.left = bucket.left.saturating_add(earned).min(self.most);
-            bucket.filled = now;
-        }
-        if bucket.left == 0 {
-            bucket.suppressed += 1;
-            return None;
-        }
-        bucket.left -= 1;
-        Some(std::mem::take(&mut bucket.suppressed))
-    }
+/// Lines of a plugin: so many a second.
+pub(in crate::plugin) fn lines(per_second: u32) -> Lines {
+    Lines::new(Rate { per_second, at_once: per_second.saturating_mul(BURST) })
 }
 
 /// One line, of bounded length, that no terminal takes for anything else.
@@ -139,17 +106,5 @@ mod tests {
             assert_eq!(sanitised(text), expected);
         }
         assert!(sanitised(&"x".repeat(10 * MAX_LINE)).len() < MAX_LINE + 10);
-    }
-
-    #[test]
-    fn a_flood_is_cut_and_counted() {
-        let lines = Lines::new(100);
-        let start = Instant::now();
-
-        let admitted = (0..1_000_000).filter(|_| lines.admit(start).is_some()).count();
-
-        assert_eq!(admitted, 200);
-        let later = start + Duration::from_millis(10);
-        assert_eq!([lines.admit(later), lines.admit(later)], [Some(1_000_000 - 200), None]);
     }
 }

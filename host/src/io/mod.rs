@@ -1,0 +1,72 @@
+//! A connection, whatever it runs over.
+//!
+//! Place: what `net`, `tls`, `exchange` and `origin` pass to each other; TLS inside TLS inside TCP is still one of these.
+
+mod layer;
+mod tcp;
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
+
+use crate::h1::{Reader, Writer};
+
+pub use layer::{Layer, Layered};
+pub use tcp::prepare;
+
+/// Octets both ways.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for T {}
+
+/// Any connection.
+pub type Io = Box<dyn Duplex>;
+
+/// The reading half of a connection.
+pub type HalfReader = Reader<ReadHalf<Io>>;
+
+/// The writing half of a connection.
+pub type HalfWriter = Writer<WriteHalf<Io>>;
+
+/// Both halves; `first` has been read from `io` already.
+pub fn halves(io: Io, first: BytesMut) -> (HalfReader, HalfWriter) {
+    let (read, write) = tokio::io::split(io);
+    (Reader::new(read, first), Writer::new(write))
+}
+
+/// The connection again, with what had been read and not taken in front.
+pub fn whole(reader: HalfReader, writer: HalfWriter) -> Rewound {
+    let (read, first) = reader.into_parts();
+    Layered::new(read.unsplit(writer.into_inner()), Again(first))
+}
+
+/// A connection some of whose octets have been looked at: they are read again.
+pub type Rewound = Layered<Io, Again>;
+
+/// Octets that are to be read once more.
+pub struct Again(BytesMut);
+
+impl<I: Unpin> Layer<I> for Again {
+    fn poll_read(&mut self, below: &mut I, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
+    where
+        I: AsyncRead,
+    {
+        let Self(first) = self;
+        if first.is_empty() {
+            return Pin::new(below).poll_read(cx, out);
+        }
+        let len = first.len().min(out.remaining());
+        out.put_slice(&first[..len]);
+        first.advance(len);
+        if first.is_empty() {
+            // A buffer is not kept for as long as the connection lasts.
+            *first = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
