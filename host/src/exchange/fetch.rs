@@ -181,8 +181,7 @@ impl Errand {
 
     fn head(&self, version: Version) -> RequestHead {
         let Order { origin, method, path, fields, content, .. } = &self.order;
-        let shown = origin.to_string();
-        let authority = shown.split_once("://").map_or(shown.as_str(), |(_, authority)| authority).to_owned();
+        let authority = origin.host_field().to_string();
         let mut all = Fields::with_capacity(fields.len() + 2);
         if version != Version::HTTP_2 {
             all.push("Host", &authority);

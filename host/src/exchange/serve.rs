@@ -12,6 +12,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     time::{Instant, sleep_until, timeout},
 };
+use tracing::Instrument;
 
 use super::{
     Exchange,
@@ -198,10 +199,12 @@ impl Exchange {
                 continue;
             };
             let (exchange, via, responder) = (self.clone(), via.clone(), Responder::Http2(respond, flushes.clone(), self.limits.idle));
-            self.tasks.spawn_severable(async move {
+            let stream = async move {
                 let _share = share;
                 exchange.stream(via, request, responder).await;
-            });
+            };
+            // Of the same client, whose lines are bounded.
+            self.tasks.spawn_severable(stream.in_current_span());
         }
     }
 

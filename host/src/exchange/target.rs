@@ -47,8 +47,7 @@ pub fn at_proxy(line: RequestLine) -> Result<Target, Refusal> {
     let mut line = line;
     if !agree(&line, Some(&origin))? {
         // RFC 9112 §3.2.2: the target wins, and the origin hears nothing else.
-        let host = origin.to_string().split_off(origin.scheme.as_str().len() + "://".len());
-        line.fields.set("Host", host);
+        line.fields.set("Host", origin.host_field().to_string());
     }
     let scheme = origin.scheme;
     Ok(Target::Forward(origin, head(line, scheme, Some(path))))

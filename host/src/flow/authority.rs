@@ -180,6 +180,15 @@ impl Origin {
         let authority = Authority::parse_or(authority.to_ascii_lowercase().as_bytes(), Some(scheme.default_port()))?;
         Ok(Self { scheme, authority })
     }
+
+    /// What the Host field says (RFC 9110 §7.2): the authority with the default port left out.
+    pub fn host_field(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| match (self.authority.port() == self.scheme.default_port(), self.authority.host()) {
+            (false, _) => write!(f, "{}", self.authority),
+            (true, host) if host.contains(':') => write!(f, "[{host}]"),
+            (true, host) => f.write_str(host),
+        })
+    }
 }
 
 /// Why a piece of text is not an origin.
@@ -200,16 +209,7 @@ pub enum OriginError {
 /// `https://host` with the default port left out.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://", self.scheme.as_str())?;
-        let host = self.authority.host();
-        match host.contains(':') {
-            true => write!(f, "[{host}]")?,
-            false => f.write_str(host)?,
-        }
-        match self.authority.port() == self.scheme.default_port() {
-            true => Ok(()),
-            false => write!(f, ":{}", self.authority.port()),
-        }
+        write!(f, "{}://{}", self.scheme.as_str(), self.host_field())
     }
 }
 

@@ -137,9 +137,8 @@ impl Upstream {
 
     async fn connect(&self, io: Io, authority: &Authority) -> io::Result<Io> {
         let (mut reader, mut writer) = halves(io, BytesMut::new());
-        let target = with_port(authority);
         let buffer = writer.buffer();
-        buffer.extend_from_slice(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").as_bytes());
+        buffer.extend_from_slice(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").as_bytes());
         if let Some((user, password)) = &self.credentials {
             let basic = BASE64_STANDARD.encode(format!("{user}:{password}"));
             buffer.extend_from_slice(format!("Proxy-Authorization: Basic {basic}\r\n").as_bytes());
@@ -160,8 +159,8 @@ impl Upstream {
 
     async fn socks(&self, io: Io, authority: &Authority) -> io::Result<Io> {
         let said = |error: &dyn fmt::Display| io::Error::other(format!("refused to connect: {error}"));
-        let uri: Uri = format!("socks5://{}", with_port(&self.authority)).parse().map_err(|error| said(&error))?;
-        let target: Uri = format!("https://{}", with_port(authority)).parse().map_err(|error| said(&error))?;
+        let uri: Uri = format!("socks5://{}", self.authority).parse().map_err(|error| said(&error))?;
+        let target: Uri = format!("https://{authority}").parse().map_err(|error| said(&error))?;
         let mut socks = SocksV5::new(uri, Connected(Some(io)));
         if let Some((user, password)) = &self.credentials {
             socks = socks.with_auth(user.clone(), password.clone());
@@ -175,14 +174,6 @@ impl Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream").field("kind", &self.kind).field("authority", &self.authority).finish_non_exhaustive()
-    }
-}
-
-/// RFC 9110 §9.3.6: CONNECT always says the port.
-fn with_port(authority: &Authority) -> String {
-    match authority.host().contains(':') {
-        true => format!("[{}]:{}", authority.host(), authority.port()),
-        false => format!("{}:{}", authority.host(), authority.port()),
     }
 }
 

@@ -4,9 +4,12 @@ use flowgate::{config::LimitsConfig, tasks::Tasks};
 use flowgate_testkit::{
     Gate, Origin, Script, Setup,
     client::{Client, request},
+    program::Program,
     proxy::{Options, Proxy},
     within,
 };
+
+const BINARY: &str = env!("CARGO_BIN_EXE_flowgate");
 
 fn limited(change: impl FnOnce(&mut LimitsConfig) + Send + 'static) -> Options {
     Options::new().change(move |config| change(&mut config.limits))
@@ -198,4 +201,21 @@ async fn connections_that_are_kept_are_bounded_and_the_oldest_goes() {
     }
 
     assert_eq!(peers, [1, 2, 3, 4, 4, 5], "the last one was kept, the first one was not");
+}
+
+/// Lines are bounded by client, so each must say whose it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_of_a_request_over_http2_names_its_client() {
+    let origin = Origin::start(Setup::tls(), |_| Script::new(200)).await;
+    let program = Program::start(BINARY, &[]).await;
+    let mut connection = program.client().h2(&origin.authority()).await.unwrap();
+    let contradictory = http::Request::get(origin.url("/")).header("host", "other.test").body(bytes::Bytes::new()).unwrap();
+
+    let response = connection.exchange(contradictory).await.unwrap();
+
+    assert_eq!(response.status, 400);
+    drop(connection);
+    let said = program.terminate_and_hear().await;
+    let line = said.lines().find(|line| line.contains("Host and :authority")).expect("it is said");
+    assert!(line.contains("client=127.0.0.1:"), "{line}");
 }
