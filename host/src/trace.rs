@@ -20,7 +20,7 @@ use self::restraint::Restraint;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// What is shown where `RUST_LOG` says nothing: the compilers have much to tell.
-const DEFAULT_FILTER: &str = "info,wasmtime=warn,cranelift=warn,wasmtime_cranelift=warn";
+const DEFAULT_FILTER: &str = "info,wasmtime=warn,cranelift=warn,wasmtime_cranelift=warn,notify=warn";
 /// Lines that wait, a few hundred octets each. Full: the line is lost and counted.
 const QUEUE: usize = 4096;
 /// How long the end of the process waits for lines to be written.
@@ -31,10 +31,15 @@ pub fn start() -> Diagnostics {
     let (lines, diagnostics) = queue(io::stderr());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let restraint = Restraint::new(lines.clone());
-    let layer = tracing_subscriber::fmt::layer().compact().with_ansi(io::stderr().is_terminal()).with_writer(lines);
+    let layer = tracing_subscriber::fmt::layer().compact().with_ansi(is_colourful()).with_writer(lines);
     // Already started by whoever embeds this: theirs goes on.
     let _ = tracing_subscriber::registry().with(filter).with(restraint).with(layer).try_init();
     diagnostics
+}
+
+/// Colours are for people at a terminal who have not said that they want none (<https://no-color.org>).
+fn is_colourful() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Writes lines until it is dropped, and a second longer.

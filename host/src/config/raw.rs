@@ -18,6 +18,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, SeqAccess, Visitor},
 };
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::{OnFailure, Secret, units};
 use crate::auth::Mode;
@@ -413,8 +417,9 @@ impl File {
 
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         // Twice: the first time for keys, of which serde would only say which ones it knows.
-        let table: toml::Table = text.parse().map_err(said)?;
-        check(&table, &KEYS, "")?;
+        let table = DeTable::parse(text).map_err(said)?;
+        let (table, check) = (table.get_ref(), |table: &_, known: &[&str], prefix: &str| check(text, table, known, prefix));
+        check(table, &KEYS, "")?;
         let tables = [
             ("admin", &ADMIN_KEYS[..]),
             ("destinations", &DESTINATION_KEYS),
@@ -423,24 +428,25 @@ impl File {
             ("redaction", &REDACTION_KEYS),
         ];
         for (name, keys) in tables {
-            match table.get(name) {
-                Some(toml::Value::Table(table)) => check(table, keys, &format!("{name}."))?,
+            match table.get(name).map(Spanned::get_ref) {
+                Some(DeValue::Table(table)) => check(table, keys, &format!("{name}."))?,
                 Some(_) => bail!("{name} is to be a table, as in [{name}]"),
                 None => {}
             }
         }
-        match table.get("swap") {
-            Some(toml::Value::Table(swap)) => check(swap, &SWAP_KEYS, "swap.")?,
+        match table.get("swap").map(Spanned::get_ref) {
+            Some(DeValue::Table(swap)) => check(swap, &SWAP_KEYS, "swap.")?,
             Some(_) => bail!("swap is to be a table, as in [swap]"),
             None => {}
         }
-        match table.get("origins") {
-            Some(toml::Value::Table(origins)) => {
+        match table.get("origins").map(Spanned::get_ref) {
+            Some(DeValue::Table(origins)) => {
                 for (hosts, origin) in origins {
-                    let toml::Value::Table(origin) = origin else {
+                    let hosts = hosts.get_ref();
+                    let DeValue::Table(origin) = origin.get_ref() else {
                         bail!("origins.{hosts} is to be a table, as in [origins.\"*.example.com\"]: a name with dots needs quotes");
                     };
-                    if origin.values().any(toml::Value::is_table) {
+                    if origin.values().any(|value| value.get_ref().is_table()) {
                         bail!("origins.{hosts} holds a table: a name with dots needs quotes, as in [origins.\"*.example.com\"]");
                     }
                     check(origin, &ORIGIN_KEYS, &format!("origins.{hosts:?}."))?;
@@ -449,10 +455,11 @@ impl File {
             Some(_) => bail!("origins is to hold tables, as in [origins.\"*.example.com\"]"),
             None => {}
         }
-        match table.get("plugins") {
-            Some(toml::Value::Table(plugins)) => {
+        match table.get("plugins").map(Spanned::get_ref) {
+            Some(DeValue::Table(plugins)) => {
                 for (name, plugin) in plugins {
-                    let toml::Value::Table(plugin) = plugin else {
+                    let name = name.get_ref();
+                    let DeValue::Table(plugin) = plugin.get_ref() else {
                         bail!("plugins.{name} is to be a table, as in [plugins.{name}]; the folder's key is plugins-dir");
                     };
                     check(plugin, &PLUGIN_KEYS, &format!("plugins.{name}."))?;
@@ -470,11 +477,14 @@ fn said(error: toml::de::Error) -> anyhow::Error {
     anyhow::anyhow!("{}", error.to_string().trim_end())
 }
 
-fn check(table: &toml::Table, known: &[&str], prefix: &str) -> anyhow::Result<()> {
-    let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+/// All keys of `table`, which stands in `text`, have to be known.
+fn check(text: &str, table: &DeTable<'_>, known: &[&str], prefix: &str) -> anyhow::Result<()> {
+    let unknown = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
+    let Some(key) = unknown.min_by_key(|key| key.span().start) else { return Ok(()) };
+    let (line, key) = (1 + text[..key.span().start].matches('\n').count(), key.get_ref());
     match nearest(key, known) {
-        Some(near) => bail!("there is no key {prefix}{key}; did you mean {prefix}{near}?"),
-        None => bail!("there is no key {prefix}{key}; there are {}", known.join(", ")),
+        Some(near) => bail!("line {line}: there is no key {prefix}{key}; did you mean {prefix}{near}?"),
+        None => bail!("line {line}: there is no key {prefix}{key}; there are {}", known.join(", ")),
     }
 }
 
@@ -597,11 +607,15 @@ mod tests {
     #[test]
     fn bad_files_say_what_is_wrong_where() {
         let cases = [
-            ("listn = '127.0.0.1:1'", "there is no key listn; did you mean listen?"),
+            ("zzz = 1\nlistn = '127.0.0.1:1'\naaa = 1", "line 1: there is no key zzz"),
+            ("auth = 'ask'\n\nlistn = '127.0.0.1:1'", "line 3: there is no key listn; did you mean listen?"),
             ("upstream_ca = 'x'", "there is no key upstream_ca; did you mean upstream-ca?"),
             ("Listen = 'x'", "did you mean listen?"),
             ("zzz = 1", "there is no key zzz; there are admin, auth, auto-splice"),
-            ("[plugins.logger]\nmemroy = '1MiB'", "there is no key plugins.logger.memroy; did you mean plugins.logger.memory?"),
+            (
+                "[plugins.logger]\norder = 1\nmemroy = '1MiB'",
+                "line 3: there is no key plugins.logger.memroy; did you mean plugins.logger.memory?",
+            ),
             ("plugins = 'wasm'", "the folder's key is plugins-dir"),
             ("[admin]\nlisten = 'x'", "an IP address and a port are expected"),
             ("admin = '127.0.0.1:1'", "as in [admin]"),

@@ -129,14 +129,16 @@ impl Exchange {
     pub async fn refuse(&self, refusal: Refusal, reader: HalfReader, writer: HalfWriter) {
         tracing::info!("{}", respond::sentence(&refusal));
         self.meters.refused(respond::error(&refusal));
-        self.say_and_close(&respond::refusal(&refusal), reader, writer).await;
+        self.say_and_close(&respond::refusal(&refusal), false, reader, writer).await;
     }
 
-    /// Sends a response made here on an HTTP/1 connection and closes it.
-    pub async fn say_and_close(&self, response: &LocalResponse, reader: HalfReader, mut writer: HalfWriter) {
+    /// Sends a response made here on an HTTP/1 connection and closes it. `is_head`: its head alone (RFC 9110 §9.3.2).
+    pub async fn say_and_close(&self, response: &LocalResponse, is_head: bool, reader: HalfReader, mut writer: HalfWriter) {
         writer.be_patient(self.limits.idle);
         encode_response(writer.buffer(), &respond::head(response, true));
-        writer.buffer().extend_from_slice(&response.content);
+        if !is_head {
+            writer.buffer().extend_from_slice(&response.content);
+        }
         if writer.flush().await.is_ok() {
             linger(reader, writer).await;
         }
@@ -187,7 +189,8 @@ impl Exchange {
             };
             let (request, mut respond) = match accepted {
                 Some(Ok(accepted)) => accepted,
-                // Its streams see it themselves.
+                // Its streams see it themselves. Many a client just goes.
+                Some(Err(error)) if error.is_io() => return tracing::debug!("HTTP/2 connection closed: {error}"),
                 Some(Err(error)) => return tracing::info!("HTTP/2 connection closed: {error}"),
                 None => return,
             };

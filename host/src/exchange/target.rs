@@ -43,7 +43,7 @@ pub fn at_proxy(line: RequestLine) -> Result<Target, Refusal> {
         agree(&line, None)?;
         return Ok(Target::Own(head(line, Scheme::Http, None)));
     }
-    let Absolute { origin, path } = Absolute::parse(&line.target)?;
+    let Absolute { origin, path } = Absolute::parse(&line)?;
     let mut line = line;
     if !agree(&line, Some(&origin))? {
         // RFC 9112 §3.2.2: the target wins, and the origin hears nothing else.
@@ -65,7 +65,7 @@ pub(super) fn in_tunnel(line: RequestLine, origin: &Origin) -> Result<RequestHea
         agree(&line, None)?;
         return Ok(head(line, origin.scheme, None));
     }
-    let absolute = Absolute::parse(&line.target)?;
+    let absolute = Absolute::parse(&line)?;
     if !agree(&line, Some(&absolute.origin))? {
         return Err(Refusal::BadRequest("Host and the request-target name different authorities"));
     }
@@ -87,7 +87,8 @@ struct Absolute {
 
 impl Absolute {
     /// `scheme "://" authority path-abempty [ "?" query ]`; the path is kept octet for octet.
-    fn parse(target: &Bytes) -> Result<Self, Refusal> {
+    fn parse(line: &RequestLine) -> Result<Self, Refusal> {
+        let target = &line.target;
         let refused = Refusal::BadRequest("the request-target is not one for a forward proxy");
         let (scheme, rest_at) = match target {
             target if starts_with_ignoring_case(target, b"http://") => (Scheme::Http, 7),
@@ -102,6 +103,8 @@ impl Absolute {
         let authority = Authority::parse_or(&rest[..path_at], Some(scheme.default_port()))?;
         let path = match rest.get(path_at) {
             Some(b'/') => rest.slice(path_at..),
+            // RFC 9112 §3.2.4: OPTIONS of neither path nor query is about the server as a whole.
+            None if line.method == Method::OPTIONS => Bytes::from_static(b"*"),
             // RFC 9112 §3.2.1: an empty path is sent as `/`.
             Some(_) => [b"/", &rest[path_at..]].concat().into(),
             None => Bytes::from_static(b"/"),
@@ -173,19 +176,22 @@ mod tests {
     #[test]
     fn absolute_targets_keep_their_octets() {
         let table = [
-            ("http://a.test", "http://a.test", "/"),
-            ("http://a.test/", "http://a.test", "/"),
-            ("http://a.test:80//x%2F?[]?", "http://a.test", "//x%2F?[]?"),
-            ("http://a.test?q", "http://a.test", "/?q"),
-            ("HTTPS://a.test:8443/b", "https://a.test:8443", "/b"),
-            ("http://[::1]:8080/b?", "http://[::1]:8080", "/b?"),
+            ("GET", "http://a.test", "http://a.test", "/"),
+            ("GET", "http://a.test/", "http://a.test", "/"),
+            ("GET", "http://a.test:80//x%2F?[]?", "http://a.test", "//x%2F?[]?"),
+            ("GET", "http://a.test?q", "http://a.test", "/?q"),
+            ("GET", "HTTPS://a.test:8443/b", "https://a.test:8443", "/b"),
+            ("GET", "http://[::1]:8080/b?", "http://[::1]:8080", "/b?"),
+            ("OPTIONS", "http://a.test:8080", "http://a.test:8080", "*"),
+            ("OPTIONS", "http://a.test/", "http://a.test", "/"),
+            ("OPTIONS", "http://a.test?q", "http://a.test", "/?q"),
         ];
-        for (target, origin, path) in table {
-            let authority = Absolute::parse(&Bytes::copy_from_slice(target.as_bytes())).expect("a target").origin.authority.to_string();
-            let Ok(Target::Forward(seen, head)) = at_proxy(line("GET", target, &[("Host", &authority)])) else {
+        for (method, target, origin, path) in table {
+            let authority = Absolute::parse(&line(method, target, &[])).expect("a target").origin.authority.to_string();
+            let Ok(Target::Forward(seen, head)) = at_proxy(line(method, target, &[("Host", &authority)])) else {
                 panic!("{target} is absolute-form");
             };
-            assert_eq!((seen.to_string().as_str(), head.path.as_ref()), (origin, path.as_bytes()), "{target}");
+            assert_eq!((seen.to_string().as_str(), head.path.as_ref()), (origin, path.as_bytes()), "{method} {target}");
         }
     }
 

@@ -15,7 +15,7 @@ pub enum Refusal {
     #[error("{0}")]
     BadRequest(&'static str),
     /// The authority in the request-target or in Host is not one.
-    #[error("the authority of the request is malformed: {0}")]
+    #[error("the authority of the request is malformed")]
     BadAuthority(#[from] AuthorityError),
     /// `http_request_denied`: the head is larger than the limit.
     #[error("the head of the request is larger than {limit} octets or has too many fields")]

@@ -67,6 +67,9 @@ impl Scan {
         while self.at == 0 && buffer.starts_with(b"\r\n") {
             let _ = buffer.split_to(2);
         }
+        if self.at == 0 {
+            is_no_other_protocol(buffer)?;
+        }
         if buffer[..] == *b"\r" {
             // The next octet says whether this is such a line.
             return Ok(None);
@@ -84,6 +87,17 @@ impl Scan {
             None if buffer.len() < limits.octets => Ok(None),
             _ => Err(HeadError::TooLarge),
         }
+    }
+}
+
+/// Peers of some other protocol wait for an answer in it, and never send the end of a head.
+fn is_no_other_protocol(octets: &[u8]) -> Result<(), HeadError> {
+    match octets.first() {
+        // RFC 8446 §5.1.
+        Some(0x16) => Err(HeadError::Malformed("HTTP in clear is expected, and this begins as TLS does")),
+        // RFC 1928 §3.
+        Some(4 | 5) => Err(HeadError::Malformed("HTTP is expected, and this begins as SOCKS does")),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{io, sync::Arc};
 
 use bytes::BytesMut;
+use http::Method;
 use rustls::server::Acceptor;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::LazyConfigAcceptor;
@@ -53,16 +54,21 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
         };
         if let Target::Own(head) = &target {
             let visit = Visit { head, here, through: None, is_tls: speaks == Speaks::Tls };
-            return exchange.say_and_close(&own::answer(&front, &visit), reader, writer).await;
+            return exchange.say_and_close(&own::answer(&front, &visit), method == Method::HEAD, reader, writer).await;
         }
         let scope = match front.policy.load_full().gate.admit(credentials.as_deref(), client).await {
             Ok(principal) => Arc::new(Scope { connection, client, principal }),
             Err(refusal) => {
-                exchange.meters.turned_away(match (&refusal, credentials) {
+                let why = match (&refusal, credentials) {
                     (Refusal::Overloaded(_), _) => TurnedAway::Overloaded,
                     (_, None) => TurnedAway::Missing,
                     (_, Some(_)) => TurnedAway::Wrong,
-                });
+                };
+                // Many clients send none until they are asked; nobody sends wrong ones on purpose.
+                if matches!(why, TurnedAway::Wrong) {
+                    tracing::info!("the client's credentials do not verify: name and password have to be those of the users file");
+                }
+                exchange.meters.turned_away(why);
                 match own::turn_away(&front, refusal, &method, framing, reader, writer).await {
                     Some(halves) => {
                         (reader, writer) = halves;
@@ -79,7 +85,7 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
             Target::Tunnel(authority) => return tunnel::run(front, reader, writer, scope, authority, known).await,
             Target::Forward(origin, head) if own::is_own(origin.authority.host()) => {
                 let visit = Visit { head: &head, here, through: Some(&scope.principal), is_tls: false };
-                return exchange.say_and_close(&own::answer(&front, &visit), reader, writer).await;
+                return exchange.say_and_close(&own::answer(&front, &visit), method == Method::HEAD, reader, writer).await;
             }
             Target::Forward(origin, head) => {
                 let via = Via { scope, destination: Destination::new(origin) };

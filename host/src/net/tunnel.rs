@@ -7,6 +7,7 @@
 use std::{io, sync::Arc};
 
 use bytes::BytesMut;
+use http::Method;
 use rustls::server::{Acceptor, ClientHello};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
@@ -74,7 +75,7 @@ pub(super) async fn run(
         Ok(Passage::Reject { by, response }) => {
             meters.tunnel(Treated::Refused);
             tracing::info!(plugin = by, status = response.status.as_u16(), "no tunnel to {authority}: a plugin rejects it");
-            return front.exchange.say_and_close(&response, reader, writer).await;
+            return front.exchange.say_and_close(&response, false, reader, writer).await;
         }
         Err(refusal) => {
             meters.tunnel(Treated::Refused);
@@ -146,7 +147,7 @@ pub(super) async fn to_itself(
     match at_proxy(line) {
         Ok(Target::Own(head)) => {
             let visit = Visit { head: &head, here, through: Some(&scope.principal), is_tls };
-            front.exchange.say_and_close(&own::answer(front, &visit), reader, writer).await;
+            front.exchange.say_and_close(&own::answer(front, &visit), head.method == Method::HEAD, reader, writer).await;
         }
         Ok(Target::Tunnel(_) | Target::Forward(..)) => {}
         Err(refusal) => front.exchange.refuse(refusal, reader, writer).await,

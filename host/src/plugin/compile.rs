@@ -81,11 +81,11 @@ impl Compiling {
         self.stands_back.store(true, Ordering::Relaxed);
     }
 
-    /// The component's machine code, compiled if it is not in the cache.
+    /// The machine code of the component of plugin `name`, compiled if it is not in the cache.
     ///
     /// # Errors
     /// It cannot be compiled; says why.
-    pub(super) async fn component(&self, octets: Bytes, hash: Hash) -> anyhow::Result<Component> {
+    pub(super) async fn component(&self, name: &str, octets: Bytes, hash: Hash) -> anyhow::Result<Component> {
         if let Some(component) = self.find(hash).await? {
             return Ok(component);
         }
@@ -97,6 +97,9 @@ impl Compiling {
         }
         // Never closed.
         let _turn = self.turns.acquire().await?;
+        if self.stands_back.load(Ordering::Relaxed) {
+            tracing::info!(plugin = name, octets = octets.len(), "the plugin is compiled, at low priority, before it can be live");
+        }
         match &self.compiler {
             Compiler::InProcess => self.compile_here(octets, hash).await,
             Compiler::Program(program) => {

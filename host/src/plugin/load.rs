@@ -114,7 +114,7 @@ impl Loader {
                 if let Some(shape) = Shape::read(&octets) {
                     may_be_served(&shape, &source.name, own)?;
                 }
-                self.compiling.component(octets, source.hash).await?
+                self.compiling.component(&source.name, octets, source.hash).await?
             }
             Code::Compiled(component) => component,
         };

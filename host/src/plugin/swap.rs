@@ -250,7 +250,9 @@ impl Swap {
         let listed = self.kit.working.block(move || watch::list(&folder, most)).await.map_err(io::Error::other).flatten();
         match listed {
             Ok(listing) => {
-                self.is_folder_missing = false;
+                if std::mem::take(&mut self.is_folder_missing) {
+                    tracing::info!(folder = %self.settings.folder.display(), "the plugins folder can be read again");
+                }
                 Some(listing)
             }
             Err(error) => {
@@ -289,6 +291,10 @@ impl Swap {
                 slot.seen = contents.stamp;
                 self.take(name, contents.octets, contents.hash, Some(candidate.path.clone())).await;
             }
+            // Between being listed and being read.
+            Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => {
+                self.is_gone(name).await;
+            }
             Err(error) => {
                 slot.seen = Some(candidate.stamp);
                 slot.loading = None;
@@ -309,8 +315,8 @@ impl Swap {
     /// There is no file (any more).
     async fn is_gone(&mut self, name: &str) {
         let Some(slot) = self.slots.get_mut(name) else { return };
-        slot.file = None;
-        if slot.seen.take().is_some() || slot.live.as_ref().is_some_and(|live| live.is_file) {
+        slot.seen = None;
+        if slot.file.take().is_some() || slot.live.as_ref().is_some_and(|live| live.is_file) {
             slot.refused = None;
             slot.loading = None;
         }
@@ -358,8 +364,10 @@ impl Swap {
         let passed_over = self.histories.get(name).is_some_and(|history| history.passed_over == Some(hash));
         if let Some(live) = slot.live.as_mut().filter(|live| live.hash == hash || passed_over) {
             live.is_file = file.is_some();
-            slot.refused = None;
             let is_chosen = live.hash == hash;
+            if slot.refused.take().is_some() && is_chosen {
+                tracing::info!(plugin = name, hash = short(&hash.to_string()), "the plugin's file holds what is in service again");
+            }
             if is_chosen && let Some(history) = self.histories.get_mut(name).filter(|history| history.passed_over.is_some()) {
                 history.passed_over = None;
                 self.keep(name, None).await;

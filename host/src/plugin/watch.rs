@@ -192,7 +192,7 @@ pub(super) fn read(path: &Path, max: usize) -> anyhow::Result<Contents> {
         OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path).map_err(|error| {
             match error.kind() {
                 io::ErrorKind::PermissionDenied => anyhow::anyhow!("the proxy's user may not read it: `chmod a+r` the file"),
-                _ => anyhow::anyhow!("it cannot be read: {error}"),
+                _ => anyhow::Error::new(error).context("it cannot be read"),
             }
         })?;
     let before = file.metadata()?;

@@ -124,7 +124,11 @@ async fn what_else_is_asked_is_answered_in_words() {
     assert_eq!(straight(&proxy, "/nothing", &own, &[]).await.status(), 404);
     let mut posting = Client::through(proxy.address(), Authority::shared().pem()).to_proxy().await.unwrap();
     let posted = posting.exchange(request("POST", "/", &own, &[], b"x")).await.unwrap();
-    assert_eq!(posted.status(), 405);
+    assert_eq!((posted.status(), posted.head.get("allow")), (405, Some("GET, HEAD")));
+    let mut asking = Client::through(proxy.address(), Authority::shared().pem()).to_proxy().await.unwrap();
+    let head = asking.exchange(request("HEAD", "/", &own, &[], b"")).await.unwrap();
+    let whole = straight(&proxy, "/", &own, &[]).await.content.len();
+    assert_eq!((head.head.get("content-length"), head.content.len()), (Some(&*whole.to_string()), 0));
     let text = straight(&proxy, "/", &own, &[("Accept", "*/*")]).await.text();
     assert!(text.contains(&format!("curl -x http://NAME:PASSWORD@{own}")), "{text}");
 }

@@ -55,6 +55,32 @@ async fn a_refused_request_leaves_its_connection_to_the_next_where_it_can() {
 }
 
 #[tokio::test]
+async fn who_speaks_another_protocol_is_told_at_once() {
+    let proxy = Proxy::without_plugins(Options::new()).await;
+    // Each waits for the other side's hello, and would wait as long as a head may take.
+    let hellos: [(&[u8], &str); 3] =
+        [(b"\x16\x03\x01\x02\x00\x01", "TLS"), (b"\x05\x01\x00", "SOCKS"), (b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", "SOCKS")];
+
+    for (hello, name) in hellos {
+        let mut connection = proxy.client().to_proxy().await.unwrap();
+        let response = connection.exchange(hello.to_vec()).await.unwrap();
+
+        assert_eq!((response.status(), response.head.closes()), (400, true), "{name}");
+        assert!(response.text().contains(&format!("begins as {name} does")), "{}", response.text());
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_once() {
+    let proxy = Proxy::without_plugins(Options::new()).await;
+    let mut connection = proxy.client().to_proxy().await.unwrap();
+
+    let response = connection.exchange(request("GET", "http://ana:secret@a.test/", "a.test", &[], b"")).await.unwrap();
+
+    assert_eq!(response.text(), "flowgate: the authority of the request is malformed: userinfo is not allowed\n");
+}
+
+#[tokio::test]
 async fn an_origin_without_address_is_a_bad_gateway() {
     // RFC 6761 §6.4: names under `invalid` never resolve.
     let proxy = Proxy::without_plugins(Options::new()).await;

@@ -6,7 +6,6 @@ mod page;
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use http::{Method, StatusCode};
 use time::OffsetDateTime;
 
@@ -139,8 +138,10 @@ pub(super) fn answer(front: &Front, visit: &Visit<'_>) -> LocalResponse {
     fields.push("Content-Type", media_type);
     fields.push("Cache-Control", "no-store");
     fields.push("Content-Security-Policy", POLICY);
-    let content = if head.method == Method::HEAD { Bytes::new() } else { content.into() };
-    LocalResponse { status, fields, content }
+    if !is_get {
+        fields.push("Allow", "GET, HEAD");
+    }
+    LocalResponse { status, fields, content: content.into() }
 }
 
 /// Browsers say so; terminals take anything.

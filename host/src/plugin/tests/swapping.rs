@@ -171,6 +171,30 @@ async fn what_is_no_file_is_refused_and_takes_nothing_out_of_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_forgotten_with_its_file() {
+    let mut bench = Plan::new().with("x", recording()).start().await;
+    fs::create_dir(bench.file("folder")).expect("made");
+    bench.refused("folder").await;
+    std::os::unix::fs::symlink("nowhere", bench.file("link")).expect("linked");
+    bench.refused("link").await;
+    // So new that it might be changed once more without that showing.
+    bench.swap("text", b"no component");
+    bench.refused("text").await;
+    // Read, compiled, and only then found wanting.
+    bench.swap("other", CHAMELEON);
+    bench.refused("other").await;
+
+    fs::remove_dir(bench.file("folder")).expect("removed");
+    for name in ["link", "text", "other"] {
+        fs::remove_file(bench.file(name)).expect("removed");
+    }
+    bench.platform.reload().await.expect("looked");
+
+    let known: Vec<String> = bench.platform.status().into_iter().map(|status| status.name).collect();
+    assert_eq!(known, ["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mounted_volumes_are_swapped_by_one_link() {
     let mut plan = Plan::new();
     // As Kubernetes mounts a config map: the file is a link through `..data`, which is replaced whole.
