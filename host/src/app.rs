@@ -7,6 +7,7 @@ mod desk;
 mod origins;
 mod reload;
 mod retention;
+mod traces;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -20,7 +21,7 @@ use arc_swap::ArcSwap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use tokio_util::sync::CancellationToken;
 
-use self::{desk::Desk, origins::Origins, retention::Retention};
+use self::{desk::Desk, origins::Origins, retention::Retention, traces::Traces};
 use crate::{
     admin::{self, Socket, Token},
     auth::{Gate, LoginLimits, Users},
@@ -37,6 +38,7 @@ use crate::{
     recording::{self, Gallery, GalleryLimits, Recorded, Recorder, Shown},
     redaction::Redaction,
     shares::Shares,
+    spans::Spans,
     store,
     tasks::Tasks,
     tls::{Interceptor, Leaves, Root, rotation},
@@ -51,6 +53,7 @@ pub struct App {
     platform: Arc<Platform>,
     writer: record::Writer,
     recorder: Option<Arc<Recorder>>,
+    traces: Option<Traces>,
     /// What operators ask and what follows files.
     local: Tasks,
     /// The admin listener: it says how the proxy stops, and so stops later.
@@ -105,7 +108,9 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
     };
     let gallery = Gallery::new(GALLERY);
     let hooks = Arc::new(Shown::new(hooks, gallery.clone()));
-    let network = Arc::new(Network::run(&config, listeners, origins, hooks, meters.clone())?);
+    let traces = Traces::start(&config, addresses(&listeners), &platform)?;
+    let spans = traces.as_ref().map(|traces| traces.spans.clone());
+    let network = Arc::new(Network::run(&config, listeners, origins, hooks, meters.clone(), spans.clone())?);
     let local = Tasks::new();
     let (logs, shows_content) = (config.logs_dir.clone(), config.admin.content);
     let retention = Retention::start(logs.clone(), config.records.clone(), &local);
@@ -122,6 +127,7 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
         recorder: recorder.clone(),
         retention,
         gallery,
+        spans,
         shows_content,
         logs: logs.clone(),
         counting: tokio::sync::Mutex::default(),
@@ -136,7 +142,7 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
     if let Some(admin) = admin {
         admin.serve(desk, &watched);
     }
-    Ok(App { network, logs, platform, writer, recorder, local, watched, admin: address, draining, reload })
+    Ok(App { network, logs, platform, writer, recorder, traces, local, watched, admin: address, draining, reload })
 }
 
 /// Loads what [`start`] would load, and lets it go again.
@@ -146,6 +152,7 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
 pub async fn check(config: Config) -> anyhow::Result<Vec<PluginInfo>> {
     store::verify(&store::file(&config.state_dir)).await?;
     let writer = writer(&config)?;
+    traces::headers(&config)?;
     // The one that is in use stays as it is, and a proxy that runs may have it open.
     let settings = plugin::Settings { store: None, before: None, ..plugins(&config)? };
     let platform = Platform::start(settings, writer.clone(), Origins::new(&config, Vec::new(), Arc::default())?.outbound()).await?;
@@ -220,6 +227,9 @@ impl App {
         self.platform.close(self.network.grace).await;
         // Observers may have fetched something until now.
         self.network.origins.stop().await;
+        if let Some(traces) = &self.traces {
+            traces.stop(self.network.grace).await;
+        }
         let losses = self.writer.close().await;
         if !losses.is_none() {
             tracing::error!("records were lost: {losses}");
@@ -246,7 +256,7 @@ impl Network {
         let listeners = bind(config, Vec::new(), Vec::new())?;
         let meters = Arc::<Meters>::default();
         let origins = Origins::new(config, addresses(&listeners), meters.clone())?;
-        Self::run(config, listeners, origins, hooks, meters)
+        Self::run(config, listeners, origins, hooks, meters, None)
     }
 
     fn run(
@@ -255,6 +265,7 @@ impl Network {
         origins: Origins,
         hooks: Arc<dyn Hooks>,
         meters: Arc<Meters>,
+        spans: Option<Arc<Spans>>,
     ) -> anyhow::Result<Self> {
         let connections = Tasks::new();
         let root = Arc::new(Root::open_or_create(&config.state_dir)?);
@@ -270,6 +281,7 @@ impl Network {
                 captured,
                 streams: Shares::new(config.limits.streams_per_client, config.limits.streams),
                 meters,
+                spans,
                 tasks: connections.clone(),
             }),
             next_root: rotation::next(&config.state_dir)?,

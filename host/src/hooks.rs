@@ -2,7 +2,7 @@
 //!
 //! Place: `net` and `exchange` ask, `plugin` answers; a test may answer natively. Neither side knows the other.
 
-use std::{pin::Pin, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Method;
@@ -196,6 +196,12 @@ pub enum MessageVerdict {
     Discard,
     /// Close the connection both ways, with that status code (RFC 6455 §7.4).
     Close(u16),
+}
+
+/// The trace of a flow, told of what happens to it. Neither waits nor blocks.
+pub trait Trace: fmt::Debug + Send + Sync + 'static {
+    /// A call of that hook of a plugin came back, now.
+    fn hook(&self, plugin: &str, hook: &'static str, took: Duration, failed: bool);
 }
 
 /// Hears of contents as they come off the wire, before any plugin does. Neither waits nor blocks.

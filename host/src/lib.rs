@@ -28,6 +28,7 @@ pub mod recording;
 pub mod redaction;
 pub mod rehearsal;
 pub mod shares;
+pub mod spans;
 pub mod stamp;
 pub mod store;
 pub mod tasks;

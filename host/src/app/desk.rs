@@ -16,6 +16,7 @@ use crate::{
     record,
     recording::{Gallery, Recorder},
     redaction::Redaction,
+    spans::{self, Spans},
     tasks::Tasks,
     usage::{self, Progress, Query, Usage},
 };
@@ -28,6 +29,7 @@ pub(super) struct Desk {
     pub(super) recorder: Option<Arc<Recorder>>,
     pub(super) retention: Arc<Retention>,
     pub(super) gallery: Arc<Gallery>,
+    pub(super) spans: Option<Arc<Spans>>,
     /// Whether fields and contents of flows are shown.
     pub(super) shows_content: bool,
     /// Where records are.
@@ -97,6 +99,10 @@ impl Operator for Desk {
         let kept = self.recorder.as_ref().map(|recorder| recorder.kept()).unwrap_or_default();
         for (outcome, count) in [("written", kept.written), ("lost", kept.lost), ("cut", kept.cut)] {
             page.count("flowgate_recorded_flows", "Flows for the file of --record", &[("outcome", outcome)], count);
+        }
+        match &self.spans {
+            Some(spans) => spans.counts().write(&mut page),
+            None => spans::Counts::default().write(&mut page),
         }
         page.to_string()
     }

@@ -24,6 +24,15 @@ pub(super) struct Origins {
 impl Origins {
     /// `own`: where this proxy listens, which nobody is let dial through it.
     pub(super) fn new(config: &Config, own: Vec<SocketAddr>, meters: Arc<Meters>) -> anyhow::Result<Self> {
+        Self::reaching(reach(config), config, own, meters)
+    }
+
+    /// For what the proxy sends by itself, to where its configuration says: not counted, and not held to where clients may be taken to.
+    pub(super) fn for_itself(config: &Config, own: Vec<SocketAddr>) -> anyhow::Result<Self> {
+        Self::reaching(Reach { local_clients: true, ..Reach::default() }, config, own, Arc::default())
+    }
+
+    fn reaching(reach: Reach, config: &Config, own: Vec<SocketAddr>, meters: Arc<Meters>) -> anyhow::Result<Self> {
         let fixed = config.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
         let dial = DialLimits {
             resolve: limits::DNS,
@@ -39,12 +48,12 @@ impl Origins {
             http2_per_origin: limits::ORIGIN_HTTP2_CONNECTIONS_EACH,
             idle: limits::ORIGIN_IDLE,
         };
-        let dialler = Dialler::new(trust(config)?, dial, fixed, upstream(config)?, reach(config), meters);
+        let dialler = Dialler::new(trust(config)?, dial, fixed, upstream(config)?, reach, meters);
         dialler.set_own(own);
         Ok(Self { pool: Arc::new(Pool::new(Arc::new(dialler), pool, Tasks::new())), limits: exchange(config) })
     }
 
-    /// What plugins fetch with.
+    /// What fetches over them.
     pub(super) fn outbound(&self) -> Arc<dyn Outbound> {
         Arc::new(Fetcher::new(self.pool.clone(), self.limits))
     }

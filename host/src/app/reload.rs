@@ -146,6 +146,7 @@ fn can_change(current: &Config, next: &Config) -> anyhow::Result<()> {
         ("no-proxy", current.no_proxy == next.no_proxy),
         ("grace", current.grace == next.grace),
         ("limits", current.limits == next.limits),
+        ("traces", current.traces == next.traces),
     ];
     let changed: Vec<&str> = fixed.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect();
     ensure!(changed.is_empty(), "a change of {} takes a restart: nothing was taken over", changed.join(", "));

@@ -269,6 +269,21 @@ pub const RECORD_PRUNE: Duration = Duration::from_secs(600);
 /// How long a record must have been left alone before it is let go, whatever its number: plugins may add to theirs.
 pub const RECORD_QUIET: Duration = Duration::from_secs(60);
 
+/// Spans of traces that wait to be sent: some seconds of a busy proxy. Full: the next is lost, and counted.
+pub const TRACE_QUEUE: usize = 8192;
+/// Spans of one delivery: what OpenTelemetry's own exporters send at once.
+pub const TRACE_BATCH: usize = 512;
+/// How long a span waits for others to go with.
+pub const TRACE_DELAY: Duration = Duration::from_secs(1);
+/// For one delivery to the collector, repetitions included. Its spans are lost then, and counted.
+pub const TRACE_DELIVERY: Duration = Duration::from_secs(10);
+/// For all that still waits when the proxy stops, if `grace` is not shorter.
+pub const TRACE_FAREWELL: Duration = Duration::from_secs(5);
+/// Octets of a collector's answer, which is a line at most times.
+pub const TRACE_ANSWER_BYTES: usize = 64 * KIB;
+/// Octets of one value in a trace, as a path is one. The rest is cut off.
+pub const TRACE_VALUE_BYTES: usize = KIB;
+
 /// How often the configuration and the certificates it names are looked at for changes. One is taken over when they were the same twice: half
 /// of a file may make sense, too, and leave out who has to log in.
 pub const CONFIG_RESCAN: Duration = Duration::from_secs(2);

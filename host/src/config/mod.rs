@@ -13,6 +13,7 @@ mod plugin;
 mod raw;
 mod records;
 mod show;
+mod traces;
 pub mod units;
 
 use std::{
@@ -37,6 +38,7 @@ pub use plugin::{Grant, OnFailure, PluginConfig};
 use raw::File;
 pub use raw::{Flags, Resolve};
 pub use records::RecordsConfig;
+pub use traces::TracesConfig;
 
 /// Everything that can be chosen.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +97,8 @@ pub struct Config {
     pub redaction: RedactionConfig,
     /// Flows kept per plugin that its next build is tried on; 0: none.
     pub swap_replay: usize,
+    /// Where traces go.
+    pub traces: TracesConfig,
     /// By name. The logger is always in it, others where they were written down; [`PluginConfig::of`] has the defaults of the rest.
     pub plugins: BTreeMap<String, PluginConfig>,
 }
@@ -141,6 +145,7 @@ impl Config {
             records: RecordsConfig::default(),
             redaction: RedactionConfig::default(),
             swap_replay: limits::PLUGIN_REPLAY,
+            traces: TracesConfig::default(),
             plugins: BTreeMap::from([(LOGGER.to_owned(), PluginConfig::of(LOGGER))]),
         }
     }
@@ -160,6 +165,7 @@ impl Config {
         // Paths in the file are relative to it, all others to the working directory.
         let beside = path.as_deref().and_then(Path::parent).unwrap_or(&here.folder).to_owned();
         let admin = AdminConfig::resolve(&flags, written.admin, &here.folder, &beside)?;
+        let traces = TracesConfig::resolve(&flags, written.traces, &beside)?;
         let chosen = |flag: Option<PathBuf>, key: Option<PathBuf>| match (flag, key) {
             (Some(flag), _) => Some(here.folder.join(flag)),
             (None, key) => key.map(|key| beside.join(key)),
@@ -220,6 +226,7 @@ impl Config {
                 patterns: written.redaction.patterns,
             },
             swap_replay: written.swap.replay.unwrap_or(limits::PLUGIN_REPLAY),
+            traces,
             plugins,
             file: path,
             compiler: None,
@@ -453,7 +460,7 @@ mod tests {
     fn the_example_in_the_documentation_is_true() {
         let text = include_str!("../../../docs/flowgate.toml");
         let names = |key: &str| text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
-        let tables = ["admin", "destinations", "limits", "origins", "plugins", "records", "redaction", "swap"];
+        let tables = ["admin", "destinations", "limits", "origins", "plugins", "records", "redaction", "swap", "traces"];
         let keys = raw::KEYS
             .iter()
             .filter(|key| !tables.contains(key))
@@ -464,6 +471,7 @@ mod tests {
             .chain(&raw::RECORDS_KEYS)
             .chain(&raw::REDACTION_KEYS)
             .chain(&raw::SWAP_KEYS)
+            .chain(&raw::TRACES_KEYS)
             .chain(&raw::PLUGIN_KEYS);
         for key in keys {
             assert!(names(key), "{key} is not in the example");
@@ -482,6 +490,7 @@ mod tests {
                 line if raw::ADMIN_KEYS.iter().any(|key| line.starts_with(key)) => "[admin]\n",
                 line if raw::RECORDS_KEYS.iter().any(|key| line.starts_with(key)) => "[records]\n",
                 line if raw::DESTINATION_KEYS.iter().any(|key| line.starts_with(key)) => "[destinations]\n",
+                line if line.starts_with("endpoint") || line.starts_with("headers-file") => "[traces]\n",
                 _ => "",
             };
             let more = match line {
@@ -514,6 +523,7 @@ mod tests {
             .chain(&raw::RECORDS_KEYS)
             .chain(&raw::REDACTION_KEYS)
             .chain(&raw::SWAP_KEYS)
+            .chain(&raw::TRACES_KEYS)
             .chain(&raw::PLUGIN_KEYS)
         {
             assert!(text.contains(&format!("`{key}`")), "{key} is not in operation.md");

@@ -115,6 +115,9 @@ pub struct Flags {
     /// Port that CONNECT reaches; may be repeated [default: any, for clients of this machine alone; else 80, 443, 8443]
     #[arg(long, env = "FLOWGATE_CONNECT_PORT", value_name = "PORT", value_delimiter = ',')]
     pub connect_port: Vec<u16>,
+    /// URL of a collector that traces of flows are sent to (OpenTelemetry, OTLP over HTTP), as in http://127.0.0.1:4318 [default: none]
+    #[arg(long, env = "FLOWGATE_TRACES", value_name = "URL", hide_env_values = true)]
+    pub traces: Option<String>,
     /// How long a stop waits for what is in flight, as in 10s [default: 10s]
     #[arg(long, env = "FLOWGATE_GRACE", value_name = "DURATION", value_parser = units::duration)]
     pub grace: Option<Duration>,
@@ -194,6 +197,7 @@ pub(super) struct File {
     pub(super) records: Records,
     pub(super) redaction: Redaction,
     pub(super) swap: Swap,
+    pub(super) traces: Traces,
     pub(super) plugins: BTreeMap<String, Plugin>,
 }
 
@@ -289,6 +293,16 @@ pub(super) struct Swap {
     pub(super) replay: Option<usize>,
 }
 
+/// `[traces]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Traces {
+    pub(super) endpoint: Option<String>,
+    pub(super) headers_file: Option<PathBuf>,
+    pub(super) ratio: Option<f64>,
+    pub(super) users: Option<bool>,
+}
+
 /// `[plugins.NAME]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -319,7 +333,7 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 26] = [
+pub(super) const KEYS: [&str; 27] = [
     "admin",
     "auth",
     "auto-splice",
@@ -342,6 +356,7 @@ pub(super) const KEYS: [&str; 26] = [
     "resolve",
     "state",
     "swap",
+    "traces",
     "tunnel",
     "upstream-ca",
     "upstream-proxy",
@@ -378,6 +393,8 @@ pub(super) const RECORDS_KEYS: [&str; 3] = ["max-age", "max-count", "max-size"];
 pub(super) const REDACTION_KEYS: [&str; 3] = ["fields", "json", "patterns"];
 /// Keys of that table, as `Swap` has them.
 pub(super) const SWAP_KEYS: [&str; 1] = ["replay"];
+/// Keys of that table, as `Traces` has them.
+pub(super) const TRACES_KEYS: [&str; 4] = ["endpoint", "headers-file", "ratio", "users"];
 /// Keys of a plugin's table, as `Plugin` has them.
 pub(super) const PLUGIN_KEYS: [&str; 16] = [
     "call",
@@ -426,6 +443,8 @@ impl File {
             ("limits", &LIMIT_KEYS),
             ("records", &RECORDS_KEYS),
             ("redaction", &REDACTION_KEYS),
+            ("swap", &SWAP_KEYS),
+            ("traces", &TRACES_KEYS),
         ];
         for (name, keys) in tables {
             match table.get(name).map(Spanned::get_ref) {
@@ -433,11 +452,6 @@ impl File {
                 Some(_) => bail!("{name} is to be a table, as in [{name}]"),
                 None => {}
             }
-        }
-        match table.get("swap").map(Spanned::get_ref) {
-            Some(DeValue::Table(swap)) => check(swap, &SWAP_KEYS, "swap.")?,
-            Some(_) => bail!("swap is to be a table, as in [swap]"),
-            None => {}
         }
         match table.get("origins").map(Spanned::get_ref) {
             Some(DeValue::Table(origins)) => {
@@ -580,6 +594,7 @@ mod tests {
                 "records" => return "[records]\nmax-age = '30d'\nmax-count = 3\nmax-size = '1GiB'\n".to_owned(),
                 "redaction" => return "[redaction]\nfields = 'a'\njson = ['$.a']\npatterns = ['b', 'c']\n".to_owned(),
                 "swap" => return "[swap]\nreplay = 3\n".to_owned(),
+                "traces" => return "[traces]\nendpoint = 'x'\nheaders-file = 'y'\nratio = 0.5\nusers = true\n".to_owned(),
                 "listen" | "listen-tls" => "'127.0.0.1:1'",
                 "open" | "enabled" | "required" => "true",
                 "auth" => "'ask'",
@@ -594,7 +609,7 @@ mod tests {
             .to_owned()
         };
         let line = |key: &&str| match *key {
-            "admin" | "destinations" | "limits" | "origins" | "plugins" | "records" | "redaction" | "swap" => value(key),
+            "admin" | "destinations" | "limits" | "origins" | "plugins" | "records" | "redaction" | "swap" | "traces" => value(key),
             key => format!("{key} = {}\n", value(key)),
         };
         for key in &KEYS {
@@ -624,6 +639,8 @@ mod tests {
             ("[records]\nmax_age = '1d'", "there is no key records.max_age; did you mean records.max-age?"),
             ("[swap]\nreply = 1", "there is no key swap.reply; did you mean swap.replay?"),
             ("swap = 1", "as in [swap]"),
+            ("[traces]\nendpiont = 'a'", "there is no key traces.endpiont; did you mean traces.endpoint?"),
+            ("traces = 'http://a.test'", "as in [traces]"),
             ("[limits]\nconnection = 1", "there is no key limits.connection; did you mean limits.connections?"),
             ("[limits]\nconnections = '1'", "line 2"),
             ("origins = 'a'", "as in [origins."),

@@ -80,6 +80,15 @@ impl fmt::Display for Config {
         }
         writeln!(f, "\n[swap]")?;
         line(f, "replay", self.swap_replay as i64)?;
+        if let Some(endpoint) = &self.traces.endpoint {
+            writeln!(f, "\n[traces]")?;
+            line(f, "endpoint", endpoint.as_str())?;
+            line(f, "ratio", self.traces.ratio)?;
+            line(f, "users", self.traces.users)?;
+            if let Some(file) = &self.traces.headers_file {
+                line(f, "headers-file", path(file))?;
+            }
+        }
         for (hosts, origin) in &self.origins {
             writeln!(f, "\n[origins.{}]", key(hosts))?;
             line(f, "accept-any-certificate", origin.accept_any_certificate)?;
@@ -105,6 +114,7 @@ impl fmt::Display for Config {
             line(f, "host-calls", i64::try_from(plugin.host_calls).map_err(|_| fmt::Error)?)?;
             line(f, "output", show_size(plugin.output_bytes))?;
             line(f, "log-lines", i64::from(plugin.log_lines))?;
+            line(f, "streams", plugin.streams as i64)?;
             // Came out of TOML, which has no null.
             line(f, "config", Value::try_from(&plugin.config).map_err(|_| fmt::Error)?)?;
         }
@@ -160,8 +170,8 @@ mod tests {
         let file = "users = 'a \"b\"'\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
                     upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[admin]\nlisten = '[::1]:8081'\nnames = 'A.test'\n\
                     token-file = 't'\ncontent = false\n[origins.'*.b.test']\nca = 'y.pem'\nclient-certificate = 'c.pem'\n\
-                    [limits]\nhandshakes = 7\nleaves-per-client = 3\ncaptured = '1MiB'\ncontent-idle = '1h'\n[records]\nmax-age = '30d'\nmax-count = 9\nmax-size = '10GiB'\n[swap]\nreplay = 7\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
-                    grants = 'key-value'\noutbound = ['https://a.test', 'http://[::1]:8080']\nkey-value = '1MiB'\nhost-calls = 5\noutput = '1MiB'\nlog-lines = 7\n\
+                    [limits]\nhandshakes = 7\nleaves-per-client = 3\ncaptured = '1MiB'\ncontent-idle = '1h'\n[records]\nmax-age = '30d'\nmax-count = 9\nmax-size = '10GiB'\n[swap]\nreplay = 7\n[traces]\nendpoint = 'http://a.test:4318'\nratio = 0.5\nusers = true\nheaders-file = 'h'\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\
+                    grants = 'key-value'\noutbound = ['https://a.test', 'http://[::1]:8080']\nkey-value = '1MiB'\nhost-calls = 5\noutput = '1MiB'\nlog-lines = 7\nstreams = 3\n\
                     config = { a = [1, 2.5, true], b = { c = 'd' } }";
         let first = Config::resolve(Flags::default(), Some(("/etc/f.toml".into(), File::parse(file).unwrap())), &here()).unwrap();
 

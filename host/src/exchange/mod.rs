@@ -24,7 +24,7 @@ mod websocket;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::{flow::CaptureBudget, h1::HeadLimits, hooks::Hooks, meters::Meters, origin::Pool, shares::Shares, tasks::Tasks};
+use crate::{flow::CaptureBudget, h1::HeadLimits, hooks::Hooks, meters::Meters, origin::Pool, shares::Shares, spans::Spans, tasks::Tasks};
 
 pub use fetch::Fetcher;
 pub use flood::FloodLimits;
@@ -75,6 +75,8 @@ pub struct Exchange {
     pub limits: Limits,
     /// Where what passes is counted.
     pub meters: Arc<Meters>,
+    /// Where flows are told of as traces, if anywhere.
+    pub spans: Option<Arc<Spans>>,
     /// What plugins see of contents is counted in it.
     pub captured: CaptureBudget,
     /// Streams of HTTP/2 that clients have. What a stream holds where one of its ends stands still is bounded (its windows, what waits to be

@@ -30,6 +30,7 @@ use crate::{
     hooks::{Messages, Probe},
     meters::{Ending, Underway},
     origin::{Connection, Destination, Lease, Share},
+    spans::FlowSpan,
 };
 
 /// On whose behalf, and where to.
@@ -53,12 +54,14 @@ pub struct Request<'a> {
     rewriting: Option<Rewriting>,
     /// Once it runs.
     underway: Option<Underway>,
+    /// Where it is told of as a trace.
+    span: Option<FlowSpan>,
 }
 
 impl<'a> Request<'a> {
     /// As it was read.
     pub fn new(head: RequestHead, framing: Framing, content: Source<'a>) -> Self {
-        Self { head, framing, content, rewriting: None, underway: None }
+        Self { head, framing, content, rewriting: None, underway: None, span: None }
     }
 
     /// Whether a response made here ends the client's connection: it has content of this request to come, or is to carry no other. HTTP/1 only.
@@ -114,6 +117,17 @@ impl Fault {
         }
     }
 
+    /// The same in a word, for its trace.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Client => "client_aborted",
+            Self::Origin(_) => "http_response_incomplete",
+            Self::Refused(refusal) => respond::error(refusal),
+            Self::Broken(refusal) => respond::error(refusal),
+            Self::Disconnect => "disconnected_by_plugin",
+        }
+    }
+
     /// The same for the flow's record.
     fn outcome(&self) -> Outcome {
         match self {
@@ -139,6 +153,20 @@ struct Asked<'a> {
     closes: bool,
     /// Where it is counted.
     underway: Option<&'a Underway>,
+    /// Where it is told of.
+    span: Option<&'a FlowSpan>,
+}
+
+impl Asked<'_> {
+    /// Whose head the client gets is known, as far as it is now.
+    fn answered(&self, status: StatusCode) {
+        if let Some(underway) = self.underway {
+            underway.answered(status.as_u16());
+        }
+        if let Some(span) = self.span {
+            span.answered(status.as_u16());
+        }
+    }
 }
 
 /// How far an exchange with an origin has come.
@@ -165,7 +193,8 @@ impl Exchange {
             Version::HTTP_2 => fields::to_http2(&mut request.head.fields, true),
             _ => fields::request_to_http1(&mut request.head.fields),
         }
-        let mut open = self.open(via, &request.head).await;
+        request.span = self.spans.as_ref().and_then(|spans| spans.flow(&via.scope, &via.destination.origin, &request.head));
+        let mut open = self.open(via, &request.head, request.span.as_ref()).await;
         request.content.tap(open.as_ref().and_then(OpenFlow::tap), Direction::Request);
         request.underway = Some(self.meters.flow());
         let mut responder = Some(responder);
@@ -187,7 +216,7 @@ impl Exchange {
     }
 
     /// The flow for the plugins that want it; for nobody, nothing is built.
-    async fn open(&self, via: &Via, head: &RequestHead) -> Option<OpenFlow> {
+    async fn open(&self, via: &Via, head: &RequestHead, span: Option<&FlowSpan>) -> Option<OpenFlow> {
         let authority = &via.destination.origin.authority;
         let probe = Probe { host: authority.host(), method: &head.method, path: &head.path };
         let mut course = self.hooks.open(&probe)?;
@@ -195,6 +224,10 @@ impl Exchange {
             reserving.await;
         }
         let mut flow = Flow::new(via.scope.clone(), via.destination.origin.clone(), head.clone()).counted_in(&self.captured);
+        if let Some(span) = span {
+            span.is_flow(flow.id);
+            flow.trace = Some(span.trace());
+        }
         flow.capture(Direction::Request, course.request_needs().capture);
         Some(OpenFlow::new(flow, course))
     }
@@ -214,6 +247,9 @@ impl Exchange {
                 if let Some(underway) = &request.underway {
                     underway.answered(local.status.as_u16());
                 }
+                if let Some(span) = &request.span {
+                    span.answered(local.status.as_u16());
+                }
                 send(&local, &request.head.method, closes, responder).await?;
                 return Ok(if closes { After::Close } else { After::Next });
             }
@@ -230,6 +266,9 @@ impl Exchange {
         if let Some(open) = open {
             open.conclude(fault.outcome());
         }
+        if let Some(span) = &request.span {
+            span.failed(fault.name(), !matches!(fault, Fault::Client));
+        }
         let is_http2 = request.head.version == Version::HTTP_2;
         match fault {
             Fault::Client | Fault::Origin(_) => {}
@@ -241,7 +280,11 @@ impl Exchange {
                 tracing::info!(host = %String::from_utf8_lossy(&request.head.authority), "{}", respond::sentence(&refusal));
                 self.meters.refused(respond::error(&refusal));
                 let closes = request.ends_connection();
-                if send(&respond::refusal(&refusal), &request.head.method, closes, &mut responder).await.is_ok() {
+                let response = respond::refusal(&refusal);
+                if let Some(span) = &request.span {
+                    span.answered(response.status.as_u16());
+                }
+                if send(&response, &request.head.method, closes, &mut responder).await.is_ok() {
                     return if closes { After::Close } else { After::Next };
                 }
             }
@@ -260,11 +303,7 @@ impl Exchange {
     ) -> Result<After, Fault> {
         let mut fresh = false;
         loop {
-            let lease = match request.head.version {
-                Version::HTTP_2 => self.pool.http2(&destination, scope).await,
-                _ => self.pool.http1(&destination, fresh).await.map(Lease::Http1),
-            };
-            match lease.map_err(Fault::Refused)? {
+            match self.lease(&destination, scope, request.head.version, fresh, request.span.as_ref()).await.map_err(Fault::Refused)? {
                 Lease::Http2(share) => {
                     let sent = self.over_http2(&destination.origin, &share, request, responder, open.as_deref_mut()).await;
                     match sent {
@@ -301,6 +340,31 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// A way to the origin; that one was made for it, or was not to be had, is told.
+    async fn lease(
+        &self,
+        destination: &Destination,
+        scope: &Arc<Scope>,
+        version: Version,
+        fresh: bool,
+        span: Option<&FlowSpan>,
+    ) -> Result<Lease, Refusal> {
+        let told = span.map(|span| (span, Instant::now()));
+        let lease = match version {
+            Version::HTTP_2 => self.pool.http2(destination, scope).await,
+            _ => self.pool.http1(destination, fresh).await.map(Lease::Http1),
+        };
+        if let Some((span, began)) = told {
+            match &lease {
+                Ok(lease) => {
+                    lease.dialled().into_iter().for_each(|dialled| span.connected(dialled.began, dialled.connected, dialled.secured));
+                }
+                Err(refusal) => span.not_connected(began, respond::error(refusal)),
+            }
+        }
+        lease
     }
 
     async fn over_http1<'a>(
@@ -366,6 +430,7 @@ impl Exchange {
                 && fields::asks_for_websocket(&request.head.fields),
             closes: request.ends_connection(),
             underway: request.underway.as_ref(),
+            span: request.span.as_ref(),
         };
         let client_persists = fields::persists(request.head.version, &request.head.fields);
         let rewriting = request.rewriting.take();
@@ -436,13 +501,11 @@ impl Exchange {
         responder: &mut Option<Responder<'a>>,
         mut open: Option<&mut OpenFlow>,
     ) -> Result<Answered, Fault> {
-        let &Asked { ref method, version: client_version, upgrade, closes, underway } = asked;
+        let &Asked { ref method, version: client_version, upgrade, closes, .. } = asked;
         let origin = progress.origin;
         let head = self.final_head(origin, client_version, &mut answer, responder).await?;
         progress.answering.store(true, Ordering::Relaxed);
-        if let Some(underway) = underway {
-            underway.answered(head.status.as_u16());
-        }
+        asked.answered(head.status);
         let bad = |reason: &str| Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason: reason.to_owned() });
         match (head.status == StatusCode::SWITCHING_PROTOCOLS, upgrade) {
             (true, true) => return switch(head, responder, open).await,
@@ -469,6 +532,9 @@ impl Exchange {
         if let Some(open) = open.as_deref_mut()
             && let Some(local) = filter::response(open, &mut head, &mut framing, &mut content).await?
         {
+            if let Some(span) = asked.span {
+                span.answered(local.status.as_u16());
+            }
             send(&local, method, closes, responder).await?;
             return Ok(Answered { status: local.status, client_persists: !closes, origin_persists: false });
         }

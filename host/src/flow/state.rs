@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{CaptureBudget, Content, Direction, Fields, Origin, RequestHead, ResponseHead, Scope, head::media_type};
+use crate::hooks::Trace;
 
 /// Unique within one run of the proxy.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -66,6 +67,8 @@ pub struct Flow {
     pub outcome: Outcome,
     /// Notes of plugins, keyed `plugin.key`.
     pub tags: Vec<(String, String)>,
+    /// Who is told what its time goes into.
+    pub trace: Option<Arc<dyn Trace>>,
     request_held: Held,
     response_held: Held,
     /// What its contents are counted in.
@@ -96,6 +99,7 @@ impl Flow {
             timings: Timings::begin(),
             outcome: Outcome::InProgress,
             tags: Vec::new(),
+            trace: None,
             request_held: Held::default(),
             response_held: Held::default(),
             budget: None,

@@ -8,7 +8,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -48,6 +48,17 @@ pub struct DialLimits {
     pub upstream: Duration,
     /// Connections at once, to all origins.
     pub at_once: usize,
+}
+
+/// When a connection came up.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialled {
+    /// It was asked for.
+    pub began: Instant,
+    /// TCP stood, through whatever proxy is on the way.
+    pub connected: Instant,
+    /// TLS did, if the origin speaks that.
+    pub secured: Option<Instant>,
 }
 
 /// Opens connections.
@@ -161,9 +172,13 @@ impl Dialler {
     ///
     /// # Errors
     /// As for [`Dialler::open`], and [`Refusal::CertificateError`], [`Refusal::TlsError`].
-    pub(super) async fn connect(&self, destination: &Destination, protocol: Protocol) -> Result<(Io, bool), Refusal> {
+    pub(super) async fn connect(&self, destination: &Destination, protocol: Protocol) -> Result<(Io, bool, Dialled), Refusal> {
+        let began = Instant::now();
         let io = self.open(&destination.origin.authority).await?;
-        self.secured(io, destination, protocol).await
+        let connected = Instant::now();
+        let (io, http2) = self.secured(io, destination, protocol).await?;
+        let secured = (destination.origin.scheme == Scheme::Https).then(Instant::now);
+        Ok((io, http2, Dialled { began, connected, secured }))
     }
 
     /// TLS over a connection, if the scheme asks for it.

@@ -115,7 +115,7 @@ mod tests {
     fn keep(idles: &mut Idles, host: &str) -> (Option<Box<Connection>>, tokio::io::DuplexStream) {
         let (io, other) = tokio::io::duplex(64);
         let (reader, writer) = halves(Box::new(io), BytesMut::new());
-        (idles.keep(to(host), Connection { reader, writer, reused: true }, 2, 3), other)
+        (idles.keep(to(host), Connection::kept(reader, writer), 2, 3), other)
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod reach;
 mod shared;
 mod upstream;
 
-pub use dial::{DialLimits, Dialler};
+pub use dial::{DialLimits, Dialled, Dialler};
 pub use pool::{CONNECTION_WINDOW, Connection, Destination, Lease, Pool, PoolLimits, STREAM_WINDOW};
 pub use reach::Reach;
 pub use shared::Share;

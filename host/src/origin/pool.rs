@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    dial::SharedDialler,
+    dial::{Dialled, SharedDialler},
     idle::Idles,
     owners::{Owners, Slot},
     shared::Share,
@@ -68,6 +68,17 @@ pub struct Connection {
     pub writer: HalfWriter,
     /// It has carried an exchange before, so it may have died meanwhile.
     pub reused: bool,
+    /// When it came up.
+    dialled: Dialled,
+}
+
+#[cfg(test)]
+impl Connection {
+    /// One that has carried an exchange.
+    pub(super) fn kept(reader: HalfReader, writer: HalfWriter) -> Self {
+        let now = std::time::Instant::now();
+        Self { reader, writer, reused: true, dialled: Dialled { began: now, connected: now, secured: None } }
+    }
 }
 
 /// A way to send one request.
@@ -76,6 +87,16 @@ pub enum Lease {
     Http1(Box<Connection>),
     /// A stream on a shared connection.
     Http2(Share),
+}
+
+impl Lease {
+    /// When its connection came up, if it did so for this one.
+    pub fn dialled(&self) -> Option<Dialled> {
+        match self {
+            Self::Http1(connection) => Some(connection.dialled).filter(|_| !connection.reused),
+            Self::Http2(share) => share.dialled,
+        }
+    }
 }
 
 /// Bounds of the pool.
@@ -133,9 +154,9 @@ impl Pool {
             return Ok(connection);
         }
         self.make_room();
-        let (io, _) = self.dialler.connect(destination, Protocol::Http1).await?;
+        let (io, _, dialled) = self.dialler.connect(destination, Protocol::Http1).await?;
         let (reader, writer) = halves(io, BytesMut::new());
-        Ok(Box::new(Connection { reader, writer, reused: false }))
+        Ok(Box::new(Connection { reader, writer, reused: false, dialled }))
     }
 
     /// HTTP/2 where the origin offers it, else HTTP/1. `owner`: on whose behalf; nobody else is on that HTTP/2 connection.
@@ -158,7 +179,7 @@ impl Pool {
             return self.http1(destination, false).await.map(Lease::Http1);
         }
         self.make_room();
-        let (io, http2) = match self.dialler.connect(destination, Protocol::Http2).await {
+        let (io, http2, dialled) = match self.dialler.connect(destination, Protocol::Http2).await {
             Ok(dialled) => dialled,
             // There is one already, on which there will be room at some time.
             Err(refusal) => return connections.share(0).map(Lease::Http2).ok_or(refusal),
@@ -166,7 +187,7 @@ impl Pool {
         self.owners().found(destination, http2);
         if !http2 {
             let (reader, writer) = halves(io, BytesMut::new());
-            return Ok(Lease::Http1(Box::new(Connection { reader, writer, reused: false })));
+            return Ok(Lease::Http1(Box::new(Connection { reader, writer, reused: false, dialled })));
         }
         let handshake = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -189,7 +210,7 @@ impl Pool {
                 () = stopping.cancelled() => drop(connection.await),
             }
         });
-        Ok(Lease::Http2(connections.add(send)))
+        Ok(Lease::Http2(connections.add(send, dialled)))
     }
 
     /// Whether the origin speaks HTTP/2, so that its clients can be offered the same. Asks it, the first time.

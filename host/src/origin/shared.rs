@@ -13,6 +13,8 @@ use std::{
 use bytes::Bytes;
 use h2::client::SendRequest;
 
+use super::dial::Dialled;
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Connections(Vec<One>);
@@ -27,6 +29,8 @@ struct One {
 pub struct Share {
     /// Takes the request.
     pub send: SendRequest<Bytes>,
+    /// When the connection came up, if that was for this one.
+    pub(super) dialled: Option<Dialled>,
     _stream: Arc<()>,
 }
 
@@ -40,9 +44,9 @@ impl Connections {
     }
 
     /// One more, and room on it.
-    pub(super) fn add(&mut self, send: SendRequest<Bytes>) -> Share {
+    pub(super) fn add(&mut self, send: SendRequest<Bytes>, dialled: Dialled) -> Share {
         let one = One { send, streams: Arc::default() };
-        let share = one.share();
+        let share = Share { dialled: Some(dialled), ..one.share() };
         self.0.push(one);
         share
     }
@@ -50,7 +54,7 @@ impl Connections {
 
 impl One {
     fn share(&self) -> Share {
-        Share { send: self.send.clone(), _stream: self.streams.clone() }
+        Share { send: self.send.clone(), dialled: None, _stream: self.streams.clone() }
     }
 
     fn carried(&self) -> usize {

@@ -178,6 +178,7 @@ impl Build {
         said: impl FnOnce(&T) -> Cow<'static, str>,
     ) -> Result<T, Failure> {
         let (outcome, took) = self.timed(hook, call).await;
+        page.trace(&self.label, hook, took, outcome.is_err());
         match outcome {
             Ok((answer, changes)) => {
                 page.note(&self.label, hook, &said(&answer), took, changes);

@@ -53,6 +53,11 @@ impl Hook {
         !matches!(self, Self::Configure | Self::Save | Self::Restore)
     }
 
+    /// It is called many times about one flow.
+    pub(super) fn repeats(self) -> bool {
+        matches!(self, Self::Chunk | Self::Message | Self::MessagePassed)
+    }
+
     /// It is told of what has happened; no flow waits for it.
     pub(super) fn observes(self) -> bool {
         matches!(self, Self::FlowEnd | Self::MessagePassed)

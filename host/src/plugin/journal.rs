@@ -12,7 +12,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::hook::Hook;
-use crate::flow::{Flow, FlowId, SharedFlow, lock};
+use crate::{
+    flow::{Flow, FlowId, SharedFlow, lock},
+    hooks::Trace,
+};
 
 /// Flows remembered, at about half a KiB each.
 const PAGES: usize = 4096;
@@ -87,6 +90,7 @@ pub(super) struct Journal(Mutex<VecDeque<Arc<Page>>>);
 /// One flow's.
 pub(super) struct Page {
     id: FlowId,
+    trace: Option<Arc<dyn Trace>>,
     state: Mutex<State>,
 }
 
@@ -111,7 +115,11 @@ impl Journal {
     /// Begins the page of a flow; the oldest makes room.
     pub(super) fn open(&self, flow: &SharedFlow) -> Arc<Page> {
         let state = State { flow: Arc::downgrade(flow), ..State::default() };
-        let page = Arc::new(Page { id: lock(flow).id, state: Mutex::new(state) });
+        let (id, trace) = {
+            let flow = lock(flow);
+            (flow.id, flow.trace.clone())
+        };
+        let page = Arc::new(Page { id, trace, state: Mutex::new(state) });
         let mut pages = self.pages();
         let oldest = if pages.len() >= PAGES { pages.pop_front() } else { None };
         pages.push_back(page.clone());
@@ -141,17 +149,23 @@ impl Page {
     /// A call came back. Calls that repeat one another become one step.
     pub(super) fn note(&self, label: &Arc<Label>, hook: Hook, said: &str, took: Duration, changes: Vec<String>) {
         let mut state = self.state();
-        let repeated = state.steps.iter_mut().rev().find(|note| {
-            matches!(note.hook, Hook::Chunk | Hook::Message | Hook::MessagePassed)
-                && note.hook == hook
-                && Arc::ptr_eq(&note.label, label)
-                && note.said == said
-        });
+        let repeated = state
+            .steps
+            .iter_mut()
+            .rev()
+            .find(|note| hook.repeats() && note.hook == hook && Arc::ptr_eq(&note.label, label) && note.said == said);
         if let Some(note) = repeated {
             note.calls += 1;
             note.took += took;
         } else if state.steps.len() < STEPS {
             state.steps.push(Note { label: label.clone(), hook, said: said.to_owned(), calls: 1, took, changes });
+        }
+    }
+
+    /// The same for the flow's trace, but for calls that come with each piece or message.
+    pub(super) fn trace(&self, label: &Label, hook: Hook, took: Duration, failed: bool) {
+        if let Some(trace) = self.trace.as_ref().filter(|_| !hook.repeats()) {
+            trace.hook(&label.plugin, hook.name(), took, failed);
         }
     }
 

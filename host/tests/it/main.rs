@@ -58,6 +58,7 @@ mod stalling;
 mod storing;
 mod streaming;
 mod swap;
+mod traces;
 mod translation;
 mod trying;
 mod upgrade;
