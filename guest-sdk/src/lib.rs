@@ -116,9 +116,11 @@ mod actions;
 #[doc(hidden)]
 pub mod bindings;
 pub mod chat;
+mod content;
 #[doc(hidden)]
 pub mod export;
 mod flow;
+mod head;
 pub mod key_value;
 pub mod log;
 pub mod metrics;
@@ -131,16 +133,16 @@ pub mod sse;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod text;
-mod views;
 
 pub use actions::{ChunkAction, ConnectAction, Message, MessageAction, MessageKind, MessageRecord, RequestAction, ResponseAction};
 pub use bindings::imports::{
     records::WriteMode,
     types::{BodyInfo, ClientInfo, Direction, Header, HttpVersion, LocalResponse, Origin, Outcome, RequestHead, ResponseHead, Timings},
 };
+pub use content::Content;
 pub use flow::Flow;
+pub use head::{Field, Fields, Head};
 pub use plugin::{
     ConnectFilter, MessageFilter, MessageObserver, NoConfig, Observer, Plugin, RequestFilter, ResponseFilter, StateHandoff, StreamFilter,
 };
 pub use registration::{BodyMode, Framing, InstanceMode, Registration, Rule};
-pub use views::{Content, Fields};

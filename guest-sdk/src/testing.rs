@@ -291,6 +291,26 @@ impl Source {
         self.0.borrow().response.clone()
     }
 
+    pub(crate) fn head(&self, of: Direction) -> Vec<u8> {
+        let sample = self.0.borrow();
+        let version = |version| match version {
+            HttpVersion::Http10 => "HTTP/1.0",
+            HttpVersion::Http11 => "HTTP/1.1",
+            HttpVersion::H2 => "HTTP/2",
+            HttpVersion::H3 => "HTTP/3",
+        };
+        let (start_line, headers) = match (of, &sample.response) {
+            (Direction::Request, _) => {
+                let RequestHead { method, path, headers, .. } = &sample.request;
+                (format!("{method} {path} {}\r\n", version(sample.request.version)), headers)
+            }
+            (Direction::Response, Some(response)) => (format!("{} {} \r\n", version(response.version), response.status), &response.headers),
+            (Direction::Response, None) => return Vec::new(),
+        };
+        let lines = headers.iter().flat_map(|header| [header.name.as_bytes(), b": ", &header.value, b"\r\n"]);
+        [start_line.as_bytes()].into_iter().chain(lines).flatten().copied().collect()
+    }
+
     pub(crate) fn header(&self, of: Direction, name: &str) -> Option<Vec<u8>> {
         self.with_headers(of, |headers| text::first(headers, name).map(<[u8]>::to_vec)).ok().flatten()
     }

@@ -117,6 +117,45 @@ pub(super) fn response_head(flow: &Flow) -> Option<types::ResponseHead> {
     Some(types::ResponseHead { status: head.status.as_u16(), version: version(head.version), headers: headers(&head.fields) })
 }
 
+/// A head as HTTP/1 writes it, without the line that ends it; nothing where there is none.
+pub(super) fn head(flow: &Flow, of: Direction) -> Vec<u8> {
+    let Some(fields) = flow.fields(of) else { return Vec::new() };
+    let lines: usize = fields.iter().map(|field| field.name().len() + field.value().len() + ": \r\n".len()).sum();
+    let mut head = Vec::with_capacity(lines + flow.request.path.len() + 64);
+    match (of, &flow.response) {
+        (Direction::Request, _) => {
+            let request = &flow.request;
+            let version = version_name(request.version);
+            for part in [request.method.as_str().as_bytes(), b" ", &request.path, b" ", version.as_bytes()] {
+                head.extend_from_slice(part);
+            }
+        }
+        // Has no fields, either.
+        (Direction::Response, None) => return Vec::new(),
+        (Direction::Response, Some(response)) => {
+            for part in [version_name(response.version), " ", response.status.as_str(), " "] {
+                head.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    for field in fields.iter() {
+        for part in [field.name(), b": ", field.value(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head
+}
+
+fn version_name(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
 /// A field section.
 pub(super) fn headers(fields: &Fields) -> types::Headers {
     fields.iter().map(|field| types::Header { name: field.name_str().to_owned(), value: field.value().to_vec() }).collect()
@@ -247,6 +286,20 @@ mod tests {
         for (scheme, host, port) in [("ftp", "a", 80), ("http", "a", 0), ("http", "a/b", 80), ("http", "me@a", 80), ("http", "", 80)] {
             assert!(make(scheme, host, port).is_err(), "{scheme} {host} {port}");
         }
+    }
+
+    #[test]
+    fn heads_are_written_as_http1_writes_them() {
+        let mut flow = crate::plugin::tests::flow("/a?b");
+        flow.request.fields.push("x", "1: 2");
+        assert_eq!(head(&flow, Direction::Request), b"POST /a?b HTTP/1.1\r\nHost: a.test\r\nx: 1: 2\r\n");
+        assert_eq!(head(&flow, Direction::Response), b"");
+
+        let mut fields = Fields::default();
+        fields.append(Field::new(b"x", b"\xfc"));
+        let (reason, version) = (Some("Gone away".into()), Version::HTTP_2);
+        flow.response = Some(flow::ResponseHead { status: StatusCode::GONE, reason, version, fields });
+        assert_eq!(head(&flow, Direction::Response), b"HTTP/2 410 \r\nx: \xfc\r\n");
     }
 
     #[test]

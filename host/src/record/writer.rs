@@ -34,6 +34,9 @@ use super::{
 const RETRIES: u32 = 5;
 /// The first pause between two tries; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// How long a thread that has written lets records come together before it looks again. Woken up for each, it would take the processor from who
+/// serves clients, and give it back, once for each.
+const GATHERING: Duration = Duration::from_millis(2);
 
 /// Bounds of the queue.
 #[derive(Clone, Copy, Debug)]
@@ -340,7 +343,11 @@ impl Lane {
 
     /// `None` when there will be no more. A thread with nothing to do holds no folder open, so that file systems can be unmounted.
     fn next(&mut self) -> Option<Job> {
+        if let Ok(job) = self.queue.try_recv() {
+            return Some(job);
+        }
         if !self.folders.is_empty() {
+            thread::sleep(GATHERING);
             match self.queue.recv_timeout(folders::LEASE) {
                 Err(RecvTimeoutError::Timeout) => self.folders.close(),
                 other => return other.ok(),

@@ -17,17 +17,28 @@ impl Sink for Vec<u8> {
         self.extend_from_slice(octets);
     }
 
-    /// Eight at a time where none of them is special. Runs are short in what is JSON itself: to look for their ends and copy each would take longer.
+    /// Eight at a time, as far as none of them is special. Runs are short in what is JSON itself: to look for their ends and copy each would take
+    /// longer.
     fn put_escaped(&mut self, octets: &[u8]) {
         let mut rest = octets;
         while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
-            match holds_special(u64::from_le_bytes(*chunk)) {
-                false => self.extend_from_slice(chunk),
-                true => chunk.iter().for_each(|octet| put_one(self, *octet)),
-            }
-            rest = behind;
+            let len = self.len();
+            self.extend_from_slice(chunk);
+            rest = match first_special(*chunk) {
+                None => behind,
+                Some(at) => {
+                    self.truncate(len + at);
+                    put_special(self, rest[at]);
+                    &rest[at + 1..]
+                }
+            };
         }
-        rest.iter().for_each(|octet| put_one(self, *octet));
+        for octet in rest {
+            match escaped_len(*octet) {
+                1 => self.push(*octet),
+                _ => put_special(self, *octet),
+            }
+        }
     }
 }
 
@@ -41,7 +52,9 @@ impl Sink for Count {
     }
 
     fn put_escaped(&mut self, octets: &[u8]) {
-        self.0 += octets.iter().map(|octet| escaped_len(*octet)).sum::<usize>();
+        let (words, rest) = octets.as_chunks::<8>();
+        let escaped = |octets: &[u8]| octets.iter().map(|octet| escaped_len(*octet)).sum::<usize>();
+        self.0 += words.iter().map(|word| if first_special(*word).is_none() { 8 } else { escaped(word) }).sum::<usize>() + escaped(rest);
     }
 }
 
@@ -133,20 +146,19 @@ pub(crate) fn fitting(text: &str, max: usize) -> &str {
     text
 }
 
-fn put_one(sink: &mut Vec<u8>, octet: u8) {
+/// One octet that has to be escaped.
+fn put_special(sink: &mut Vec<u8>, octet: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    if escaped_len(octet) == 1 {
-        return sink.push(octet);
-    }
-    match octet {
-        b'\n' => sink.put(b"\\n"),
-        b'\r' => sink.put(b"\\r"),
-        b'\t' => sink.put(b"\\t"),
-        0x08 => sink.put(b"\\b"),
-        0x0c => sink.put(b"\\f"),
-        b'"' | b'\\' => sink.put(&[b'\\', octet]),
-        _ => sink.put(&[b'\\', b'u', b'0', b'0', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]),
-    }
+    let short = match octet {
+        b'"' | b'\\' => octet,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        _ => return sink.put(&[b'\\', b'u', b'0', b'0', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]),
+    };
+    sink.put(&[b'\\', short]);
 }
 
 /// Octets that one takes at most.
@@ -172,17 +184,19 @@ fn escaped_len(octet: u8) -> usize {
     usize::from(LENGTHS[usize::from(octet)])
 }
 
-/// Whether one of eight octets has to be escaped: a control character, `"` or `\`.
+/// The first of eight octets that has to be escaped: a control character, `"` or `\`.
 ///
 /// In each of the three terms an octet's top bit says yes; it may say so wrongly only above an octet that says so rightly.
-fn holds_special(word: u64) -> bool {
+fn first_special(octets: [u8; 8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;
+    let word = u64::from_le_bytes(octets);
     let quote = word ^ (ONES * b'"' as u64);
     let backslash = word ^ (ONES * b'\\' as u64);
     let found =
         (word.wrapping_sub(ONES * 0x20) & !word) | (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash);
-    found & TOPS != 0
+    let found = found & TOPS;
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod stamp;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use flowgate_guest::{
-    Flow, MessageObserver, MessageRecord, Observer, Outcome, Plugin, Registration, WriteMode, log,
+    Direction, Flow, Head, MessageObserver, MessageRecord, Observer, Outcome, Plugin, Registration, WriteMode, log,
     records::{self, KeepError},
 };
 use record::Record;
@@ -55,13 +55,14 @@ impl MessageObserver for Logger {
 
 impl Observer for Logger {
     fn on_flow_end(&mut self, flow: &Flow) {
-        let response = flow.response();
-        let is_websocket = response.as_ref().is_some_and(|response| response.status == SWITCHED);
+        let response = flow.head(Direction::Response);
+        let is_websocket = response.as_ref().and_then(Head::status) == Some(SWITCHED);
         if is_websocket {
             self.keep_exchange(flow, u64::MAX);
         }
-        let (url, request) = (flow.url(), flow.request());
-        let Some(category) = self.table.category(&url, &request.method, is_websocket) else {
+        let url = flow.url();
+        let Some(request) = flow.head(Direction::Request) else { return };
+        let Some(category) = self.table.category(&url, &request.method(), is_websocket) else {
             return;
         };
         let outcome = flow.outcome();
@@ -78,9 +79,11 @@ impl Logger {
     /// A record of the messages before that sequence.
     fn keep_exchange(&self, flow: &Flow, before: u64) {
         let Some(exchange) = exchange::take(flow, before) else { return };
-        let (url, request) = (flow.url(), flow.request());
-        if let Some(category) = self.table.category(&url, &request.method, true) {
-            let record = Record::of_messages(flow, &url, (&request, flow.response().as_ref()), exchange);
+        let url = flow.url();
+        let Some(request) = flow.head(Direction::Request) else { return };
+        if let Some(category) = self.table.category(&url, &request.method(), true) {
+            let response = flow.head(Direction::Response);
+            let record = Record::of_messages(flow, &url, (&request, response.as_ref()), exchange);
             keep(&format!("{category}/{}", record.name), &record.json);
         }
     }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use flowgate_guest::{BodyInfo, Direction, Flow, Header, Outcome, RequestHead, ResponseHead, text};
+use flowgate_guest::{BodyInfo, Direction, Fields, Flow, Head, Outcome};
 
 use crate::{
     content::{Content, Notes},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What was asked, and what was answered if anything was.
-pub(crate) type Heads<'a> = (&'a RequestHead, Option<&'a ResponseHead>);
+pub(crate) type Heads<'a> = (&'a Head, Option<&'a Head>);
 
 /// A record and the name of its file.
 #[derive(Debug)]
@@ -58,10 +58,10 @@ impl Record {
             timestamp: &stamp::timestamp(ended),
             consumed: &stamp::consumed(ended.saturating_sub(began)),
             url,
-            method: &request.method,
-            request: Message { headers: fold(&request.headers), content: request_content },
-            status: response.map(|response| response.status),
-            response: Message { headers: response.map(|response| fold(&response.headers)).unwrap_or_default(), content: response_content },
+            method: &request.method(),
+            request: Message { headers: fold(request.fields()), content: request_content },
+            status: response.and_then(Head::status),
+            response: Message { headers: response.map(|response| fold(response.fields())).unwrap_or_default(), content: response_content },
             outcome,
         };
         Self { name: exchange.name(&client.address), json: exchange.json() }
@@ -183,18 +183,21 @@ impl Notes {
     }
 }
 
+/// Room for as many as most heads have.
+const FIELDS: usize = 24;
+
 /// Field lines as members of an object: where and as the name was first seen, values of further lines joined by `, `.
-fn fold(headers: &[Header]) -> Vec<(&str, Cow<'_, str>)> {
-    let mut folded: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(headers.len());
-    for header in headers {
-        let value = text::utf8_or_latin1(&header.value);
-        match find(&folded, &header.name) {
+fn fold(fields: &Fields) -> Vec<(&str, Cow<'_, str>)> {
+    let mut folded: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(FIELDS);
+    for field in fields.iter() {
+        let value = field.text();
+        match find(&folded, field.name) {
             Some(at) => {
                 let all = folded[at].1.to_mut();
                 all.push_str(", ");
                 all.push_str(&value);
             }
-            None => folded.push((&header.name, value)),
+            None => folded.push((field.name, value)),
         }
     }
     folded

@@ -205,7 +205,9 @@ impl Call {
             return Some((Content::default(), Fields::default()));
         }
         let flow = lock(&self.flow);
-        Some((flow.content(of).clone(), flow.fields(of).cloned().unwrap_or_default()))
+        // Of the fields, those only that decoding looks at.
+        let codings = flow.fields(of).into_iter().flat_map(Fields::iter).filter(|field| field.is("content-encoding")).cloned().collect();
+        Some((flow.content(of).clone(), codings))
     }
 }
 
@@ -253,10 +255,10 @@ impl Guest {
         let most = self.about.max_decoded;
         let tasks = self.about.tasks.clone();
         let call = self.call(handle)?;
-        if let Some((content, fields)) = call.to_decode(of) {
+        if let Some((content, codings)) = call.to_decode(of) {
             let max = call.shown(of).min(most);
-            let is_coded = fields.contains("content-encoding");
-            let decode = move || content.decoded(&fields, max);
+            let is_coded = !codings.is_empty();
+            let decode = move || content.decoded(&codings, max);
             let decoded = if is_coded && lock(&call.flow).content(of).kept() > DECODE_HERE {
                 tasks.block(decode).await.map_err(wasmtime::Error::new)?
             } else {
@@ -313,6 +315,10 @@ impl HostFlow for Guest {
 
     fn response(&mut self, flow: Resource<Handle>) -> wasmtime::Result<Option<types::ResponseHead>> {
         self.read(&flow, convert::response_head)
+    }
+
+    fn head(&mut self, flow: Resource<Handle>, of: types::Direction) -> wasmtime::Result<Vec<u8>> {
+        self.read(&flow, |flow| convert::head(flow, convert::direction(of)))
     }
 
     fn header(&mut self, flow: Resource<Handle>, of: types::Direction, name: String) -> wasmtime::Result<Option<Vec<u8>>> {

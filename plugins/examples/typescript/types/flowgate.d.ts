@@ -56,6 +56,13 @@ declare module 'flowgate:plugin/context@0.1.0' {
     request(): RequestHead;
     response(): ResponseHead | null;
     /**
+    * The same as octets, as HTTP/1 writes a head (RFC 9112 §2.1): `POST /x HTTP/1.1` or `HTTP/1.1 200 `
+    * (no reason; of HTTP/2, `HTTP/2`), then a line `name: value` for each field, each line with CR
+    * LF at its end. Empty if there is no such head. A list of headers is a string and a list for each;
+    * this costs a third of it.
+    */
+    head(of: Direction): Uint8Array;
+    /**
     * First field of that name, in any case of letters.
     */
     header(of: Direction, name: string): Uint8Array | null;

@@ -1,4 +1,4 @@
-//! Typed views of a flow's fields and content, each fetched from the host in one call.
+//! Typed views of a flow's content, fetched from the host in two calls.
 //!
 //! ```
 //! use flowgate_guest::{Direction, Flow, testing::Sample};
@@ -18,37 +18,7 @@ use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 
-use crate::{BodyInfo, Header, sse, text};
-
-/// The field section of a message: in wire order, repeats kept.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Fields(Vec<Header>);
-
-impl Fields {
-    pub(crate) fn new(headers: Vec<Header>) -> Self {
-        Self(headers)
-    }
-
-    /// The first of that name, in any case of letters, as text (UTF-8, else Latin-1).
-    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
-        text::first(&self.0, name).map(text::utf8_or_latin1)
-    }
-
-    /// All of that name, in order.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
-        self.0.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| text::utf8_or_latin1(&header.value))
-    }
-
-    /// Whether there is one of that name.
-    pub fn has(&self, name: &str) -> bool {
-        text::first(&self.0, name).is_some()
-    }
-
-    /// Everything, as received.
-    pub fn iter(&self) -> impl Iterator<Item = &Header> {
-        self.0.iter()
-    }
-}
+use crate::{BodyInfo, sse};
 
 /// The content of a message as far as the host holds it, content coding undone.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,22 +72,6 @@ mod tests {
     use serde_json::Value;
 
     use crate::{Direction, Flow, testing::Sample};
-
-    #[test]
-    fn fields_are_found_in_any_case_and_all_of_a_name() {
-        let flow: Flow = Sample::new("GET", "https://a.test/")
-            .request_header("Accept", "a")
-            .request_header("x", b"gr\xfc\xdfe")
-            .request_header("accept", "b")
-            .into();
-
-        let fields = flow.fields(Direction::Request);
-
-        assert_eq!((fields.get("ACCEPT").as_deref(), fields.get("x").as_deref(), fields.get("y")), (Some("a"), Some("grüße"), None));
-        assert!(fields.all("accept").eq(["a", "b"]) && fields.has("X") && !fields.has("y"));
-        assert_eq!(fields.iter().count(), 3);
-        assert_eq!(flow.fields(Direction::Response).iter().count(), 0);
-    }
 
     #[test]
     fn content_that_is_no_json_says_where_and_whether_it_was_cut() {
