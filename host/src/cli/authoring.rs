@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
 
-use super::{Failure, print};
+use super::{Failure, print, put};
 use crate::authoring::{self, Described, Engine, Language, Order, Taste};
 
 #[derive(Debug, Subcommand)]
@@ -76,7 +76,7 @@ pub(super) fn run(command: Authoring) -> Result<(), Failure> {
             print(format_args!("built {} ({})", built.component.display(), size(built.octets)));
         }
         Authoring::Pack { module, out, wit, world } => pack(&module, out, wit.as_deref().zip(world.as_deref()))?,
-        Authoring::Wit => io::stdout().write_all(authoring::WIT.as_bytes()).context("writing to standard output")?,
+        Authoring::Wit => put(authoring::WIT.as_bytes()),
     }
     Ok(())
 }

@@ -1,15 +1,11 @@
 //! `flowgate ca`: the root certificate, for people and for their machines.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::{Failure, configured, print};
+use super::{Failure, configured, print, put};
 use crate::{
     config::Flags,
     tls::{Permitted, Root, rotation},
@@ -136,6 +132,9 @@ fn export(folder: &std::path::Path, out: Option<PathBuf>, der: bool, only_next: 
     };
     match out {
         Some(path) => fs::write(&path, octets).with_context(|| format!("writing {}", path.display())),
-        None => io::stdout().write_all(&octets).and_then(|()| io::stdout().flush()).context("writing to standard output"),
+        None => {
+            put(&octets);
+            Ok(())
+        }
     }
 }

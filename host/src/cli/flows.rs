@@ -5,7 +5,7 @@ use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
 
-use super::{Failure, print, running::Table, why::time};
+use super::{Failure, flow_number, print, running::Table, why::time};
 use crate::{
     flow::{Direction, Fields, MessageKind},
     recording::{self, RecordedBody, RecordedFlow},
@@ -18,6 +18,7 @@ pub(super) enum Flows {
         /// The file, or a folder of them
         file: PathBuf,
         /// The flow's number in it, as in the list
+        #[arg(value_parser = flow_number)]
         id: Option<u64>,
     },
     /// Write the flows of a file in another format

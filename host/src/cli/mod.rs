@@ -28,6 +28,7 @@ mod why;
 use std::{
     fmt,
     io::{self, Write},
+    sync::OnceLock,
 };
 
 use clap::{Parser, Subcommand};
@@ -141,7 +142,7 @@ impl From<anyhow::Error> for Failure {
 /// # Errors
 /// Says what went wrong and how to mend it.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    match cli.command.unwrap_or(Command::Run(cli.run)) {
+    let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(flags) => run::run(flags),
         Command::Check(flags) => check::run(&configured(flags)?),
         Command::Ca(command) => ca::run(command),
@@ -156,6 +157,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Usage(command) => usage::run(command),
         Command::User(command) => user::run(command),
         Command::Why(why) => why::run(why),
+    };
+    match UNPRINTED.get() {
+        // What was asked for has not arrived: somebody who has a file of it would think that it is whole.
+        Some(error) if done.is_ok() => Err(Failure::Run(anyhow::anyhow!("writing to standard output: {error}"))),
+        _ => done,
     }
 }
 
@@ -170,9 +176,28 @@ fn configured(flags: Flags) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// What kept text from standard output, unless its reader had enough.
+static UNPRINTED: OnceLock<io::Error> = OnceLock::new();
+
 /// On standard output, which may be closed: the command has done its work all the same.
 fn print(text: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{text}");
+    put(format!("{text}\n").as_bytes());
+}
+
+/// The same as it is.
+fn put(octets: &[u8]) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(octets).and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        UNPRINTED.set(error).ok();
+    }
+}
+
+/// # Errors
+/// Says what is expected.
+fn flow_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a flow's number is expected, as in 17".to_owned())
 }
 
 /// `logger 0.1.0 (built in, 1f2e3d4c5b6a)`.

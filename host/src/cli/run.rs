@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, configured, describe, runtime, service};
@@ -21,12 +22,22 @@ use crate::{
 const THREADS: Duration = Duration::from_millis(500);
 
 pub(super) fn run(mut flags: Flags) -> Result<(), Failure> {
+    raise_descriptors();
     let sockets = service::sockets(&mut flags)?;
     let config = configured(flags.clone())?;
     let runtime = runtime()?;
     let result = runtime.block_on(serve(config, flags, sockets));
     runtime.shutdown_timeout(THREADS);
     Ok(result?)
+}
+
+/// Systems start programs with 1024 descriptors at most, for the sake of some that cannot count further, and let those that can have more.
+fn raise_descriptors() {
+    let now = getrlimit(Resource::Nofile);
+    // Where it cannot be had, what there is has to do: connections beyond it wait.
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now }) {
+        tracing::debug!("the limit on descriptors stays {:?}: {error}", now.current);
+    }
 }
 
 async fn serve(config: Config, flags: Flags, sockets: Sockets) -> anyhow::Result<()> {

@@ -38,7 +38,10 @@ impl Running {
     }
 }
 
-/// Columns as wide as what is in them.
+/// Characters that a cell has room for; what is longer moves the rest of its own row alone.
+const WIDEST: usize = 80;
+
+/// Columns as wide as what is in them, within bounds.
 pub(super) struct Table<const N: usize>(Vec<[String; N]>);
 
 impl<const N: usize> Table<N> {
@@ -51,11 +54,35 @@ impl<const N: usize> Table<N> {
     }
 
     pub(super) fn print(&self) {
-        let width = |at: usize| self.0.iter().map(|row| row[at].chars().count()).max().unwrap_or_default();
-        let widths: Vec<usize> = (0..N).map(width).collect();
-        for row in &self.0 {
-            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            print(format_args!("{}", cells.join("  ").trim_end()));
+        for line in self.lines() {
+            print(format_args!("{line}"));
         }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let width = |at: usize| self.0.iter().map(|row| row[at].chars().count().min(WIDEST)).max().unwrap_or_default();
+        let widths: Vec<usize> = (0..N).map(width).collect();
+        self.0.iter().map(move |row| {
+            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            cells.join("  ").trim_end().to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_cell_moves_its_own_row_alone() {
+        let mut table = Table::new(["URL", "STATUS"]);
+        table.row(["http://a.test/".to_owned(), "200".to_owned()]);
+        table.row(["x".repeat(8000), "404".to_owned()]);
+
+        let lines: Vec<String> = table.lines().collect();
+
+        assert_eq!(lines[0], format!("{:WIDEST$}  STATUS", "URL"));
+        assert_eq!(lines[1], format!("{:WIDEST$}  200", "http://a.test/"));
+        assert_eq!(lines[2], format!("{}  404", "x".repeat(8000)));
     }
 }

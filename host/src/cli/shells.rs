@@ -1,12 +1,12 @@
 //! `flowgate completions` and `flowgate man`: what shells and readers of manuals want to know of the command line.
 
-use std::{fs, io::Write, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use anyhow::Context;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Failure, print};
+use super::{Cli, Failure, print, put};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Completions {
@@ -24,8 +24,7 @@ pub(super) struct Man {
 pub(super) fn completions(command: &Completions) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(command.shell, &mut visible(Cli::command()), "flowgate", &mut script);
-    // A pipe that is closed early has got what it wanted.
-    let _ = std::io::stdout().write_all(&script);
+    put(&script);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::{
-    Failure,
+    Failure, flow_number,
     plugin::micros,
     print,
     running::{Running, Table},
@@ -13,6 +13,7 @@ use crate::plugin::Explanation;
 #[derive(Debug, clap::Args)]
 pub(super) struct Why {
     /// The flow's number, as it stands in diagnostics (flow=17) and in the list; without one, the latest flows are listed
+    #[arg(value_parser = flow_number)]
     flow: Option<u64>,
     /// How many flows to list
     #[arg(long, default_value_t = 20, value_name = "COUNT")]

@@ -140,12 +140,18 @@ impl Listener {
             }
             Err(error) if is_of_one_connection(&error) => None,
             Err(error) => {
-                tracing::warn!("accepting on {}: {error}", self.address);
+                let hint = if is_of_descriptors(&error) { ": allow it more (ulimit -n, or LimitNOFILE= of its unit)" } else { "" };
+                tracing::warn!("accepting on {}: {error}{hint}", self.address);
                 sleep(BACK_OFF).await;
                 None
             }
         }
     }
+}
+
+/// The process, not the machine, has as many as it may have.
+fn is_of_descriptors(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error())
 }
 
 /// The connection died in the queue; the next one is not concerned.

@@ -38,6 +38,9 @@ const SMALL_DISK: &str =
 /// As few descriptors as a proxy can start with, and some.
 const FEW_DESCRIPTORS: &str = r#"ulimit -n 100; exec "$0" "$@" 2>diagnostics"#;
 
+/// The same at first, and more for whoever asks.
+const SOME_DESCRIPTORS: &str = r#"ulimit -S -n 100; exec "$0" "$@""#;
+
 struct Load {
     connection: H1,
     answered: usize,
@@ -179,13 +182,28 @@ async fn descriptors_that_run_out_are_waited_for() {
     for _ in 0..150 {
         idle.push(TcpStream::connect(program.address()).await.unwrap());
     }
-    said(program.folder(), "accepting on").await;
+    said(program.folder(), "allow it more (ulimit -n").await;
     let meanwhile = early.exchange(asked()).await.unwrap();
     drop(idle);
     let afterwards = program.client().get(&origin.root()).await.unwrap();
 
     assert_eq!((meanwhile.text(), afterwards.text()), ("ok".to_owned(), "ok".to_owned()));
     assert_eq!(program.terminate().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn descriptors_that_may_be_had_are_had() {
+    let origin = Origin::start(Setup::http1(), |_| Script::ok("ok")).await;
+    let program = Program::start_under(&["sh", "-c", SOME_DESCRIPTORS], BINARY, &["--intercept", "*"]).await;
+
+    let mut idle = Vec::new();
+    for _ in 0..150 {
+        idle.push(TcpStream::connect(program.address()).await.unwrap());
+    }
+    // Behind all of them in the queue.
+    let response = program.client().get(&origin.root()).await.unwrap();
+
+    assert_eq!((response.text(), idle.len()), ("ok".to_owned(), 150));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -40,6 +40,21 @@ async fn bash_completes_commands_flags_and_values() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_could_not_be_printed_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+
+    for arguments in [&["completions", "bash"][..], &["plugin", "wit"], &["ca", "export"], &["ca", "show"], &["usage"], &["check"]] {
+        let mut command = program::command("/bin/sh", folder.path());
+        let output = program::output(command.args(["-c", r#"exec "$0" "$@" >/dev/full"#, BINARY]).args(arguments)).await.unwrap();
+
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("flowgate: writing to standard output: No space left on device"), "{arguments:?}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn every_shell_has_a_script_that_names_every_command() {
     let folder = tempfile::tempdir().unwrap();
