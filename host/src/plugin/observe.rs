@@ -18,7 +18,7 @@ use tokio::{
         mpsc::{self, OwnedPermit, Receiver, Sender},
     },
     task::yield_now,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use arc_swap::ArcSwap;
@@ -37,6 +37,9 @@ const REDACT_HERE: usize = 64 * 1024;
 /// How long flows are told of in a row until whatever else is ready has its turn. In a row is cheaper: reads and writes come in a row, too,
 /// then, and the other ends are woken up once for many.
 const SPELL: Duration = Duration::from_micros(250);
+
+/// How long flows that have ended come together before they are told of, where none was waiting: as long as a client takes to ask again.
+const CALM: Duration = Duration::from_millis(1);
 
 /// A flow that has ended, for one observer.
 pub(super) struct Ended {
@@ -195,8 +198,8 @@ async fn tell(build: Arc<Build>, turns: Arc<Semaphore>, ended: Arc<Mutex<Receive
             Some(next) => next,
             None => {
                 let Some(next) = ended.lock().await.recv().await else { return };
-                // Whoever ended it would be followed by this at once, before all who wait to read and write.
-                yield_now().await;
+                // Whoever ended it often asks for more, and is to find the processor free.
+                sleep(CALM).await;
                 since = Instant::now();
                 next
             }
