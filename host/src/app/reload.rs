@@ -68,11 +68,12 @@ impl Reload {
         self.retention.adopt(next.records.clone());
         let changed = changed(&current, &next);
         *current = next;
-        tracing::info!(changed = changed.join(", "), "the configuration was read again");
-        Ok(match changed.is_empty() {
-            true => vec!["nothing in the configuration has changed; files it names were read again".into()],
-            false => vec![format!("taken over: {}", changed.join(", "))],
-        })
+        let said = match changed.is_empty() {
+            true => "nothing in the configuration has changed; files it names were read again".to_owned(),
+            false => format!("taken over: {}", changed.join(", ")),
+        };
+        tracing::info!("the configuration was read again: {said}");
+        Ok(vec![said])
     }
 
     /// Looks at the files now and then, and takes over what has changed.

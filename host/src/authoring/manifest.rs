@@ -55,6 +55,10 @@ pub(super) fn good_name(name: &str) -> Result<()> {
         word.starts_with(|first: char| first.is_ascii_lowercase())
             && word.chars().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit())
     };
+    // A proxy takes no file of that name: it stands for the proxy itself.
+    if name == "host" {
+        bail!("\"host\" cannot be a plugin's name: it stands for the proxy itself");
+    }
     if !name.split('-').all(word) {
         bail!(
             "{name:?} cannot be a plugin's name: take lower-case letters and digits, in words that begin with a letter, as in `keep-chat`"

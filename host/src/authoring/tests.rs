@@ -59,6 +59,7 @@ fn nothing_is_half_made_and_nothing_is_overwritten() {
     let table = [
         ("there", "is there already: choose another name, or move it away"),
         ("Big", "\"Big\" cannot be a plugin's name: take lower-case letters and digits"),
+        ("host", "\"host\" cannot be a plugin's name"),
         ("nowhere/name", "is no folder: a new plugin is made in one that is there"),
     ];
     for (name, expected) in table {

@@ -59,7 +59,8 @@ pub const FAREWELL: Duration = Duration::from_secs(2);
 /// Octets they may still send meanwhile: what was on its way.
 pub const FAREWELL_BYTES: u64 = MIB as u64;
 
-/// TLS handshakes, with clients and with origins; key `handshake-deadline`: the slowest mobile lines need three seconds.
+/// TLS handshakes, with clients and with origins; key `handshake-deadline`: the slowest mobile lines need three seconds. Of a client's, half may
+/// go into asking its origin what that speaks.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// Good logins that are remembered, 32 octets each, so that a tunnel costs no hash. Full: the one used longest ago costs one again.
 pub const LOGINS_REMEMBERED: u64 = 10_000;

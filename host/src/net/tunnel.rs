@@ -281,14 +281,14 @@ impl Hello {
 }
 
 /// The client is offered what the origin speaks, so that both hear what they would hear from each other (RFC 7301). Where the origin cannot
-/// be asked, the client gets what it prefers, and then the reason as a response.
+/// be asked, or not within half the time of the client's handshake, the client gets what it prefers, and then the reason as a response.
 async fn agree(front: &Front, hello: &Hello, destination: &Destination, scope: &Arc<Scope>) -> Protocol {
     if !hello.http2 {
         return if hello.alpn { Protocol::Http1 } else { Protocol::Unsaid };
     }
-    match front.exchange.pool.speaks_http2(destination, scope).await {
-        Ok(false) if hello.alpn => Protocol::Http1,
-        Ok(_) | Err(_) => Protocol::Http2,
+    match timeout(front.limits.handshake / 2, front.exchange.pool.speaks_http2(destination, scope)).await {
+        Ok(Ok(false)) if hello.alpn => Protocol::Http1,
+        Ok(Ok(_) | Err(_)) | Err(_) => Protocol::Http2,
     }
 }
 

@@ -119,13 +119,13 @@ impl Shape {
                 nearest(name, &EXPORTED)
             );
         }
-        let exports = match self.exports.as_slice() {
-            [] => "it exports nothing".to_owned(),
-            exports => format!("it exports {}", exports.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
-        };
+        // In an order that does not depend on the tools that built it.
+        let mut names: Vec<String> = self.exports.iter().map(|name| format!("`{name}`")).collect();
+        names.sort_unstable();
+        let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
         ensure!(
             self.exports("lifecycle"),
-            "it does not export `{PACKAGE}lifecycle@{VERSION}`, so it is no plugin of this proxy: {exports}"
+            "it does not export `{PACKAGE}lifecycle@{VERSION}`, so it is no plugin of this proxy: it exports {exports}"
         );
         Ok(())
     }

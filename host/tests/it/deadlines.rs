@@ -225,6 +225,12 @@ async fn a_handshake_that_does_not_end_is_closed_at_either_end() {
     let mut connection = proxy.client().h1(&silent.authority()).await.unwrap();
     let refused = connection.exchange(request("GET", "/", "x", &[], b"")).await.unwrap();
     assert_eq!((refused.status(), refused.head.get("proxy-status")), (504, Some("flowgate; error=connection_timeout")));
+
+    // Before the client's own handshake is over it is asked whether it speaks HTTP/2.
+    let mut connection = proxy.client().h2(&silent.authority()).await.unwrap();
+    let refused = connection.exchange(Request::get(format!("https://{}/", silent.authority())).body(Bytes::new()).unwrap()).await.unwrap();
+    let why = refused.fields.get("proxy-status").map(|value| value.as_bytes());
+    assert_eq!((refused.status, why), (504, Some(b"flowgate; error=connection_timeout".as_ref())));
 }
 
 #[tokio::test]
