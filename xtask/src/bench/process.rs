@@ -4,14 +4,21 @@ use std::{
     cell::RefCell,
     ffi::OsStr,
     io::{BufRead, BufReader, Write},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
 
 use super::clock::on_cpu;
+
+/// How long a proxy may take until it listens.
+const START: Duration = Duration::from_secs(30);
+/// How long until that is looked for again.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// A hidden chore of this program that talks over standard input and output, one line at a time.
 pub(crate) struct Helper {
@@ -73,6 +80,23 @@ impl Proxy {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
         Self::listening(child, &command)
+    }
+
+    /// The same of one that does not say where it listens.
+    pub(crate) fn start_at(mut command: Command, cpu: usize, address: SocketAddr) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = on_cpu(cpu, || command.spawn()).with_context(|| format!("starting {command:?}"))?;
+        let Some(output) = child.stdout.take() else { bail!("{command:?} has no pipe") };
+        let mut proxy = Self::Program { child, output: BufReader::new(output) };
+        let until = Instant::now() + START;
+        while TcpStream::connect(address).is_err() {
+            if let Self::Program { child, .. } = &mut proxy {
+                ensure!(child.try_wait()?.is_none(), "{command:?} ended early");
+            }
+            ensure!(Instant::now() < until, "{command:?} does not listen at {address}");
+            thread::sleep(AGAIN);
+        }
+        Ok(proxy)
     }
 
     fn listening(mut child: Child, command: &Command) -> anyhow::Result<(Self, SocketAddr)> {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use clap::ValueEnum;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 /// Octets of a completion's request content.
 const REQUEST_OCTETS: usize = 548;
@@ -164,23 +164,35 @@ pub(crate) struct Certificates {
 impl Certificates {
     /// Makes them, into that folder.
     pub(crate) fn make(folder: &Path) -> anyhow::Result<Self> {
-        let key = KeyPair::generate().context("making the origins' root")?;
-        let mut params = CertificateParams::default();
-        // OpenSSL takes who is called as its issuer to have signed itself.
-        params.distinguished_name.push(DnType::CommonName, "root of the benchmark's origins");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let root = params.self_signed(&key).context("making the origins' root")?;
-        let issuer = Issuer::new(params, key);
+        let root = Root::make("root of the benchmark's origins")?;
         let leaf_key = KeyPair::generate().context("making the origin's certificate")?;
         let leaf = CertificateParams::new(vec!["localhost".to_owned(), format!("*{NAMES}")])
-            .and_then(|params| params.signed_by(&leaf_key, &issuer));
+            .and_then(|params| params.signed_by(&leaf_key, &root.issuer));
         let leaf = leaf.context("making the origin's certificate")?;
         let made = Self { root: folder.join("origins.pem"), chain: folder.join("origin.pem"), key: folder.join("origin.key") };
-        for (path, text) in [(&made.root, root.pem()), (&made.chain, leaf.pem()), (&made.key, leaf_key.serialize_pem())] {
+        for (path, text) in [(&made.root, root.certificate.pem()), (&made.chain, leaf.pem()), (&made.key, leaf_key.serialize_pem())] {
             fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
         }
         Ok(made)
+    }
+}
+
+/// A root certificate and what signs in its name.
+pub(crate) struct Root {
+    pub(crate) certificate: Certificate,
+    pub(crate) issuer: Issuer<'static, KeyPair>,
+}
+
+impl Root {
+    /// OpenSSL takes a certificate that is called as its issuer to have signed itself, so each needs a name of its own.
+    pub(crate) fn make(name: &str) -> anyhow::Result<Self> {
+        let key = KeyPair::generate().with_context(|| format!("making {name}"))?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let certificate = params.self_signed(&key).with_context(|| format!("making {name}"))?;
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Other proxies beside this one, on request: brought from their package registries into `target/bench/peers`; nothing of them belongs to the workspace.
 
+mod squid;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -33,6 +35,8 @@ pub(crate) enum Peer {
     MitmdumpLogging,
     /// hudsucker from crates.io, doing nothing, with `TCP_NODELAY`
     Hudsucker,
+    /// squid from Debian, intercepting and keeping nothing; what makes its certificates is a process of its own and not measured
+    Squid,
 }
 
 impl Peer {
@@ -41,6 +45,7 @@ impl Peer {
             Self::Mitmdump => "mitmdump",
             Self::MitmdumpLogging => "mitmdump, logging",
             Self::Hudsucker => "hudsucker",
+            Self::Squid => "squid",
         }
     }
 
@@ -52,14 +57,14 @@ impl Peer {
             Self::Mitmdump => mitmdump(&place, own, root, false)?,
             Self::MitmdumpLogging => mitmdump(&place, own, root, true)?,
             Self::Hudsucker => hudsucker(&place, own, root)?,
-        };
-        let (proxy, address) = Proxy::start(
-            {
+            Self::Squid => {
+                let (mut command, address, shown) = squid::squid(&place, own, root)?;
                 command.current_dir(own);
-                command
-            },
-            PROXY_CPU,
-        )?;
+                return Ok((Proxy::start_at(command, PROXY_CPU, address)?, address, shown));
+            }
+        };
+        command.current_dir(own);
+        let (proxy, address) = Proxy::start(command, PROXY_CPU)?;
         Ok((proxy, address, shown))
     }
 }
