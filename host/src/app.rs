@@ -424,6 +424,7 @@ fn front(config: &Config) -> net::Limits {
             leaves: leaves(chosen.leaves_per_client),
             leaf_patience: limits::LEAF_PATIENCE,
         },
+        introduction: net::IntroductionLimits { deadline: limits::PROXY_HEADER_DEADLINE, bytes: limits::PROXY_HEADER_BYTES },
     }
 }
 
@@ -548,7 +549,8 @@ fn grant(grant: config::Grant) -> plugin::Grant {
 /// Who may enter, and what becomes of tunnels.
 fn policy(config: &Config, tasks: &Tasks) -> anyhow::Result<Policy> {
     let users = config.users.as_deref().map(Users::open).transpose()?;
-    Ok(Policy::new(Gate::new(config.auth, users, LOGINS, tasks), routes(config)?, config.auto_splice))
+    let gate = Gate::new(config.auth, users, LOGINS, tasks);
+    Ok(Policy::new(gate, routes(config)?, config.auto_splice, config.proxy_protocol.clone()))
 }
 
 fn routes(config: &Config) -> anyhow::Result<Routes> {

@@ -158,6 +158,7 @@ fn changed(current: &Config, next: &Config) -> Vec<&'static str> {
     let keys = [
         ("auth", current.auth == next.auth),
         ("users", current.users == next.users),
+        ("proxy-protocol", current.proxy_protocol == next.proxy_protocol),
         ("upstream-ca", current.upstream_ca == next.upstream_ca),
         ("destinations", current.destinations == next.destinations),
         ("origins", current.origins == next.origins),

@@ -35,21 +35,27 @@ impl DestinationsConfig {
     pub(super) fn resolve(flags: &raw::Flags, written: raw::Destinations) -> anyhow::Result<Self> {
         let chosen = |flag: &[String], file: Vec<String>| if flag.is_empty() { file } else { flag.to_vec() };
         Ok(Self {
-            allow: networks("allow", &chosen(&flags.allow_destination, written.allow))?,
-            deny: networks("deny", &chosen(&flags.deny_destination, written.deny))?,
+            allow: networks("destinations.allow", &chosen(&flags.allow_destination, written.allow))?,
+            deny: networks("destinations.deny", &chosen(&flags.deny_destination, written.deny))?,
             connect_ports: if flags.connect_port.is_empty() { written.connect_ports } else { Some(flags.connect_port.clone()) },
         })
     }
 }
 
 impl Config {
-    /// Whether every client is on this machine: then it reaches nothing through the proxy that it could not reach without.
+    /// Whether every client is on this machine: then it reaches nothing through the proxy that it could not reach without. A balancer's are not,
+    /// wherever the balancer is.
     pub fn serves_this_machine_only(&self) -> bool {
-        self.listen.iter().chain(&self.listen_tls).all(|address| address.ip().to_canonical().is_loopback())
+        self.proxy_protocol.is_empty()
+            && self.listen.iter().chain(&self.listen_tls).all(|address| address.ip().to_canonical().is_loopback())
     }
 }
 
-fn networks(key: &str, written: &[String]) -> anyhow::Result<Vec<IpNet>> {
+/// Networks, as they are written under that key.
+///
+/// # Errors
+/// Names the key and what is no network.
+pub(super) fn networks(key: &str, written: &[String]) -> anyhow::Result<Vec<IpNet>> {
     let mut networks = Vec::new();
     for text in written {
         if text == "private" {
@@ -57,9 +63,11 @@ fn networks(key: &str, written: &[String]) -> anyhow::Result<Vec<IpNet>> {
             continue;
         }
         let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        networks.push(network.with_context(|| {
-            format!("destinations.{key}: {text:?} is no network: an address, a network as in 10.0.0.0/8, or private is expected")
-        })?);
+        networks.push(
+            network.with_context(|| {
+                format!("{key}: {text:?} is no network: an address, a network as in 10.0.0.0/8, or private is expected")
+            })?,
+        );
     }
     Ok(networks)
 }
@@ -72,11 +80,11 @@ mod tests {
     fn networks_are_addresses_networks_and_a_word() {
         let written = ["10.1.0.0/16", "::1", "private"].map(str::to_owned);
 
-        let networks = networks("allow", &written).unwrap();
+        let networks = networks("destinations.allow", &written).unwrap();
 
         assert_eq!(networks.len(), 2 + PRIVATE.len());
         assert_eq!(networks[1].prefix_len(), 128);
-        let error = super::networks("deny", &["intranet".to_owned()]).unwrap_err().to_string();
+        let error = super::networks("destinations.deny", &["intranet".to_owned()]).unwrap_err().to_string();
         assert_eq!(error, "destinations.deny: \"intranet\" is no network: an address, a network as in 10.0.0.0/8, or private is expected");
     }
 }

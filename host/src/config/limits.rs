@@ -17,6 +17,10 @@ pub const CLIENT_CONNECTIONS: usize = 7500;
 /// Tunnels of one user at once; key `tunnels-per-user`. Machines that build share one name; where names are people, some hundred will do.
 /// Over it: 503.
 pub const USER_TUNNELS: usize = 6000;
+/// Octets of a PROXY header, with which connections of load balancers begin: a few hundred with all that clouds add. Over it: closed.
+pub const PROXY_HEADER_BYTES: usize = 4 * KIB;
+/// For all of it. It comes with the connection; the protocol wants three seconds at least, for a segment that is lost.
+pub const PROXY_HEADER_DEADLINE: Duration = Duration::from_secs(5);
 /// Octets of one request or response head. Sixteen times what browsers send; Azure and GitHub tokens with cookies reach 20 KiB.
 pub const HEAD_BYTES: usize = 64 * KIB;
 /// Field lines of one head. Real ones stay below 60.

@@ -27,6 +27,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use globset::Glob;
+use ipnet::IpNet;
 
 use crate::auth::Mode;
 pub use admin::{AdminConfig, Secret};
@@ -51,6 +52,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The same for clients that speak TLS to the proxy itself.
     pub listen_tls: Vec<SocketAddr>,
+    /// Where load balancers are: connections from there begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
     /// Where operators look.
     pub admin: AdminConfig,
     /// Components are loaded from here.
@@ -122,6 +125,7 @@ impl Config {
             compiler: None,
             listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
             listen_tls: Vec::new(),
+            proxy_protocol: Vec::new(),
             admin: AdminConfig::default(),
             plugins_dir: folder.join("plugins"),
             logs_dir: folder.join("logs"),
@@ -190,6 +194,7 @@ impl Config {
         let config = Self {
             listen: either(flags.listen, either(written.listen, vec![(Ipv4Addr::LOCALHOST, 8080).into()])),
             listen_tls: either(flags.listen_tls, written.listen_tls),
+            proxy_protocol: destinations::networks("proxy-protocol", &either(flags.proxy_protocol, written.proxy_protocol))?,
             admin,
             plugins_dir: chosen(flags.plugins, written.plugins_dir).unwrap_or_else(|| here.folder.join("plugins")),
             logs_dir: chosen(flags.logs, written.logs).unwrap_or_else(|| here.folder.join("logs")),
@@ -254,6 +259,10 @@ impl Config {
                  listen on 127.0.0.1, or say that this is intended (--open)"
             );
         }
+        ensure!(
+            self.proxy_protocol.is_empty() || self.auth == Mode::Require || self.open,
+            "proxy-protocol lets anybody who reaches the balancer use the proxy: let users log in (--users FILE), or say that this is intended (--open)"
+        );
         Ok(())
     }
 }
@@ -405,6 +414,8 @@ mod tests {
             ("listen = '0.0.0.0:8080'", "listening on 0.0.0.0:8080 lets anybody"),
             ("listen = ['127.0.0.1:1', '[::]:2']\nauth = 'ask'", "--open"),
             ("listen = '192.168.1.1:8080'", "--users FILE"),
+            ("proxy-protocol = '10.0.0.5'", "who reaches the balancer"),
+            ("proxy-protocol = 'balancer.test'", "proxy-protocol: \"balancer.test\" is no network"),
             ("grace = '2h'", "grace is 2h, but must be between 0ms and 1h"),
             ("capture = '2GiB'", "capture is 2GiB, but must be between 0B and 1GiB"),
             ("tunnel = '[a'", "tunnel: reading pattern \"[a\""),

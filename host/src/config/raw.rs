@@ -63,6 +63,9 @@ pub struct Flags {
     /// Listen beyond this machine although anybody may then use the proxy
     #[arg(long, env = "FLOWGATE_OPEN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub open: Option<bool>,
+    /// Address or network of load balancers: connections from there begin with a PROXY header that says whose they are; may be repeated
+    #[arg(long, env = "FLOWGATE_PROXY_PROTOCOL", value_name = "NETWORK", value_delimiter = ',')]
+    pub proxy_protocol: Vec<String>,
     /// Folder with plugins: a .wasm put in here is live within a second [default: plugins]
     #[arg(long, env = "FLOWGATE_PLUGINS", value_name = "FOLDER")]
     pub plugins: Option<PathBuf>,
@@ -166,6 +169,8 @@ pub(super) struct File {
     #[serde(deserialize_with = "listens")]
     pub(super) listen_tls: Vec<SocketAddr>,
     pub(super) open: Option<bool>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) proxy_protocol: Vec<String>,
     pub(super) plugins_dir: Option<PathBuf>,
     pub(super) logs: Option<PathBuf>,
     pub(super) record: Option<PathBuf>,
@@ -333,7 +338,7 @@ pub(super) struct Plugin {
 }
 
 /// Keys of the file, as `File` has them.
-pub(super) const KEYS: [&str; 27] = [
+pub(super) const KEYS: [&str; 28] = [
     "admin",
     "auth",
     "auto-splice",
@@ -350,6 +355,7 @@ pub(super) const KEYS: [&str; 27] = [
     "origins",
     "plugins",
     "plugins-dir",
+    "proxy-protocol",
     "record",
     "records",
     "redaction",

@@ -16,6 +16,7 @@ impl fmt::Display for Config {
         line(f, "listen", list(self.listen.iter().map(ToString::to_string)))?;
         line(f, "listen-tls", list(self.listen_tls.iter().map(ToString::to_string)))?;
         line(f, "open", self.open)?;
+        line(f, "proxy-protocol", list(self.proxy_protocol.iter().map(ToString::to_string)))?;
         line(f, "plugins-dir", path(&self.plugins_dir))?;
         line(f, "logs", path(&self.logs_dir))?;
         line(f, "state", path(&self.state_dir))?;
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn what_is_shown_gives_the_same_again() {
         let here = || Surroundings { folder: "/srv".into(), state: Some("/state".into()) };
-        let file = "users = 'a \"b\"'\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
+        let file = "users = 'a \"b\"'\nproxy-protocol = ['10.0.0.5', 'fd00::/8']\nlisten = ['127.0.0.1:1', '[::1]:2']\nresolve = ['[::1]:443=127.0.0.1:1', 'a.test:80=127.0.0.1:2']\n\
                     upstream-ca = 'x.pem'\ntunnel = '*.a.test'\ngrace = '1500ms'\n[admin]\nlisten = '[::1]:8081'\nnames = 'A.test'\n\
                     token-file = 't'\ncontent = false\n[origins.'*.b.test']\nca = 'y.pem'\nclient-certificate = 'c.pem'\n\
                     [limits]\nhandshakes = 7\nleaves-per-client = 3\ncaptured = '1MiB'\ncontent-idle = '1h'\n[records]\nmax-age = '30d'\nmax-count = 9\nmax-size = '10GiB'\n[swap]\nreplay = 7\n[traces]\nendpoint = 'http://a.test:4318'\nratio = 0.5\nusers = true\nheaders-file = 'h'\n[plugins.'odd name']\norder = 3\non-failure = 'refuse'\n\

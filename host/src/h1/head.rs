@@ -97,6 +97,10 @@ fn is_no_other_protocol(octets: &[u8]) -> Result<(), HeadError> {
         Some(0x16) => Err(HeadError::Malformed("HTTP in clear is expected, and this begins as TLS does")),
         // RFC 1928 §3.
         Some(4 | 5) => Err(HeadError::Malformed("HTTP is expected, and this begins as SOCKS does")),
+        // Version 1, and what is left of version 2 without empty lines.
+        Some(b'P' | 0) if octets.starts_with(b"PROXY TCP") || octets.starts_with(b"\0\r\nQUIT\n") => Err(HeadError::Malformed(
+            "HTTP is expected, and this begins as the PROXY protocol does: proxy-protocol in flowgate.toml says from where that is taken",
+        )),
         _ => Ok(()),
     }
 }

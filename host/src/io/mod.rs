@@ -42,7 +42,12 @@ pub fn halves(io: Io, first: BytesMut) -> (HalfReader, HalfWriter) {
 /// The connection again, with what had been read and not taken in front.
 pub fn whole(reader: HalfReader, writer: HalfWriter) -> Rewound {
     let (read, first) = reader.into_parts();
-    Layered::new(read.unsplit(writer.into_inner()), Again(first))
+    again(read.unsplit(writer.into_inner()), first)
+}
+
+/// The same connection, with what has been read of it in front.
+pub fn again<I>(io: I, first: BytesMut) -> Layered<I, Again> {
+    Layered::new(io, Again(first))
 }
 
 /// A connection some of whose octets have been looked at: they are read again.

@@ -3,7 +3,7 @@
 //! Place: between `listener` and `tunnel`. Nobody is dialled before the client is admitted.
 //! Source: RFC 9112 §3.2, RFC 9110 §11.7.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::BytesMut;
 use http::Method;
@@ -21,24 +21,43 @@ use super::{
 use crate::{
     exchange::{Served, Target, Via, at_proxy},
     flow::{ClientAddr, Refusal, Scope},
-    io::{Io, halves},
+    io::{Io, again, halves},
     meters::{Side, TurnedAway},
     origin::Destination,
     tls::Protocol,
 };
 
+/// A connection that has been accepted.
+pub(super) struct Arrival {
+    pub(super) stream: TcpStream,
+    /// What has been read of it already.
+    pub(super) first: BytesMut,
+    /// Whose it is.
+    pub(super) client: ClientAddr,
+    /// What they connected to.
+    pub(super) address: Option<SocketAddr>,
+}
+
+impl Arrival {
+    /// Nothing is known of it but where it comes from.
+    pub(super) fn of(stream: TcpStream, client: ClientAddr) -> Self {
+        let address = stream.local_addr().ok();
+        Self { stream, first: BytesMut::new(), client, address }
+    }
+}
+
 /// Serves a connection to its end.
-pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, connection: u64, client: ClientAddr, known: &Client) {
+pub(super) async fn serve(front: Arc<Front>, arrival: Arrival, speaks: Speaks, connection: u64, known: &Client) {
     let _open = front.exchange.meters.connection();
-    let here = Here { address: stream.local_addr().ok(), speaks };
-    let io: Io = match speaks {
-        Speaks::Clear => Box::new(stream),
-        Speaks::Tls => match secured(&front, stream, known).await {
-            Ok(io) => io,
+    let Arrival { stream, first, client, address } = arrival;
+    let here = Here { address, speaks };
+    let (mut reader, mut writer) = match speaks {
+        Speaks::Clear => halves(Box::new(stream), first),
+        Speaks::Tls => match secured(&front, stream, first, address, known).await {
+            Ok(io) => halves(io, BytesMut::new()),
             Err(error) => return tracing::info!("TLS of a client with the proxy itself failed: {error}"),
         },
     };
-    let (mut reader, mut writer) = halves(io, BytesMut::new());
     let exchange = front.exchange.clone();
     loop {
         let (line, framing) = match exchange.next_request(&mut reader).await {
@@ -101,10 +120,10 @@ pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, speaks: Speaks, 
 }
 
 /// Ends TLS that is meant for the proxy itself, with a leaf for the name or address it was called by.
-async fn secured(front: &Front, stream: TcpStream, client: &Client) -> io::Result<Io> {
-    let address = stream.local_addr()?.ip().to_canonical().to_string();
+async fn secured(front: &Front, stream: TcpStream, first: BytesMut, address: Option<SocketAddr>, client: &Client) -> io::Result<Io> {
+    let address = address.ok_or(io::ErrorKind::NotConnected)?.ip().to_canonical().to_string();
     let handshake = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let start = LazyConfigAcceptor::new(Acceptor::default(), again(stream, first)).await?;
         let hello = start.client_hello();
         let protocol = if hello.alpn().is_some() { Protocol::Http1 } else { Protocol::Unsaid };
         let server_name = hello.server_name().map(str::to_owned);

@@ -21,7 +21,12 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::{Front, connection};
+use super::{
+    Front,
+    clients::Presence,
+    connection::{self, Arrival},
+    introduced::{self, Unintroduced},
+};
 use crate::{flow::ClientAddr, io::prepare, tasks::Tasks};
 
 /// Connections the kernel queues for us; more than its usual limit only if that is raised.
@@ -108,22 +113,24 @@ impl Listener {
                 accepted = self.accept(&front.taken.connections) => accepted,
                 () = stopping.cancelled() => return,
             };
-            let Some((stream, client, permit)) = accepted else { continue };
+            let Some((stream, peer, permit)) = accepted else { continue };
             let id = CONNECTION.fetch_add(1, Ordering::Relaxed);
-            let span = tracing::info_span!("connection", id, client = %client.0);
-            let Some(presence) = front.taken.clients.enter(client) else {
-                span.in_scope(|| {
-                    tracing::info!("refused: this client has as many connections as it may have (limits.connections-per-client)")
-                });
-                if self.speaks == Speaks::Clear {
-                    // Nobody waits for a client that is too much already: what does not go out at once does not go out.
-                    let _ = stream.try_write(TOO_MANY);
-                }
-                continue;
-            };
+            let span = tracing::info_span!("connection", id, client = %peer.0);
             let (front, speaks) = (front.clone(), self.speaks);
+            if front.policy.load().is_balancer(peer) {
+                tasks.spawn_severable(async move {
+                    let Some(arrival) = introduced(&front, stream, peer).instrument(span).await else { return };
+                    let span = tracing::info_span!("connection", id, client = %arrival.client.0, via = %peer.0);
+                    let Some(presence) = span.in_scope(|| enter(&front, &arrival, speaks)) else { return };
+                    connection::serve(front, arrival, speaks, id, presence.client()).instrument(span).await;
+                    drop((presence, permit));
+                });
+                continue;
+            }
+            let arrival = Arrival::of(stream, peer);
+            let Some(presence) = span.in_scope(|| enter(&front, &arrival, speaks)) else { continue };
             let serve = async move {
-                connection::serve(front, stream, speaks, id, client, presence.client()).await;
+                connection::serve(front, arrival, speaks, id, presence.client()).await;
                 drop((presence, permit));
             };
             tasks.spawn_severable(serve.instrument(span));
@@ -152,6 +159,35 @@ impl Listener {
 /// The process, not the machine, has as many as it may have.
 fn is_of_descriptors(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error())
+}
+
+/// A place among its client's connections; a client without one is told, if that can be.
+fn enter(front: &Front, arrival: &Arrival, speaks: Speaks) -> Option<Presence> {
+    let presence = front.taken.clients.enter(arrival.client);
+    if presence.is_none() {
+        tracing::info!("refused: this client has as many connections as it may have (limits.connections-per-client)");
+        if speaks == Speaks::Clear {
+            // Nobody waits for a client that is too much already: what does not go out at once does not go out.
+            let _ = arrival.stream.try_write(TOO_MANY);
+        }
+    }
+    presence
+}
+
+/// A connection of a balancer's, as that of whom it speaks for.
+async fn introduced(front: &Front, mut stream: TcpStream, balancer: ClientAddr) -> Option<Arrival> {
+    match introduced::read(&mut stream, balancer, front.limits.introduction).await {
+        Ok(said) => {
+            let own = Arrival::of(stream, said.client);
+            Some(Arrival { address: said.reached.or(own.address), first: said.rest, ..own })
+        }
+        // Balancers that look whether anybody is there often do no more.
+        Err(Unintroduced::Silent) => None,
+        Err(error) => {
+            tracing::info!("a connection from a network of proxy-protocol is closed: {error}");
+            None
+        }
+    }
 }
 
 /// The connection died in the queue; the next one is not concerned.

@@ -7,6 +7,7 @@
 mod clients;
 mod connection;
 mod distrust;
+mod introduced;
 mod leaf;
 mod listener;
 mod own;
@@ -17,17 +18,20 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use globset::GlobSet;
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use self::{clients::Clients, distrust::Distrust};
 use crate::{
     auth::Gate,
     exchange::Exchange,
+    flow::ClientAddr,
     shares::Shares,
     tls::{Interceptor, Root},
 };
 
 pub use clients::ClientLimits;
+pub use introduced::IntroductionLimits;
 pub use listener::{Listener, Speaks, bind};
 
 /// Bounds of connections from clients.
@@ -45,6 +49,8 @@ pub struct Limits {
     pub tunnels: usize,
     /// What one client may take up.
     pub client: ClientLimits,
+    /// What balancers may say about one.
+    pub introduction: IntroductionLimits,
 }
 
 /// What becomes of tunnels, by configuration. Host patterns are in lower case.
@@ -61,12 +67,20 @@ pub struct Policy {
     gate: Gate,
     routes: Routes,
     distrust: Distrust,
+    balancers: Vec<IpNet>,
 }
 
 impl Policy {
-    /// `auto_splice`: for how long a host is left alone that a client does not trust our leafs for; `None`: never.
-    pub fn new(gate: Gate, routes: Routes, auto_splice: Option<Duration>) -> Self {
-        Self { gate, routes, distrust: Distrust::new(auto_splice) }
+    /// `auto_splice`: for how long a host is left alone that a client does not trust our leafs for; `None`: never. `balancers`: where
+    /// connections come from that begin with a PROXY header.
+    pub fn new(gate: Gate, routes: Routes, auto_splice: Option<Duration>, balancers: Vec<IpNet>) -> Self {
+        Self { gate, routes, distrust: Distrust::new(auto_splice), balancers }
+    }
+
+    /// Whether connections from there are others'.
+    fn is_balancer(&self, peer: ClientAddr) -> bool {
+        let address = peer.0.ip().to_canonical();
+        self.balancers.iter().any(|network| network.contains(&address))
     }
 }
 

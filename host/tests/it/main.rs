@@ -5,6 +5,7 @@
 mod access;
 mod admin;
 mod authoring;
+mod balancing;
 mod certificates;
 mod chunks;
 mod clients;

@@ -58,8 +58,13 @@ async fn a_refused_request_leaves_its_connection_to_the_next_where_it_can() {
 async fn who_speaks_another_protocol_is_told_at_once() {
     let proxy = Proxy::without_plugins(Options::new()).await;
     // Each waits for the other side's hello, and would wait as long as a head may take.
-    let hellos: [(&[u8], &str); 3] =
-        [(b"\x16\x03\x01\x02\x00\x01", "TLS"), (b"\x05\x01\x00", "SOCKS"), (b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", "SOCKS")];
+    let hellos: [(&[u8], &str); 5] = [
+        (b"\x16\x03\x01\x02\x00\x01", "TLS"),
+        (b"\x05\x01\x00", "SOCKS"),
+        (b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", "SOCKS"),
+        (b"PROXY TCP4 192.0.2.1 198.51.100.2 1 2\r\nGET http://a.test/ HTTP/1.1\r\n", "the PROXY protocol"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\xc6\x33\x64\x02\x00\x01\x00\x02", "the PROXY protocol"),
+    ];
 
     for (hello, name) in hellos {
         let mut connection = proxy.client().to_proxy().await.unwrap();
