@@ -4,7 +4,7 @@
 "use strict";
 
 const MOST = 500; // Rows that are kept: more is nothing to read.
-const BUSY = 10; // New rows at once from which on nobody can hit one, unless they stand still.
+const BUSY = 10; // New rows at once from which on nobody can hit one, unless they stand still, nor see that one is new.
 const VIEWS = ["flows", "plugins", "usage"];
 const $ = (id) => document.getElementById(id);
 let token = sessionStorage.getItem("token") || "";
@@ -150,7 +150,8 @@ const isAimedAt = () => $("rows").matches(":hover") || $("rows").querySelector("
 
 function arrive() {
     const fresh = document.createDocumentFragment();
-    for (const flow of waiting.values()) note(flow, fresh);
+    const look = waiting.size < BUSY ? "new" : null;
+    for (const flow of waiting.values()) note(flow, fresh, look);
     waiting.clear();
     $("rows").prepend(fresh);
     for (const [id, { row }] of flows) {
@@ -163,10 +164,10 @@ function arrive() {
 for (const left of ["pointerleave", "focusout"]) $("rows").addEventListener(left, () => setTimeout(() => waiting.size && !isAimedAt() && arrive()));
 
 /** Its row is made, or made anew in its place; only what has changed is drawn. */
-function note(flow, fresh) {
+function note(flow, fresh, look) {
     const known = flows.get(flow.flow);
     const text = [flow.user, flow.client, flow.method, flow.origin + flow.path, flow.status, flow.outcome || "in progress", flow.verdicts.join(" ")].join(" ").toLowerCase();
-    const entry = { flow, text, row: known ? known.row : make("tr", { role: "row", class: "new", "data-row": flow.flow }) };
+    const entry = { flow, text, row: known ? known.row : make("tr", { role: "row", class: look, "data-row": flow.flow }) };
     flows.set(flow.flow, entry);
     if (known) {
         const where = known.row.querySelector("button");
