@@ -271,6 +271,9 @@ pub const RECORD_THREADS: usize = 2;
 /// How often old records are looked for, where the configuration says which are old: what is beyond its size until then fits any disk that is
 /// not full already.
 pub const RECORD_PRUNE: Duration = Duration::from_secs(600);
+/// How long a wall clock that has jumped ahead is not believed where it would make records old: whoever sets clocks has mended it by then, and
+/// a machine that was asleep loses nothing by keeping records for another hour.
+pub const CLOCK_DOUBT: Duration = Duration::from_secs(3600);
 /// How long a record must have been left alone before it is let go, whatever its number: plugins may add to theirs.
 pub const RECORD_QUIET: Duration = Duration::from_secs(60);
 

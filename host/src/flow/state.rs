@@ -332,3 +332,20 @@ impl Timings {
         u64::try_from(whole.as_micros()).unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_bends_no_duration() {
+        // The end of a flow is so long after its beginning, whatever the clock says by then; some clocks are before the epoch.
+        for began in [SystemTime::now(), UNIX_EPOCH + Duration::from_secs(1), UNIX_EPOCH - Duration::from_secs(3600)] {
+            let timings = Timings::replayed(began);
+
+            let end = timings.micros(timings.after(Duration::from_millis(1500)));
+
+            assert_eq!(end - timings.request_start_us(), 1_500_000, "{began:?}");
+        }
+    }
+}

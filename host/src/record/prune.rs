@@ -27,7 +27,8 @@ pub struct Retention {
     pub count: Option<u64>,
     /// The newest, of so many octets in all.
     pub bytes: Option<u64>,
-    /// None that was changed within that time: something may still be added to it.
+    /// None that was changed within that time: something may still be added to it. A change that is still to come, which is what a clock leaves
+    /// that was ahead, is none of now.
     pub quiet: Duration,
 }
 
@@ -81,8 +82,9 @@ pub fn prune(root: &Path, retention: &Retention, now: SystemTime, dry: bool, sto
             if stop() {
                 return false;
             }
-            let goes =
-                border.is_some_and(|border| file.key <= border) && Some(file.key) != newest && file.key.changed + retention.quiet <= now;
+            let goes = border.is_some_and(|border| file.key <= border)
+                && Some(file.key) != newest
+                && file.key.changed.abs_diff(now) >= retention.quiet;
             match goes {
                 true if dry || remove(folder, name, file).unwrap_or_default() => {
                     pruned.deleted += 1;
@@ -337,6 +339,22 @@ mod tests {
         assert_eq!((pruned.deleted, pruned.failed), (1, 1));
         drop(locked);
         assert_eq!(prune(folder.path(), &keep(None, Some(0), None), now, false, &|| false).expect("read").deleted, 1);
+    }
+
+    #[test]
+    fn what_a_clock_left_in_the_future_counts_like_everything_else() {
+        let (folder, now) = logs(&MANY);
+        for record in ["a/3", "b/3"] {
+            let ahead = File::options().write(true).open(folder.path().join(record)).expect("opened");
+            ahead.set_modified(now + 1000 * MINUTE).expect("set ahead");
+        }
+        fs::write(folder.path().join("a/newest"), "xx")
+            .and_then(|()| File::options().write(true).open(folder.path().join("a/newest"))?.set_modified(now + 2000 * MINUTE))
+            .expect("written");
+
+        pruned(&folder, &keep(None, Some(1), None), now);
+
+        assert_eq!(left(folder.path()), ["a/newest", "b/3", "b/deep/2"]);
     }
 
     #[test]

@@ -121,6 +121,45 @@ fn only_tasks_spawns() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+/// Who reads the wall clock, and why one that jumps does no harm there. All that waits, counts or forgets goes by instants.
+const WALL_CLOCK: [(&str, &str); 15] = [
+    ("app/retention.rs", "not believed at once: a_clock_that_jumps_ahead_deletes_nothing_at_once"),
+    ("cli/records.rs", "an operator asks, and sees what would go"),
+    ("doctor/operator.rs", "says how long the root is good for"),
+    ("doctor/request.rs", "says that the clock is wrong"),
+    ("flow/state.rs", "once for each flow, the rest of it by instants: a_clock_that_jumps_bends_no_duration"),
+    ("meters/mod.rs", "when the proxy started, for scrapers"),
+    ("net/own/mod.rs", "a Date field"),
+    ("plugin/cache.rs", "a hint for what to throw away"),
+    ("plugin/tally.rs", "when a plugin failed last, for people"),
+    ("plugin/watch.rs", "a file that was written just now is read again"),
+    ("spans/mod.rs", "once for each flow, the rest of it by instants: a_clock_that_goes_wrong_bends_nothing"),
+    ("stamp.rs", "the same: what_is_half_written_is_read_when_it_is_whole"),
+    ("store/mod.rs", "entries have an end in it: a_clock_that_jumps_ends_no_entry_early_and_loses_none_without_end"),
+    ("tls/cache.rs", "leaves are made anew: a_clock_that_jumps_gets_leaves_that_are_good_then"),
+    ("tls/root.rs", "when the root begins and ends"),
+];
+
+#[test]
+fn few_read_the_clock_that_may_jump() {
+    let reads = |file: &PathBuf| {
+        let text = fs::read_to_string(file).unwrap();
+        let text = code(text.split("#[cfg(test)]\nmod ").next().unwrap());
+        ["SystemTime::now", "UNIX_EPOCH.elapsed", "now_utc", "now_local", "UtcDateTime::now"].iter().any(|call| text.contains(call))
+    };
+    // Whole files of tests are named by their folder's or module's file.
+    let is_test =
+        |file: &PathBuf| file.components().any(|part| ["tests", "fuzzing.rs", "fuzz.rs"].iter().any(|name| part.as_os_str() == *name));
+
+    let found: BTreeSet<String> = files(&sources())
+        .iter()
+        .filter(|file| !is_test(file) && reads(file))
+        .map(|file| file.strip_prefix(sources()).unwrap().display().to_string())
+        .collect();
+
+    assert_eq!(found, WALL_CLOCK.iter().map(|(file, _)| (*file).to_owned()).collect());
+}
+
 #[test]
 fn uses_are_read_as_the_compiler_reads_them() {
     let text = "use a::{self, b::{C, d}, e as f};\n// use x::y;\nlet g = crate::h::i(\"crate::j\"); /* k::l */ use crate::{m, n::O};";
