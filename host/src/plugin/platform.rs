@@ -61,6 +61,12 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// The plugins in service.
+    #[cfg(test)]
+    pub(super) fn set(&self) -> Arc<Set> {
+        self.set.load_full()
+    }
+
     /// Loads the plugins and begins to follow their folder. `outbound` carries what they fetch.
     ///
     /// # Errors

@@ -364,6 +364,15 @@ mod tests {
     }
 
     #[test]
+    fn signatures_that_can_be_forged_count_for_nothing() {
+        use rustls::SignatureScheme::{ECDSA_SHA1_Legacy, RSA_PKCS1_SHA1};
+
+        let schemes = super::super::provider().signature_verification_algorithms.supported_schemes();
+
+        assert!(!schemes.is_empty() && !schemes.contains(&RSA_PKCS1_SHA1) && !schemes.contains(&ECDSA_SHA1_Legacy), "{schemes:?}");
+    }
+
+    #[test]
     fn unknown_issuers_are_refused_and_named() {
         let (trusted, other) = (Authority::new(), Authority::named("other\nauthority"));
 

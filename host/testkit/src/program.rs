@@ -175,6 +175,14 @@ impl Program {
         self.signal("-HUP").await;
     }
 
+    /// SIGTERM, and nothing is waited for.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub async fn ask_to_end(&self) {
+        self.signal("-TERM").await;
+    }
+
     async fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([name, &self.id().to_string()]).status().await.expect("there is kill");
         assert!(sent.success());

@@ -96,6 +96,52 @@ async fn a_stop_cuts_off_what_takes_longer_than_the_grace() {
 }
 
 #[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let gate = Gate::new();
+    let origin = Origin::start(Setup::http1(), move |_| Script::events(copilot::events(3), &gate)).await;
+    let program = Program::start(BINARY, &["--intercept", "*", "--grace", "1h"]).await;
+    let mut connection = program.client().h1(&origin.authority()).await.unwrap();
+    connection.send(request("GET", "/", &origin.authority(), &[], b"")).await.unwrap();
+    assert_eq!(connection.head().await.unwrap().status(), 200);
+
+    program.ask_to_end().await;
+    within("the end of accepting", async {
+        while tokio::net::TcpStream::connect(program.address()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let (code, _) = program.terminate().await;
+
+    assert_eq!(code, Some(1), "it waited for nothing more");
+}
+
+#[tokio::test]
+async fn traffic_goes_on_where_nobody_hears_what_is_said() {
+    let origin = Origin::saying("ok").await;
+    let ways = [
+        ("closed", r#"exec "$0" "$@" 2>&-"#),
+        ("full", r#"exec "$0" "$@" 2>/dev/full"#),
+        ("a pipe that nobody empties", r#"mkfifo pipe && exec 3<>pipe && exec "$0" "$@" 2>pipe"#),
+    ];
+    for (what, script) in ways {
+        let script = format!("export RUST_LOG=flowgate=trace,h2=trace,rustls=trace; {script}");
+        let program = Program::start_under(&["sh", "-c", &script], BINARY, &["--intercept", "*"]).await;
+
+        for round in 0..20 {
+            let response = program.client().get(&origin.root()).await.unwrap();
+            assert_eq!(response.text(), "ok", "{what}");
+            if round == 10 {
+                // What a terminal sends that goes away.
+                program.hang_up().await;
+            }
+        }
+
+        assert_eq!(program.terminate().await.0, Some(0), "{what}");
+    }
+}
+
+#[tokio::test]
 async fn the_binary_runs_records_and_ends_when_told() {
     let origin = Origin::saying("ok").await;
     let resolve = format!("{}:443={}", copilot::HOST, origin.address());

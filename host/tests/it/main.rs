@@ -24,6 +24,7 @@ mod floods;
 mod framing;
 mod golden;
 mod heads;
+mod hellos;
 mod http2;
 mod idling;
 mod inputs;

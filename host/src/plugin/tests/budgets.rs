@@ -1,7 +1,7 @@
 //! Budgets of single calls: each is crossed, and only the flow concerned notices.
 
 use super::*;
-use crate::plugin::OnFailure;
+use crate::plugin::{OnFailure, instance::Failure};
 
 /// More than a busy machine needs for a million of anything.
 const LONG: Duration = Duration::from_secs(50);
@@ -31,6 +31,26 @@ async fn among_neighbours(plan: Plan) -> (Result<(), String>, Arc<Bench>) {
         timeout(PATIENCE, bench.pass("/good")).await.expect("in time").expect("passed");
     }
     (timeout(PATIENCE, concerned).await.expect("in time").expect("no panic"), bench)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_calls_have_instances_and_the_next_waits_for_one_that_comes_back() {
+    const INSTANCES: usize = 2;
+    let plan = Plan::new().with("x", recording());
+    let bench = plan.change("x", |own| (own.instances, own.wall) = (INSTANCES, Duration::from_millis(200))).start().await;
+    let set = bench.platform.set();
+    let pool = &set.plugins[0].build.pool;
+    let mut busy = Vec::new();
+    // Four more are made for each that is kept.
+    for _ in 0..INSTANCES + 4 * INSTANCES {
+        busy.push(pool.for_filter().await.expect("an instance"));
+    }
+
+    let beyond = pool.for_filter().await.err().expect("there is none left");
+    let (next, ()) = tokio::join!(pool.for_filter(), async { busy.remove(0).give_back() });
+
+    assert!(matches!(beyond, Failure::Busy(_)), "{beyond}");
+    assert!(next.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
