@@ -99,7 +99,8 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
     let admin = self::admin(&config, admin).await?;
     let writer = writer(&config)?;
     let meters = Arc::<Meters>::default();
-    let origins = Origins::new(&config, addresses(&listeners), meters.clone())?;
+    let own = addresses(&listeners).into_iter().chain(admin.as_ref().map(admin::Listener::address)).collect();
+    let origins = Origins::new(&config, own, meters.clone())?;
     let platform = Platform::start(plugins(&config)?, writer.clone(), origins.outbound()).await?;
     let recorder = config.record.as_deref().map(|file| recorder(file, &config)).transpose()?;
     let hooks: Arc<dyn Hooks> = match &recorder {
@@ -112,6 +113,8 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
     let spans = traces.as_ref().map(|traces| traces.spans.clone());
     let network = Arc::new(Network::run(&config, listeners, origins, hooks, meters.clone(), spans.clone())?);
     let local = Tasks::new();
+    let (connections, idle) = (limits::ADMIN_PORT_CONNECTIONS, limits::ADMIN_PORT_IDLE);
+    let admin_bounds = admin::Bounds { connections, idle, keepalive: config.limits.keepalive };
     let (logs, shows_content) = (config.logs_dir.clone(), config.admin.content);
     let retention = Retention::start(logs.clone(), config.records.clone(), &local);
     let reload = reread.map(|reread| Reload::new(reread, config, network.clone(), platform.clone(), retention.clone(), local.clone()));
@@ -140,7 +143,7 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
     }
     let (watched, address) = (Tasks::new(), admin.as_ref().map(admin::Listener::address));
     if let Some(admin) = admin {
-        admin.serve(desk, &watched);
+        admin.serve(desk, admin_bounds, &watched);
     }
     Ok(App { network, logs, platform, writer, recorder, traces, local, watched, admin: address, draining, reload })
 }
@@ -395,6 +398,7 @@ fn exchange(config: &Config) -> exchange::Limits {
         head_deadline: chosen.head_deadline,
         keep_alive: chosen.client_idle,
         idle: chosen.content_idle,
+        response: chosen.response_deadline,
         interim_responses: limits::INTERIM_RESPONSES,
         streams: limits::STREAMS,
         stream_buffer: limits::STREAM_BUFFER,
@@ -415,6 +419,7 @@ fn front(config: &Config) -> net::Limits {
     net::Limits {
         handshake: chosen.handshake_deadline,
         sniff: limits::SNIFF,
+        keepalive: chosen.keepalive,
         connections: chosen.connections,
         handshakes: chosen.handshakes,
         tunnels: chosen.tunnels_per_user,

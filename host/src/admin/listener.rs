@@ -1,7 +1,7 @@
 //! The admin listener: health, metrics and the status page, over TCP.
 //!
 //! Place: bound by `app` when it is asked for. `guard` stands before every route. The connections it takes at a time are bounded, and so is how
-//! long a request head may take.
+//! long a request head may take, and a client to take its answer.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -17,20 +17,28 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
+use tokio_io_timeout::TimeoutStream;
 
 use super::{
     Operator, Token,
     guard::{Guard, guard},
     routes,
 };
-use crate::tasks::Tasks;
+use crate::{io::prepare, tasks::Tasks};
 
-/// Connections at a time: some people's pages, of some connections each, and a few scrapers. More wait in the system's queue.
-const CONNECTIONS: usize = 64;
-/// For a whole request head, and silence between two requests.
-const HEAD: Duration = Duration::from_secs(30);
 /// Pause after an accept that failed for want of descriptors or memory.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// What those who ask there may take up.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections at once; more wait in the system's queue.
+    pub connections: usize,
+    /// For a whole request head, silence between two requests, and what is not taken of an answer.
+    pub idle: Duration,
+    /// Within which silent clients have to give a sign of life.
+    pub keepalive: Duration,
+}
 
 /// Bound, and not answered yet.
 pub struct Listener {
@@ -79,26 +87,32 @@ impl Listener {
     }
 
     /// Answers on it until `tasks` are told to stop.
-    pub fn serve(self, operator: Arc<dyn Operator>, tasks: &Tasks) {
+    pub fn serve(self, operator: Arc<dyn Operator>, bounds: Bounds, tasks: &Tasks) {
         let app = routes::router(operator).layer(middleware::from_fn_with_state(self.guard, guard));
-        let (permits, connections) = (Arc::new(Semaphore::new(CONNECTIONS)), tasks.clone());
-        tasks.spawn(async move {
-            let stopping = connections.stopping().clone();
-            while let Some(accepted) = stopping.run_until_cancelled(accept(&self.socket, &permits)).await {
-                if let Some((stream, permit)) = accepted {
-                    connections.spawn_severable(answer(stream, permit, app.clone(), connections.clone()));
-                }
-            }
-        });
+        tasks.spawn(run(self.socket, app, bounds, tasks.clone()));
     }
 }
 
-async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn run(socket: TcpListener, app: Router, bounds: Bounds, tasks: Tasks) {
+    let permits = Arc::new(Semaphore::new(bounds.connections));
+    let stopping = tasks.stopping().clone();
+    while let Some(accepted) = stopping.run_until_cancelled(accept(&socket, &permits, bounds.keepalive)).await {
+        if let Some((stream, permit)) = accepted {
+            let (app, idle, connections) = (app.clone(), bounds.idle, tasks.clone());
+            tasks.spawn_severable(async move {
+                answer(stream, app, idle, connections).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>, keepalive: Duration) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     // Never closed.
     let permit = permits.clone().acquire_owned().await.ok()?;
     match socket.accept().await {
         Ok((stream, _)) => {
-            let _ = stream.set_nodelay(true);
+            let _ = prepare(&stream, keepalive);
             Some((stream, permit))
         }
         Err(error) => {
@@ -109,10 +123,14 @@ async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>) -> Option<(TcpSt
     }
 }
 
-async fn answer(stream: TcpStream, permit: OwnedSemaphorePermit, app: Router, tasks: Tasks) {
+async fn answer(stream: TcpStream, app: Router, idle: Duration, tasks: Tasks) {
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEAD);
-    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)));
+    server.timer(TokioTimer::new()).header_read_timeout(idle);
+    // hyper has no time for those who ask and do not take what they get.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(idle));
+    let stream = TokioIo::new(Box::pin(stream));
+    let mut connection = pin!(server.serve_connection(stream, TowerToHyperService::new(app)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = tasks.stopping().cancelled() => {
@@ -123,5 +141,39 @@ async fn answer(stream: TcpStream, permit: OwnedSemaphorePermit, app: Router, ta
     if let Err(error) = ended {
         tracing::debug!("a connection of the admin listener: {error}");
     }
-    drop(permit);
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::Instant,
+    };
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_millis(200);
+
+    #[tokio::test]
+    async fn who_does_not_ask_or_take_an_answer_leaves_its_place_to_others() {
+        let endless = get(|| async { vec![b'x'; 64 << 20] });
+        let app = Router::new().route("/endless", endless).route("/", get(|| async { "here" }));
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, tasks) = (socket.local_addr().unwrap(), Tasks::new());
+        tasks.spawn(run(socket, app, Bounds { connections: 1, idle: IDLE, keepalive: IDLE }, tasks.clone()));
+
+        for wanting in ["", "GET / HTTP/1.1\r\nHost: a", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /endless HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            let mut first = TcpStream::connect(address).await.unwrap();
+            first.write_all(wanting.as_bytes()).await.unwrap();
+            let (began, mut next) = (Instant::now(), TcpStream::connect(address).await.unwrap());
+            next.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+
+            let mut answer = String::new();
+            next.read_to_string(&mut answer).await.unwrap();
+
+            assert!(answer.ends_with("here"), "{wanting}: {answer}");
+            assert!(began.elapsed() >= IDLE, "{wanting}");
+        }
+    }
 }

@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub use ask::{AskError, ask};
-pub use listener::Listener;
+pub use listener::{Bounds, Listener};
 pub use routes::Listed;
 pub use socket::{Socket, path};
 pub use token::Token;

@@ -39,6 +39,7 @@ impl Origins {
             connect: config.limits.connect_deadline,
             handshake: config.limits.handshake_deadline,
             upstream: limits::UPSTREAM_CONNECT,
+            keepalive: config.limits.keepalive,
             at_once: config.limits.origin_connections,
         };
         let pool = PoolLimits {

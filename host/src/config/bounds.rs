@@ -36,12 +36,16 @@ pub struct LimitsConfig {
     pub idle_origin_connections: usize,
     /// See [`limits::CAPTURED_BYTES`].
     pub captured_bytes: usize,
+    /// See [`limits::KEEPALIVE`].
+    pub keepalive: Duration,
     /// See [`limits::HEAD_DEADLINE`].
     pub head_deadline: Duration,
     /// See [`limits::CLIENT_IDLE`].
     pub client_idle: Duration,
     /// See [`limits::CONTENT_IDLE`].
     pub content_idle: Duration,
+    /// See [`limits::RESPONSE_DEADLINE`].
+    pub response_deadline: Duration,
     /// See [`limits::TLS_HANDSHAKE`].
     pub handshake_deadline: Duration,
     /// See [`limits::DIAL`].
@@ -62,9 +66,11 @@ impl Default for LimitsConfig {
             origin_connections: limits::ORIGIN_CONNECTIONS,
             idle_origin_connections: limits::ORIGIN_IDLE_CONNECTIONS,
             captured_bytes: limits::CAPTURED_BYTES,
+            keepalive: limits::KEEPALIVE,
             head_deadline: limits::HEAD_DEADLINE,
             client_idle: limits::CLIENT_IDLE,
             content_idle: limits::CONTENT_IDLE,
+            response_deadline: limits::RESPONSE_DEADLINE,
             handshake_deadline: limits::TLS_HANDSHAKE,
             connect_deadline: limits::DIAL,
         }
@@ -88,9 +94,11 @@ impl LimitsConfig {
             origin_connections: written.origin_connections.unwrap_or(default.origin_connections),
             idle_origin_connections: written.idle_origin_connections.unwrap_or(default.idle_origin_connections),
             captured_bytes: written.captured.unwrap_or(default.captured_bytes),
+            keepalive: written.keepalive.unwrap_or(default.keepalive),
             head_deadline: written.head_deadline.unwrap_or(default.head_deadline),
             client_idle: written.client_idle.unwrap_or(default.client_idle),
             content_idle: written.content_idle.unwrap_or(default.content_idle),
+            response_deadline: written.response_deadline.unwrap_or(default.response_deadline),
             handshake_deadline: written.handshake_deadline.unwrap_or(default.handshake_deadline),
             connect_deadline: written.connect_deadline.unwrap_or(default.connect_deadline),
         };
@@ -105,11 +113,13 @@ impl LimitsConfig {
     }
 
     /// All that are times, by key.
-    pub(super) fn times(&self) -> [(&'static str, Duration); 5] {
+    pub(super) fn times(&self) -> [(&'static str, Duration); 7] {
         [
+            ("keepalive", self.keepalive),
             ("head-deadline", self.head_deadline),
             ("client-idle", self.client_idle),
             ("content-idle", self.content_idle),
+            ("response-deadline", self.response_deadline),
             ("handshake-deadline", self.handshake_deadline),
             ("connect-deadline", self.connect_deadline),
         ]

@@ -27,10 +27,16 @@ pub const HEAD_BYTES: usize = 64 * KIB;
 pub const HEAD_FIELDS: usize = 256;
 /// For a whole request head, from its first octet; key `head-deadline`: what keeps connections open by dripping is cut within this.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(20);
+/// Within which the other end of a TCP connection that is silent has to answer when it is asked for a sign of life, three times, as browsers ask;
+/// key `keepalive`. Routers forget silent connections after minutes, and machines fall asleep: nobody would be told.
+pub const KEEPALIVE: Duration = Duration::from_secs(75);
 /// Silence between two requests on a client's connection, and on one of HTTP/2 without streams; key `client-idle`. Editors keep connections for minutes.
 pub const CLIENT_IDLE: Duration = Duration::from_secs(300);
 /// Silence in the middle of content, in either direction; key `content-idle`. Models think for minutes before the next token; there is no limit on the whole.
 pub const CONTENT_IDLE: Duration = Duration::from_secs(300);
+/// From a request that has gone out whole, or an interim response, to the response's head; key `response-deadline`. Models that think without
+/// saying so take minutes, and long polls are held for up to ten; who waits longer than that has most often been forgotten. Then 504.
+pub const RESPONSE_DEADLINE: Duration = Duration::from_secs(900);
 /// Interim responses (1xx) to one request: one or two are usual, an endless row is an attack.
 pub const INTERIM_RESPONSES: usize = 16;
 /// HTTP/2 streams of one client connection at once: what browsers and servers settle on. Over it: the stream is refused.
@@ -58,7 +64,7 @@ pub const CHATTER: u32 = 1000;
 pub const CHATTER_AT_ONCE: u32 = 10_000;
 /// Octets a compressed WebSocket message may inflate to. Far more than a plugin may look at; what swells beyond is made to do harm.
 pub const INFLATED_MESSAGE_BYTES: u64 = 64 * MIB as u64;
-/// How long both ends of a WebSocket that is closed here may take to read why: a few round trips of the slowest lines.
+/// How long a client that is closed here may take to read why, and so may both ends of a WebSocket: a few round trips of the slowest lines.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 /// Octets they may still send meanwhile: what was on its way.
 pub const FAREWELL_BYTES: u64 = MIB as u64;
@@ -85,6 +91,11 @@ pub const WRONG_LOGINS: u32 = 20;
 pub const SUSPECT_LOGINS: u32 = 1;
 /// Requests to the local interface at once, which is for its operator alone. Full: the next wait.
 pub const ADMIN_CONNECTIONS: usize = 64;
+/// Connections to the admin port at once: some people's pages, of some connections each, and a few scrapers. More wait in the system's queue.
+pub const ADMIN_PORT_CONNECTIONS: usize = 64;
+/// For a whole request head on one of them, silence between two requests, and a client that takes nothing of its answer: scrapers come every 15
+/// seconds, and a page that watches connects again by itself.
+pub const ADMIN_PORT_IDLE: Duration = Duration::from_secs(30);
 /// Handshakes with clients at once, from the hello on, while an origin may be asked what it speaks; key `handshakes`. Each holds some 30 KiB.
 /// Full: the next wait, within the time above.
 pub const HANDSHAKES: usize = 1024;

@@ -257,11 +257,15 @@ pub(super) struct Limits {
     #[serde(deserialize_with = "sized")]
     pub(super) captured: Option<usize>,
     #[serde(deserialize_with = "timed")]
+    pub(super) keepalive: Option<Duration>,
+    #[serde(deserialize_with = "timed")]
     pub(super) head_deadline: Option<Duration>,
     #[serde(deserialize_with = "timed")]
     pub(super) client_idle: Option<Duration>,
     #[serde(deserialize_with = "timed")]
     pub(super) content_idle: Option<Duration>,
+    #[serde(deserialize_with = "timed")]
+    pub(super) response_deadline: Option<Duration>,
     #[serde(deserialize_with = "timed")]
     pub(super) handshake_deadline: Option<Duration>,
     #[serde(deserialize_with = "timed")]
@@ -373,7 +377,7 @@ pub(super) const ADMIN_KEYS: [&str; 4] = ["content", "listen", "names", "token-f
 /// Keys of that table, as `Destinations` has them.
 pub(super) const DESTINATION_KEYS: [&str; 3] = ["allow", "connect-ports", "deny"];
 /// Keys of that table, as `Limits` has them.
-pub(super) const LIMIT_KEYS: [&str; 16] = [
+pub(super) const LIMIT_KEYS: [&str; 18] = [
     "captured",
     "client-idle",
     "connect-deadline",
@@ -385,8 +389,10 @@ pub(super) const LIMIT_KEYS: [&str; 16] = [
     "handshakes-per-client",
     "head-deadline",
     "idle-origin-connections",
+    "keepalive",
     "leaves-per-client",
     "origin-connections",
+    "response-deadline",
     "streams",
     "streams-per-client",
     "tunnels-per-user",
@@ -591,7 +597,7 @@ mod tests {
                 "limits" => {
                     let value = |key: &str| match key {
                         "captured" => "'1MiB'",
-                        _ if key.ends_with("-idle") || key.ends_with("-deadline") => "'2s'",
+                        _ if key == "keepalive" || key.ends_with("-idle") || key.ends_with("-deadline") => "'2s'",
                         _ => "3",
                     };
                     let line = |key: &&str| format!("{key} = {}\n", value(key));

@@ -45,6 +45,8 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Longest silence in the middle of content.
     pub idle: Duration,
+    /// Longest wait for a response's head, from the end of the request or the last interim response.
+    pub response: Duration,
     /// Most interim responses to one request.
     pub interim_responses: usize,
     /// Most HTTP/2 streams of one client connection at once.
@@ -59,7 +61,7 @@ pub struct Limits {
     pub floods: FloodLimits,
     /// Octets a compressed WebSocket message may inflate to.
     pub inflated_message: u64,
-    /// How long both ends of a WebSocket that is closed here may take to read why.
+    /// How long a client that is closed here may take to read why, and so may both ends of a WebSocket.
     pub farewell: Duration,
     /// Octets they may still send meanwhile.
     pub farewell_octets: u64,

@@ -8,12 +8,13 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::{Method, StatusCode, Version};
+use tokio::time::sleep_until;
 
 use super::{
     Exchange,
@@ -174,6 +175,9 @@ struct Progress<'a> {
     origin: &'a Origin,
     /// The request has gone out whole.
     uploaded: AtomicBool,
+    began: Instant,
+    /// When the last interim response has come, in milliseconds from `began`.
+    interim: AtomicU64,
     /// The head of the final response has come.
     answering: AtomicBool,
 }
@@ -420,7 +424,13 @@ impl Exchange {
         open: Option<&mut OpenFlow>,
     ) -> Result<Answered, Fault> {
         let flow = open.as_ref().map(|open| open.flow().clone());
-        let progress = Progress { origin, uploaded: AtomicBool::new(false), answering: AtomicBool::new(false) };
+        let progress = Progress {
+            origin,
+            uploaded: AtomicBool::new(false),
+            began: Instant::now(),
+            interim: AtomicU64::new(0),
+            answering: AtomicBool::new(false),
+        };
         let asked = Asked {
             method: request.head.method.clone(),
             version: request.head.version,
@@ -454,7 +464,8 @@ impl Exchange {
         answered
     }
 
-    /// The request's content to the origin, then an eye on the client. Resolves when the client is gone, or may not go on.
+    /// The request's content to the origin, then an eye on the client and the clock. Resolves when the client is gone or may not go on, or when
+    /// the origin does not answer.
     async fn upload(
         &self,
         progress: &Progress<'_>,
@@ -486,10 +497,28 @@ impl Exchange {
                 return Fault::Refused(Refusal::ResponseTimeout { origin: progress.origin.clone(), after: self.limits.idle });
             }
             // It takes no more. It may have answered already, so its response decides.
-            Err(PumpError::Sink(_)) => return std::future::pending().await,
+            Err(PumpError::Sink(_)) => return self.overdue(progress).await,
         }
-        content.gone().await;
-        Fault::Client
+        tokio::select! {
+            _ = content.gone() => Fault::Client,
+            fault = self.overdue(progress) => fault,
+        }
+    }
+
+    /// Resolves when nothing has come of a response for too long, from now on.
+    async fn overdue(&self, progress: &Progress<'_>) -> Fault {
+        let (after, mut from) = (self.limits.response, Instant::now());
+        loop {
+            sleep_until((from + after).into()).await;
+            if progress.answering.load(Ordering::Relaxed) {
+                return std::future::pending().await;
+            }
+            let interim = progress.began + Duration::from_millis(progress.interim.load(Ordering::Relaxed));
+            if interim <= from {
+                return Fault::Refused(Refusal::ResponseTimeout { origin: progress.origin.clone(), after });
+            }
+            from = interim;
+        }
     }
 
     /// The response, from its head to its last octet.
@@ -503,7 +532,7 @@ impl Exchange {
     ) -> Result<Answered, Fault> {
         let &Asked { ref method, version: client_version, upgrade, closes, .. } = asked;
         let origin = progress.origin;
-        let head = self.final_head(origin, client_version, &mut answer, responder).await?;
+        let head = self.final_head(progress, client_version, &mut answer, responder).await?;
         progress.answering.store(true, Ordering::Relaxed);
         asked.answered(head.status);
         let bad = |reason: &str| Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason: reason.to_owned() });
@@ -581,12 +610,12 @@ impl Exchange {
     /// Interim responses go on as they come (RFC 9110 §15.2); the first other head is the final one. 101 is final here.
     async fn final_head(
         &self,
-        origin: &Origin,
+        progress: &Progress<'_>,
         client_version: Version,
         answer: &mut Answer<'_>,
         responder: &mut Option<Responder<'_>>,
     ) -> Result<ResponseHead, Fault> {
-        let responder = responder.as_mut().ok_or(Fault::Client)?;
+        let (origin, responder) = (progress.origin, responder.as_mut().ok_or(Fault::Client)?);
         for _ in 0..self.limits.interim_responses {
             let head = tokio::select! {
                 head = answer.head(self.limits.head) => head,
@@ -601,6 +630,7 @@ impl Exchange {
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(head);
             }
+            progress.interim.store(u64::try_from(progress.began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
             if contradicts_itself(&head) {
                 let reason = "an interim response announces content".to_owned();
                 return Err(Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason }));

@@ -3,7 +3,7 @@
 //! Place: `net` ends the TLS and hands over what is inside.
 //! Source: RFC 9112 §9, RFC 9113 §3.4 and §5.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
 use h2::Reason;
@@ -30,12 +30,6 @@ use crate::{
     io::{HalfReader, HalfWriter, Io, Layered},
     origin::{CONNECTION_WINDOW, STREAM_WINDOW},
 };
-
-/// How long a client that is being closed may still take to read its last response.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// Octets of a request nobody reads any more that are swallowed while lingering.
-const LINGER_OCTETS: u64 = 1024 * 1024;
 
 /// As what streams beyond their number are counted: the error that a response would name (RFC 9209 §2.3.12).
 const TOO_MANY: &str = "connection_limit_reached";
@@ -112,7 +106,7 @@ impl Exchange {
             After::Next => Served::Next(reader, writer),
             After::Abort => Served::Ended,
             After::Close => {
-                linger(reader, writer).await;
+                self.linger(reader, writer).await;
                 Served::Ended
             }
             After::Upgraded(upgraded) => {
@@ -140,7 +134,7 @@ impl Exchange {
             writer.buffer().extend_from_slice(&response.content);
         }
         if writer.flush().await.is_ok() {
-            linger(reader, writer).await;
+            self.linger(reader, writer).await;
         }
     }
 
@@ -240,6 +234,16 @@ impl Exchange {
         let content = Source::http2(stream, self.limits.idle);
         self.run(&via, Request::new(head, framing, content), responder).await;
     }
+
+    /// Lets a client read its last response: a reset caused by unread octets would take it away again (RFC 9112 §9.6).
+    async fn linger(&self, reader: HalfReader, mut writer: HalfWriter) {
+        let (read, _) = reader.into_parts();
+        let swallow = async {
+            writer.shutdown().await?;
+            tokio::io::copy(&mut read.take(self.limits.farewell_octets), &mut tokio::io::sink()).await
+        };
+        let _ = timeout(self.limits.farewell, swallow).await;
+    }
 }
 
 /// The length a client announced serves an HTTP/1 origin as well; `h2` holds the client to it.
@@ -248,14 +252,4 @@ fn http2_request_framing(head: &crate::flow::RequestHead) -> Framing {
         Ok(Framing::Length(octets)) => Framing::Length(octets),
         _ => Framing::Chunked,
     }
-}
-
-/// Lets a client read its last response: a reset caused by unread octets would take it away again (RFC 9112 §9.6).
-async fn linger(reader: HalfReader, mut writer: HalfWriter) {
-    let (read, _) = reader.into_parts();
-    let swallow = async {
-        writer.shutdown().await?;
-        tokio::io::copy(&mut read.take(LINGER_OCTETS), &mut tokio::io::sink()).await
-    };
-    let _ = timeout(LINGER, swallow).await;
 }

@@ -88,8 +88,8 @@ pub enum Refusal {
         #[source]
         source: Option<io::Error>,
     },
-    /// `http_response_timeout`: the origin neither answers nor takes any of the request for too long.
-    #[error("{origin} has taken nothing for {after:?}, and not answered")]
+    /// `http_response_timeout`: the origin does not answer, and has taken all of the request, or takes nothing of it, for too long.
+    #[error("{origin} has not answered, and given no sign of life for {after:?}")]
     ResponseTimeout {
         /// Which.
         origin: Origin,

@@ -1,7 +1,7 @@
 //! Accepting connections.
 //!
-//! Place: one per listening address, started by `app`. A permit is taken before a connection is accepted: what cannot be served waits in the
-//! kernel's queue. Descriptors that run out are waited for, not spun on. A client that has as many connections as it may have is told so.
+//! Place: one per listening address, started by `app`. Each accepts one connection, and the next when there was a permit for that one: what cannot
+//! be served waits in the kernel's queue. Descriptors that run out are waited for, not spun on. A client that has as many connections as it may have is told so.
 
 use std::{
     io,
@@ -16,7 +16,6 @@ use std::{
 use anyhow::Context;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::sleep,
 };
 use tracing::Instrument;
@@ -110,7 +109,7 @@ impl Listener {
         let stopping = tasks.stopping().clone();
         loop {
             let accepted = tokio::select! {
-                accepted = self.accept(&front.taken.connections) => accepted,
+                accepted = self.accept(&front) => accepted,
                 () = stopping.cancelled() => return,
             };
             let Some((stream, peer, permit)) = accepted else { continue };
@@ -137,12 +136,12 @@ impl Listener {
         }
     }
 
-    async fn accept(&self, permits: &Arc<Semaphore>) -> Option<(TcpStream, ClientAddr, tokio::sync::OwnedSemaphorePermit)> {
-        // Never closed.
-        let permit = permits.clone().acquire_owned().await.ok()?;
+    async fn accept(&self, front: &Front) -> Option<(TcpStream, ClientAddr, tokio::sync::OwnedSemaphorePermit)> {
         match self.socket.accept().await {
             Ok((stream, address)) => {
-                let _ = prepare(&stream);
+                let _ = prepare(&stream, front.limits.keepalive);
+                // Not before there is somebody to take it: listeners that nobody comes to would keep places from the others. Never closed.
+                let permit = front.taken.connections.clone().acquire_owned().await.ok()?;
                 Some((stream, ClientAddr(address), permit))
             }
             Err(error) if is_of_one_connection(&error) => None,

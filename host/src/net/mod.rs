@@ -39,6 +39,8 @@ pub use listener::{Listener, Speaks, bind};
 pub struct Limits {
     /// TLS handshake with a client.
     pub handshake: Duration,
+    /// Within which silent clients have to give a sign of life.
+    pub keepalive: Duration,
     /// How long the first octets of a tunnel are waited for before the origin is let speak first.
     pub sniff: Duration,
     /// Connections at once, over all listeners.

@@ -46,6 +46,8 @@ pub struct DialLimits {
     pub handshake: Duration,
     /// What an upstream proxy takes to connect.
     pub upstream: Duration,
+    /// Within which silent origins have to give a sign of life.
+    pub keepalive: Duration,
     /// Connections at once, to all origins.
     pub at_once: usize,
 }
@@ -164,7 +166,11 @@ impl Dialler {
             Ok(connected) => connected.map_err(refused)?,
             Err(_elapsed) => return Err(Refusal::ConnectionTimeout { authority: authority.clone(), after: self.limits.connect }),
         };
-        prepare(&stream).map_err(refused)?;
+        let ends = stream.local_addr().and_then(|local| Ok((local, stream.peer_addr()?))).map_err(refused)?;
+        if self.own.get().is_some_and(|own| own.iter().any(|own| ends_here(own, ends))) {
+            return Err(Refusal::Loop);
+        }
+        prepare(&stream, self.limits.keepalive).map_err(refused)?;
         Ok(Layered::new(stream, place))
     }
 
@@ -251,6 +257,12 @@ fn is_same(own: &SocketAddr, address: &SocketAddr) -> bool {
     own.port() == address.port() && (own.ip() == ip || (own.ip().is_unspecified() && ip.is_loopback()) || ip.is_unspecified())
 }
 
+/// Whether a connection with these ends leads to the listener at `own`, which listens on every address of this machine: the system chooses for
+/// one that does not leave it the same address at both ends.
+fn ends_here(own: &SocketAddr, (local, peer): (SocketAddr, SocketAddr)) -> bool {
+    own.ip().is_unspecified() && own.port() == peer.port() && local.ip().to_canonical() == peer.ip().to_canonical()
+}
+
 /// Shared by the pool and the tunnels.
 pub(super) type SharedDialler = Arc<Dialler>;
 
@@ -275,6 +287,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_comes_back_by_another_address_of_this_machine_is_known() {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        for (own, local, peer, loops) in [
+            ("0.0.0.0:8080", "10.9.0.1:40000", "10.9.0.1:8080", true),
+            ("[::]:8080", "[2001:db8::1]:40000", "[2001:db8::1]:8080", true),
+            ("[::]:8080", "[::ffff:10.9.0.1]:40000", "10.9.0.1:8080", true),
+            ("0.0.0.0:8080", "10.9.0.1:40000", "10.9.0.1:8081", false),
+            ("0.0.0.0:8080", "10.9.0.1:40000", "10.9.0.2:8080", false),
+            ("10.9.0.2:8080", "10.9.0.1:40000", "10.9.0.1:8080", false),
+        ] {
+            assert_eq!(ends_here(&address(own), (address(local), address(peer))), loops, "{own} {local} {peer}");
+        }
+    }
+
     /// Verifies by a root of its own, for nothing gets as far as that.
     fn dialler(limits: DialLimits, upstream: Option<Upstream>) -> Dialler {
         let folder = tempfile::tempdir().unwrap();
@@ -288,6 +315,7 @@ mod tests {
         connect: Duration::from_secs(10),
         handshake: Duration::from_secs(10),
         upstream: Duration::from_secs(10),
+        keepalive: Duration::from_secs(10),
         at_once: 1,
     };
 

@@ -159,3 +159,28 @@ async fn a_token_is_made_where_there_is_none() {
 
     assert_eq!(ask(proxy.admin(), "GET", "/v1/plugins", "localhost", &fields).await.status(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_ask_the_admin_port_at_once_and_others_wait() {
+    let proxy = Proxy::start(Options::new().without_logger().admin()).await;
+    let client = Client::through(proxy.admin(), Authority::shared().pem());
+    let health = || request("GET", "/healthz", "localhost", &[], b"");
+    let mut places = Vec::new();
+    for _ in 0..flowgate::config::limits::ADMIN_PORT_CONNECTIONS {
+        let mut place = client.to_proxy().await.unwrap();
+        assert_eq!(place.exchange(health()).await.unwrap().status(), 200);
+        places.push(place);
+    }
+
+    let mut beyond = client.to_proxy().await.unwrap();
+    beyond.send(health()).await.unwrap();
+
+    // Whoever is served would have been by now.
+    for place in &mut places {
+        assert_eq!(place.exchange(health()).await.unwrap().status(), 200);
+    }
+    let waits = tokio::select! { biased; _ = beyond.wire().more() => false, () = std::future::ready(()) => true };
+    assert!(waits);
+    places.pop();
+    assert_eq!(beyond.response("GET").await.unwrap().status(), 200);
+}

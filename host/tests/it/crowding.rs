@@ -58,6 +58,17 @@ async fn connections_beyond_all_wait_and_are_served_then() {
 }
 
 #[tokio::test]
+async fn a_listener_that_nobody_comes_to_takes_no_place() {
+    let origin = Origin::start(Setup::clear(), |_| Script::ok("ok")).await;
+    let options = limited(|limits| limits.connections = 1).change(|config| config.listen = vec![([127, 0, 0, 1], 0).into(); 3]);
+    let proxy = Proxy::without_plugins(options).await;
+
+    for address in proxy.addresses() {
+        until_served(&Client::through(*address, proxy.root_pem()), &origin.root()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_user_with_too_many_tunnels_is_refused_and_others_are_not() {
     let origin = Origin::saying("in").await;
     let proxy = Proxy::without_plugins(limited(|limits| limits.tunnels_per_user = 2)).await;

@@ -12,6 +12,8 @@ use flowgate_testkit::{
 };
 use http::Request;
 
+use crate::copilot;
+
 /// Shorter than anybody would want it, and longer than a busy machine takes for what must not be cut.
 const SOON: Duration = Duration::from_millis(500);
 
@@ -32,6 +34,26 @@ async fn a_head_that_does_not_end_is_refused() {
         assert_eq!(refused.status(), 400);
         assert!(refused.text().contains("did not arrive in time"), "{}", refused.text());
         assert!(connection.wire().more().await.is_err(), "it is closed");
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_and_stays_is_dropped() {
+    let origin = Origin::saying("in").await;
+    let proxy = limited(|limits| limits.connections = 1).await;
+    // One says nothing more, and one more than anybody swallows.
+    for more in [0, 8 << 20] {
+        let mut refused = proxy.client().to_proxy().await.unwrap();
+        refused.send("GET / HTTP/1.1\r\nno field\r\n\r\n").await.unwrap();
+        assert_eq!(refused.response("GET").await.unwrap().status(), 400);
+
+        let (url, client) = (origin.root(), proxy.client());
+        let sending = async {
+            let _ = refused.send(vec![b'x'; more]).await;
+        };
+        let (served, ()) = tokio::join!(client.get(&url), sending);
+
+        assert_eq!(served.unwrap().text(), "in", "{more}");
     }
 }
 
@@ -208,6 +230,66 @@ async fn an_origin_that_neither_takes_anything_nor_answers_is_given_up() {
     let post = Request::post(narrow.root()).body(Bytes::from(vec![b'x'; 128 << 10])).unwrap();
     let refused = http2.exchange(post).await.unwrap();
     assert_eq!(refused.status, 504, "{:?}", refused.fields);
+}
+
+#[tokio::test]
+async fn an_origin_that_does_not_answer_is_given_up() {
+    let held = Gate::new();
+    let origin = Origin::start(Setup::tls(), move |_| Script::ok("late").before(Act::Hold(held.clone()))).await;
+    let target = format!("{}:443", copilot::HOST);
+    let options = Options::new().resolving(&target, &origin).change(|config| config.limits.response_deadline = SOON);
+    let proxy = Proxy::start(options).await;
+
+    let mut http1 = proxy.client().h1(&target).await.unwrap();
+    let refused = http1.exchange(copilot::completion(copilot::HOST, "1", b"{}")).await.unwrap();
+    let get = Request::get(format!("https://{}/models", copilot::HOST)).body(Bytes::new()).unwrap();
+    let over_http2 = proxy.client().h2(&target).await.unwrap().exchange(get).await.unwrap();
+
+    assert_eq!((refused.status(), refused.head.get("proxy-status")), (504, Some("flowgate; error=http_response_timeout")));
+    assert!(refused.text().contains("has not answered"), "{}", refused.text());
+    assert_eq!(over_http2.status, 504, "{:?}", over_http2.fields);
+    assert_eq!(proxy.records().only().await.request_field("x-request-id"), Some("1"));
+    origin.journal().wait("the end of both", |requests, _| requests.iter().all(|seen| seen.gone.is_some()).then_some(())).await;
+    assert_eq!(origin.seen().iter().map(|seen| seen.http2).collect::<Vec<_>>(), [false, true]);
+}
+
+#[tokio::test]
+async fn interim_responses_put_the_deadline_off_and_uploads_do_not_count() {
+    // Each takes a sixth of the deadline, all of them together more than that.
+    const STEPS: usize = 8;
+    let gate = Gate::new();
+    let origin = Origin::start(Setup::http1(), {
+        let gate = gate.clone();
+        move |seen| {
+            let mut script = Script::ok("in time");
+            if seen.target == "/interims" {
+                for _ in 0..STEPS {
+                    script = script.interim(102, &[]).before(Act::Hold(gate.clone()));
+                }
+            }
+            script
+        }
+    })
+    .await;
+    let proxy = limited(|limits| (limits.response_deadline, limits.client_idle) = (6 * SOON, SOON)).await;
+    let begin = async |head: String| {
+        let mut connection = proxy.client().h1(&origin.authority()).await.unwrap();
+        connection.send(head).await.unwrap();
+        connection
+    };
+    let mut up = begin(format!("POST /up HTTP/1.1\r\nHost: a.test\r\nContent-Length: {STEPS}\r\n\r\n")).await;
+    let mut interims = begin("GET /interims HTTP/1.1\r\nHost: a.test\r\n\r\n".to_owned()).await;
+
+    for _ in 0..STEPS {
+        // What a connection may be idle for is the clock.
+        let mut idle = proxy.client().to_proxy().await.unwrap();
+        let _ = idle.wire().more().await;
+        up.send("u").await.unwrap();
+        gate.open_for(1);
+    }
+
+    assert_eq!(up.response("POST").await.unwrap().text(), "in time");
+    assert_eq!(interims.response("GET").await.unwrap().text(), "in time");
 }
 
 #[tokio::test]

@@ -65,4 +65,6 @@ mod translation;
 mod trying;
 mod upgrade;
 mod upstream;
+#[cfg(target_os = "linux")]
+mod vanishing;
 mod watching;

@@ -85,15 +85,16 @@ async fn tunnels_for_others_lead_to_web_servers_only() {
 }
 
 #[tokio::test]
-async fn no_configuration_of_networks_opens_the_proxys_own_port() {
+async fn no_configuration_of_networks_opens_the_proxys_own_ports() {
     let own: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     let options = open_to_all().change(move |config| {
         config.listen = vec![own];
         config.destinations.allow = vec!["0.0.0.0/0".parse().unwrap()];
     });
-    let proxy = Proxy::without_plugins(options).await;
+    let proxy = Proxy::start(options.without_logger().admin()).await;
 
-    let response = proxy.client().get(&format!("http://{}/", proxy.address())).await.unwrap();
-
-    assert_eq!(response.head.get("proxy-status"), Some("flowgate; error=proxy_loop_detected"));
+    for own in [proxy.address(), proxy.admin()] {
+        let response = proxy.client().get(&format!("http://{own}/")).await.unwrap();
+        assert_eq!(response.head.get("proxy-status"), Some("flowgate; error=proxy_loop_detected"), "{own}");
+    }
 }

@@ -38,6 +38,7 @@ use crate::{
 /// How an origin listens.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    ip: Ipv4Addr,
     tls: bool,
     alpn: Vec<Vec<u8>>,
     fault: Fault,
@@ -48,7 +49,8 @@ pub struct Setup {
 impl Setup {
     /// Over TLS, HTTP/2 and HTTP/1.1 by ALPN.
     pub fn tls() -> Self {
-        Self { tls: true, alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()], fault: Fault::None, asks_for_client: false, streams: None }
+        let alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self { ip: Ipv4Addr::LOCALHOST, tls: true, alpn, fault: Fault::None, asks_for_client: false, streams: None }
     }
 
     /// Over TLS, HTTP/1.1 only.
@@ -64,6 +66,12 @@ impl Setup {
     /// Without TLS.
     pub fn clear() -> Self {
         Self { tls: false, alpn: Vec::new(), ..Self::tls() }
+    }
+
+    /// On another address of this machine than loopback's.
+    pub fn at(mut self, ip: Ipv4Addr) -> Self {
+        self.ip = ip;
+        self
     }
 
     /// Selects by ALPN among these; empty: says nothing.
@@ -188,7 +196,7 @@ impl Origin {
     }
 
     async fn serve(setup: Setup, service: Service) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
+        let listener = TcpListener::bind((setup.ip, 0)).await.expect("the address has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (journal, tasks) = (Arc::new(Journal::default()), Tasks::new());
         let acceptor = setup.config().map(TlsAcceptor::from);

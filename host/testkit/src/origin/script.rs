@@ -190,6 +190,12 @@ impl Script {
         self
     }
 
+    /// A step before everything else.
+    pub fn before(mut self, act: Act) -> Self {
+        self.acts.insert(0, act);
+        self
+    }
+
     /// Close in good order.
     pub fn close(self) -> Self {
         self.then(Act::Close)
