@@ -5,6 +5,7 @@
 
 const MOST = 500; // Rows that are kept: more is nothing to read.
 const BUSY = 10; // New rows at once from which on nobody can hit one, unless they stand still, nor see that one is new.
+const SELDOM = 1000; // Milliseconds between drawings while so many come: more often nobody can read, and a browser has little else to do.
 const VIEWS = ["flows", "plugins", "usage"];
 const $ = (id) => document.getElementById(id);
 let token = sessionStorage.getItem("token") || "";
@@ -91,7 +92,9 @@ const clock = (micros) => new Date(micros / 1000).toLocaleTimeString("en-GB");
 // Flows -------------------------------------------------------------------------------------------------------------------------------------
 
 const flows = new Map(); // Numbers of flows to what is known of them, their row, and the text that is searched; the oldest first.
-const waiting = new Map(); // Those that come while the list stands still.
+const waiting = new Map(); // Those that have no row yet: they wait for the next drawing, or while the list stands still.
+const changed = new Map(); // Those that have one and are to be drawn anew.
+let due = 0; // The timer of the next drawing, if one is needed.
 let paused = false;
 let missed = 0;
 let chosen = null;
@@ -133,14 +136,23 @@ function news(piece) {
     if (piece.version) $("version").textContent = piece.version;
     missed += piece.missed + (paused ? piece.flows.length : 0);
     if (paused) return told();
-    const fresh = piece.flows.filter((flow) => !flows.has(flow.flow));
-    for (const flow of piece.flows) if (flows.has(flow.flow)) note(flow);
-    for (const flow of fresh) waiting.set(flow.flow, flow);
+    // One that begins and ends in between is drawn once.
+    for (const flow of piece.flows) (flows.has(flow.flow) ? changed : waiting).set(flow.flow, flow);
     for (const id of waiting.keys()) {
         if (waiting.size <= MOST) break;
         waiting.delete(id);
         missed += 1;
     }
+    if (piece.version || piece.flows.length < BUSY) draw();
+    else if (!due) due = setTimeout(draw, SELDOM);
+}
+
+function draw() {
+    clearTimeout(due);
+    due = 0;
+    if (paused) return told();
+    for (const [id, flow] of changed) if (flows.has(id)) note(flow);
+    changed.clear();
     if (waiting.size >= BUSY && isAimedAt()) told();
     else arrive();
 }
@@ -217,7 +229,7 @@ function filter() {
 function told() {
     const visible = [...flows.values()].filter(({ row }) => !row.hidden).length;
     const parts = [visible === flows.size ? number(visible) + " flows" : number(visible) + " of " + number(flows.size) + " flows"];
-    if (waiting.size) parts.push(number(waiting.size) + " wait while you are at the list");
+    if (waiting.size && isAimedAt()) parts.push(number(waiting.size) + " wait while you are at the list");
     if (missed) parts.push("+" + number(missed) + " not shown");
     $("count").textContent = parts.join(", ");
     $("empty").hidden = visible > 0;
@@ -229,6 +241,7 @@ $("filters").addEventListener("submit", (event) => event.preventDefault());
 $("clear").addEventListener("click", () => {
     flows.clear();
     waiting.clear();
+    changed.clear();
     missed = 0;
     $("rows").replaceChildren();
     told();
