@@ -9,7 +9,6 @@ mod operator;
 mod request;
 mod settings;
 mod trust;
-
 mod variables;
 mod written;
 

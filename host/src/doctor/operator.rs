@@ -152,7 +152,7 @@ async fn plugins(state: &Path) -> Vec<Finding> {
     let list: Vec<Listed> = match admin::ask(&admin::path(state), Method::GET, "/v1/plugins").await {
         Ok(list) => list,
         Err(error @ AskError::Absent { .. }) => {
-            return vec![Finding::warning(ABOUT, error.to_string(), "start it, or name its state folder with --state")];
+            return vec![Finding::warning(ABOUT, error.to_string(), "start it, or name that folder")];
         }
         Err(error) => return vec![Finding::fault(ABOUT, error.to_string(), "restart the proxy")],
     };

@@ -99,14 +99,27 @@ pub(super) fn replaced(about: &'static str, place: &str, file: &Path, roots: &[C
     let shown = file.display();
     match holds(file, roots) {
         Ok(true) => Finding::ok(about, format!("{place} has the root")),
-        Ok(false) => Finding::fault(
+        Ok(false) => missing(about, place, file),
+        Err(error) => {
+            Finding::fault(about, format!("{place} is {shown}, which cannot be read: {error}"), "name a file with all roots, or unset it")
+        }
+    }
+}
+
+fn missing(about: &'static str, place: &str, file: &Path) -> Finding {
+    let shown = file.display();
+    // What is written into the system's own list by hand is gone when that is made anew.
+    match BUNDLES.iter().any(|bundle| file == Path::new(bundle)) {
+        true => Finding::fault(
+            about,
+            format!("{place} is {shown}, which is what the system trusts and does not have the root"),
+            "install the root in the system, as the page at the proxy's own address says",
+        ),
+        false => Finding::fault(
             about,
             format!("{place} is {shown}, which stands in place of the system's list and does not have the root"),
             format!("add the root to it: cat flowgate-ca.pem >> {shown}"),
         ),
-        Err(error) => {
-            Finding::fault(about, format!("{place} is {shown}, which cannot be read: {error}"), "name a file with all roots, or unset it")
-        }
     }
 }
 
@@ -165,5 +178,15 @@ mod tests {
         }
         let nothing = examine(&surroundings(folder.path().join("none"), &[]), &roots);
         assert_eq!(verdict(&nothing, "system store"), Verdict::Warning);
+    }
+
+    #[test]
+    fn the_systems_own_list_is_not_to_be_written_into() {
+        let mend = |file: &str| missing("curl", "CURL_CA_BUNDLE", Path::new(file)).mend.unwrap();
+
+        assert_eq!(mend("/home/ana/roots.pem"), "add the root to it: cat flowgate-ca.pem >> /home/ana/roots.pem");
+        for bundle in BUNDLES {
+            assert!(mend(bundle).starts_with("install the root in the system"), "{bundle}");
+        }
     }
 }
