@@ -471,6 +471,12 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
         replay: config.swap_replay,
         capture_bytes: config.capture_bytes,
         limits: plugin::Limits {
+            component_bytes: limits::PLUGIN_FILE_BYTES,
+            components: limits::PLUGIN_FILES,
+            settle: limits::PLUGIN_SETTLE,
+            unrest: limits::PLUGIN_UNREST,
+            rescan: limits::PLUGIN_RESCAN,
+            cache_bytes: limits::PLUGIN_CACHE_BYTES,
             places: limits::OBSERVER_QUEUE,
             patience: limits::OBSERVER_PATIENCE,
             messages: limits::MESSAGE_QUEUE,
@@ -495,7 +501,6 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
             metrics: METRICS,
             outbound: OUTBOUND,
             replay: REPLAY,
-            ..plugin::Limits::default()
         },
         ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())
     })

@@ -225,6 +225,18 @@ pub const PLUGIN_LOG_LINES: u32 = 100;
 pub const MAX_PLUGIN_LOG_LINES: u32 = 100_000;
 /// Lines a second about failures of one build: enough to see what fails, and no way to flood a disk by failing.
 pub const PLUGIN_REPORTS: u32 = 100;
+/// Octets of a component's file: Python's have 20 MiB. Larger ones are refused.
+pub const PLUGIN_FILE_BYTES: usize = 64 * MIB;
+/// Files in the plugins folder that are looked at: more than anybody has plugins.
+pub const PLUGIN_FILES: usize = 256;
+/// Silence in the plugins folder before its files are read: writers get to their end.
+pub const PLUGIN_SETTLE: Duration = Duration::from_millis(50);
+/// How long a plugins folder that does not come to rest is waited for.
+pub const PLUGIN_UNREST: Duration = Duration::from_millis(500);
+/// How often the plugins folder is looked at without being told of a change: some file systems tell nothing.
+pub const PLUGIN_RESCAN: Duration = Duration::from_secs(2);
+/// Octets of compiled components kept: one of Python's has 35 MiB.
+pub const PLUGIN_CACHE_BYTES: u64 = 512 * MIB as u64;
 /// How long the compiler may take for one component: Python's take 20 s of a busy machine, whose traffic goes first.
 pub const PLUGIN_COMPILE: Duration = Duration::from_secs(300);
 /// Components compiled at a time: parts of compiling keep one processor busy only, which a second fills; each takes 400 MB.

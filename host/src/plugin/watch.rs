@@ -298,4 +298,33 @@ mod tests {
         fs::File::open(&path).expect("there").set_modified(SystemTime::now() - Duration::from_secs(60)).expect("set");
         assert!(read(&path, 5).expect("read").stamp.is_some());
     }
+
+    #[tokio::test]
+    async fn a_folder_is_looked_at_when_it_has_come_to_rest_or_does_not() {
+        const LONG: Duration = Duration::from_secs(3600);
+        const SHORT: Duration = Duration::from_millis(1);
+        let due = async |settle, unrest, rescan, changes: bool| {
+            let (limits, changed) = (Limits { settle, unrest, rescan, ..Limits::default() }, Arc::new(Notify::new()));
+            let watch = Watch::new("nowhere".into(), limits, changed.clone());
+            let restless = async {
+                while changes {
+                    changed.notify_one();
+                    tokio::task::yield_now().await;
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = watch.due() => {}
+                () = restless => {}
+            }
+        };
+
+        // Without a word; in spite of all changes. Neither would end otherwise.
+        due(LONG, LONG, SHORT, false).await;
+        due(LONG, SHORT, LONG, true).await;
+        // One change, and silence.
+        let changed = Arc::new(Notify::new());
+        changed.notify_one();
+        Watch::new("nowhere".into(), Limits { settle: SHORT, unrest: LONG, rescan: LONG, ..Limits::default() }, changed).due().await;
+    }
 }

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-/// When an event counts as not coming. Long, because machines that run tests are busy; nothing waits this long where all is well.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// When an event counts as not coming. Long, because machines that run tests are busy: what computes for two seconds takes a minute where thirty
+/// others do. Nothing waits this long where all is well.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits for `event`.
 ///
