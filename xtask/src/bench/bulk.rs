@@ -12,10 +12,11 @@ use tokio::io::AsyncWriteExt;
 
 use super::{
     Options, Programs, clock, in_turns,
-    report::{median, spread},
+    programs::PLAIN,
     shape,
     site::{BULK, pour},
     stand::Stand,
+    stats::{column, median, with_spread},
     visitor::Visitor,
     wire::Answer,
 };
@@ -43,13 +44,12 @@ struct Table {
 
 pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyhow::Result<Value> {
     let stand = Stand::open(folder)?;
-    let plain = "[plugins.logger]\nenabled = false\n";
-    let spliced = format!("tunnel = [\"localhost\"]\n{plain}");
+    let spliced = format!("tunnel = [\"localhost\"]\n{PLAIN}");
     let contenders = [
         stand.tunnel(programs)?,
         stand.tls_tunnel(programs)?,
         stand.flowgate(programs, "flowgate, spliced", &spliced, folder)?,
-        stand.flowgate(programs, "flowgate, no plugin", plain, folder)?,
+        stand.flowgate(programs, "flowgate, no plugin", PLAIN, folder)?,
         stand.flowgate(programs, "flowgate, logger", &format!("capture = \"{CAPTURE}\"\n"), folder)?,
     ];
     let mut tables = DIRECTIONS.map(|direction| {
@@ -98,10 +98,7 @@ async fn passed(visitor: &Visitor, direction: &str, octets: u64) -> anyhow::Resu
     tls.write_all(&shape::asking(visitor.origin(), &wanted, upload)).await?;
     pour(&mut tls, upload).await?;
     tls.flush().await?;
-    let mut answer = Answer::new();
-    while !answer.is_done() {
-        answer.more(&mut tls).await?;
-    }
+    let answer = Answer::whole(&mut tls).await?;
     ensure!(direction == "up" || answer.content == download, "{} octets came of {download}", answer.content);
     Ok(begin.elapsed())
 }
@@ -114,18 +111,14 @@ impl Table {
 
     fn json(&self) -> Value {
         let row = |(name, samples): &(&str, Vec<Sample>)| {
-            let column = |value: fn(&Sample) -> f64| {
-                let samples: Vec<f64> = samples.iter().map(value).collect();
-                json!({ "median": median(&samples), "samples": samples })
-            };
-            let (ratios, over_tls) = (self.ratios(samples, 0), self.ratios(samples, 1));
+            let all = |value: fn(&Sample) -> f64| column(samples.iter().map(value).collect());
             json!({
                 "name": name,
-                "cpu_us_per_mb": column(|sample| sample.cpu_us),
-                "ratio": { "median": median(&ratios), "samples": ratios },
-                "ratio_to_tls": { "median": median(&over_tls), "samples": over_tls },
-                "mb_per_second": column(|sample| sample.megabytes_per_second),
-                "rss_growth_mib": column(|sample| sample.growth),
+                "cpu_us_per_mb": all(|sample| sample.cpu_us),
+                "ratio": column(self.ratios(samples, 0)),
+                "ratio_to_tls": column(self.ratios(samples, 1)),
+                "mb_per_second": all(|sample| sample.megabytes_per_second),
+                "rss_growth_mib": all(|sample| sample.growth),
             })
         };
         json!({ "direction": self.direction, "contenders": self.rows.iter().map(row).collect::<Vec<_>>() })
@@ -141,14 +134,10 @@ impl fmt::Display for Table {
             "CPU µs/MB", "÷ tunnel [least–most]", "÷ TLS [least–most]", "MB/s", "RSS growth MiB [least–most]"
         )?;
         for (name, samples) in &self.rows {
-            let column = |value: fn(&Sample) -> f64| samples.iter().map(value).collect::<Vec<_>>();
-            let with_spread = |values: &[f64], digits: usize| {
-                let (least, most) = spread(values);
-                format!("{:.digits$} [{least:.digits$}–{most:.digits$}]", median(values))
-            };
-            let (cpu, rate) = (median(&column(|sample| sample.cpu_us)), median(&column(|sample| sample.megabytes_per_second)));
+            let all = |value: fn(&Sample) -> f64| samples.iter().map(value).collect::<Vec<_>>();
+            let (cpu, rate) = (median(&all(|sample| sample.cpu_us)), median(&all(|sample| sample.megabytes_per_second)));
             let (ratio, over_tls) = (with_spread(&self.ratios(samples, 0), 2), with_spread(&self.ratios(samples, 1), 2));
-            let growth = with_spread(&column(|sample| sample.growth), 1);
+            let growth = with_spread(&all(|sample| sample.growth), 1);
             writeln!(f, "{name:<22}{cpu:>11.0}{ratio:>24}{over_tls:>24}{rate:>7.0}{growth:>28}")?;
         }
         Ok(())

@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use super::{
     Options, Programs, in_turns,
     latency::Latencies,
+    programs::PLAIN,
     shape,
     site::{EVENTS, Log},
     stand::{Contender, Stand},
@@ -51,11 +52,10 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
 
 /// Straight, through a plain tunnel, which shows what another process in between costs on this machine at this time, and as the product comes.
 pub(super) fn contenders(stand: &Stand, programs: &Programs, folder: &Path) -> anyhow::Result<Vec<Contender>> {
-    let plain = "[plugins.logger]\nenabled = false\n";
     Ok(vec![
         stand.direct()?,
         stand.tunnel(programs)?,
-        stand.flowgate(programs, "flowgate, no plugin", plain, folder)?,
+        stand.flowgate(programs, "flowgate, no plugin", PLAIN, folder)?,
         stand.flowgate(programs, "flowgate, logger", "", folder)?,
     ])
 }

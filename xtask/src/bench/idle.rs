@@ -13,9 +13,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::{
     Options, Programs, clock, in_turns,
-    report::{median, spread},
+    programs::PLAIN,
     shape,
     stand::{Contender, Stand},
+    stats::{column, median, with_spread},
     visitor::Visitor,
     wire::Answer,
 };
@@ -50,7 +51,7 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
     let start = |contender: usize| -> anyhow::Result<Contender> {
         match contender {
             0 => stand.tunnel(programs),
-            1 => stand.flowgate(programs, "flowgate, no plugin", "[plugins.logger]\nenabled = false\n", folder),
+            1 => stand.flowgate(programs, "flowgate, no plugin", PLAIN, folder),
             _ => stand.flowgate(programs, "flowgate, logger", "", folder),
         }
     };
@@ -87,10 +88,7 @@ async fn connected(visitor: &Visitor, count: usize) -> anyhow::Result<Vec<TlsStr
         let mut tls = visitor.open().await?;
         tls.write_all(&request).await?;
         tls.flush().await?;
-        let mut answer = Answer::new();
-        while !answer.is_done() {
-            answer.more(&mut tls).await?;
-        }
+        Answer::whole(&mut tls).await?;
         connections.push(tls);
     }
     Ok(connections)
@@ -99,15 +97,12 @@ async fn connected(visitor: &Visitor, count: usize) -> anyhow::Result<Vec<TlsStr
 impl Table {
     fn json(&self) -> Value {
         let rows = self.rows.iter().map(|(name, samples)| {
-            let column = |value: fn(&Sample) -> f64| {
-                let samples: Vec<f64> = samples.iter().map(value).collect();
-                json!({ "median": median(&samples), "samples": samples })
-            };
+            let all = |value: fn(&Sample) -> f64| column(samples.iter().map(value).collect());
             json!({
                 "name": name,
-                "octets_each": column(|sample| sample.each),
-                "rss_before": column(|sample| sample.begin),
-                "rss_with_connections": column(|sample| sample.end),
+                "octets_each": all(|sample| sample.each),
+                "rss_before": all(|sample| sample.begin),
+                "rss_with_connections": all(|sample| sample.end),
             })
         });
         json!({ "connections": CONNECTIONS, "contenders": rows.collect::<Vec<_>>() })
@@ -119,11 +114,9 @@ impl fmt::Display for Table {
         let name = format!("{CONNECTIONS} idle connections");
         writeln!(f, "{name:<24}{:>28}{:>16}{:>22}", "kB each [least–most]", "RSS before, MB", "RSS with them, MB")?;
         for (name, samples) in &self.rows {
-            let column = |value: fn(&Sample) -> f64| samples.iter().map(value).collect::<Vec<_>>();
-            let each: Vec<f64> = column(|sample| sample.each / 1e3);
-            let (least, most) = spread(&each);
-            let each = format!("{:.1} [{least:.1}–{most:.1}]", median(&each));
-            let (begin, end) = (median(&column(|sample| sample.begin / 1e6)), median(&column(|sample| sample.end / 1e6)));
+            let all = |value: fn(&Sample) -> f64| samples.iter().map(value).collect::<Vec<_>>();
+            let each = with_spread(&all(|sample| sample.each / 1e3), 1);
+            let (begin, end) = (median(&all(|sample| sample.begin / 1e6)), median(&all(|sample| sample.end / 1e6)));
             writeln!(f, "{name:<24}{each:>28}{begin:>16.1}{end:>22.1}")?;
         }
         Ok(())

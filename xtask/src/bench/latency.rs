@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::report::{median, spread};
+use super::stats::{column, median, quantile_us, with_spread};
 
 /// Times of one turn.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +29,8 @@ impl Latencies {
     /// One turn of that contender. Every contender has one in each round.
     pub(crate) fn add(&mut self, contender: usize, mut times: Vec<Duration>) {
         times.sort_unstable();
-        let at = |share: f64| times.get((times.len() as f64 * share) as usize).map_or(0.0, |time| time.as_secs_f64() * 1e6);
-        self.rows[contender].1.push(Turn { p50_us: at(0.5), p99_us: at(0.99), count: times.len() });
+        let (p50_us, p99_us) = (quantile_us(&times, 0.5), quantile_us(&times, 0.99));
+        self.rows[contender].1.push(Turn { p50_us, p99_us, count: times.len() });
     }
 
     /// By how much the 99th in a hundred is later than straight, round by round, in µs.
@@ -43,14 +43,13 @@ impl Latencies {
             .rows
             .iter()
             .map(|(name, turns)| {
-                let column = |value: fn(&Turn) -> f64| turns.iter().map(value).collect::<Vec<_>>();
-                let (p50, p99, later) = (column(|turn| turn.p50_us), column(|turn| turn.p99_us), self.later(turns));
+                let all = |value: fn(&Turn) -> f64| column(turns.iter().map(value).collect());
                 json!({
                     "name": name,
                     "count": turns.iter().map(|turn| turn.count).sum::<usize>(),
-                    "p50_us": { "median": median(&p50), "samples": p50 },
-                    "p99_us": { "median": median(&p99), "samples": p99 },
-                    "p99_later_us": { "median": median(&later), "samples": later },
+                    "p50_us": all(|turn| turn.p50_us),
+                    "p99_us": all(|turn| turn.p99_us),
+                    "p99_later_us": column(self.later(turns)),
                 })
             })
             .collect();
@@ -62,11 +61,9 @@ impl fmt::Display for Latencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<40}{:>9}{:>9}{:>9}{:>32}", self.what, "count", "p50 µs", "p99 µs", "p99 − direct [least–most] µs")?;
         for (name, turns) in &self.rows {
-            let column = |value: fn(&Turn) -> f64| median(&turns.iter().map(value).collect::<Vec<_>>());
-            let (count, later) = (turns.iter().map(|turn| turn.count).sum::<usize>(), self.later(turns));
-            let (least, most) = spread(&later);
-            let later = format!("{:.0} [{least:.0}–{most:.0}]", median(&later));
-            let (p50, p99) = (column(|turn| turn.p50_us), column(|turn| turn.p99_us));
+            let of = |value: fn(&Turn) -> f64| median(&turns.iter().map(value).collect::<Vec<_>>());
+            let (count, later) = (turns.iter().map(|turn| turn.count).sum::<usize>(), with_spread(&self.later(turns), 0));
+            let (p50, p99) = (of(|turn| turn.p50_us), of(|turn| turn.p99_us));
             writeln!(f, "  {name:<38}{count:>9}{p50:>9.0}{p99:>9.0}{later:>32}")?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, stdin},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -27,6 +27,7 @@ use tokio_rustls::client::TlsStream;
 use super::{
     programs::path,
     shape::{Exchange, NAMES},
+    stats::quantile_us,
     visitor::Visitor,
 };
 
@@ -80,6 +81,20 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// Completions through that proxy, as many as are answered, by so many clients that keep their connections. `root`: whom they trust.
+    pub(crate) fn completions(origin: &str, proxy: SocketAddr, root: &Path, clients: usize) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            proxy: Some(proxy),
+            trusted: vec![root.to_owned()],
+            clients,
+            way: Way::Kept,
+            exchange: Exchange::Completion,
+            hosts: 0,
+            pace: None,
+        }
+    }
+
     /// As they are written on a command line.
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<String>> {
         let mut arguments = vec![self.origin.clone(), format!("--clients={}", self.clients), format!("--hosts={}", self.hosts)];
@@ -180,9 +195,9 @@ async fn turn(way: &Arc<Course>, clients: Clients, length: Duration, pace: Optio
     }
     let seconds = begin.elapsed().as_secs_f64();
     times.sort_unstable();
-    let at = |share: f64| times.get((times.len() as f64 * share) as usize).map_or(0.0, |time| time.as_secs_f64() * 1e6);
+    let (p50_us, p99_us) = (quantile_us(&times, 0.5), quantile_us(&times, 0.99));
     let stalled = times.iter().filter(|time| **time > STALLED).count();
-    Ok((clients, Done { requests: times.len(), seconds, p50_us: at(0.5), p99_us: at(0.99), stalled }))
+    Ok((clients, Done { requests: times.len(), seconds, p50_us, p99_us, stalled }))
 }
 
 /// How all clients go about it.

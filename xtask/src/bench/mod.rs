@@ -24,6 +24,7 @@ mod shape;
 mod site;
 pub(crate) mod soak;
 mod stand;
+mod stats;
 mod tunnel;
 mod visitor;
 mod wire;

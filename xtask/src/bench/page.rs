@@ -16,13 +16,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    OTHER_CPU, Options, clock, in_turns,
-    load::{self, Way},
+    OTHER_CPU, Options, clock, in_turns, load,
     process::Helper,
     programs::Programs,
-    report::{median, spread},
-    requests::Place,
-    shape::Exchange,
+    requests::{self, Place},
+    stats::{column, median, with_spread},
 };
 
 /// Completions a second, if the proxy keeps up with them.
@@ -64,14 +62,8 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
         let (mut proxy, address, root) = programs.flowgate(settings, &folder.join(name), &place.certificates)?;
         let admin = if settings.is_empty() { None } else { Some(proxy.address_behind("for operators: http://")?) };
         let load = programs.load(&load::Options {
-            origin: place.origin.clone(),
-            proxy: Some(address),
-            trusted: vec![root],
-            clients: options.clients.unwrap_or(CLIENTS),
-            way: Way::Kept,
-            exchange: Exchange::Completion,
-            hosts: 0,
             pace: Some(PACE),
+            ..load::Options::completions(&place.origin, address, &root, options.clients.unwrap_or(CLIENTS))
         })?;
         proxies.push((proxy, admin, load));
     }
@@ -104,13 +96,9 @@ fn token(folder: &Path) -> anyhow::Result<String> {
 }
 
 fn turn(process: u32, load: &mut Helper, seconds: f64) -> anyhow::Result<Sample> {
-    let before = clock::at_rest(process)?;
-    load.say(&format!("{seconds}"))?;
-    let done: load::Done = serde_json::from_str(&load.line()?).context("reading what the load did")?;
-    let took = (clock::at_rest(process)? - before).as_secs_f64();
-    ensure!(done.requests > 0, "not one request was answered");
-    let requests = done.requests as f64;
-    let (cpu_us, share) = (took * 1e6 / requests, took / done.seconds);
+    let (done, cpu) = requests::turn(process, load, seconds)?;
+    let (cpu, requests) = (cpu.as_secs_f64(), done.requests as f64);
+    let (cpu_us, share) = (cpu * 1e6 / requests, cpu / done.seconds);
     Ok(Sample { cpu_us, share, per_second: requests / done.seconds, p99_us: done.p99_us, seen: Seen::default() })
 }
 
@@ -171,25 +159,24 @@ impl Table {
         self.0[contender].iter().zip(&self.0[0]).map(more).collect()
     }
 
-    fn column(&self, contender: usize, value: fn(&Sample) -> f64) -> Vec<f64> {
+    fn all(&self, contender: usize, value: fn(&Sample) -> f64) -> Vec<f64> {
         self.0[contender].iter().map(value).collect()
     }
 
     fn json(&self) -> Value {
         let rows = NAMES.iter().enumerate().map(|(at, name)| {
-            let column =
-                |value: fn(&Sample) -> f64| json!({ "median": median(&self.column(at, value)), "samples": self.column(at, value) });
+            let all = |value: fn(&Sample) -> f64| column(self.all(at, value));
             json!({
                 "name": name,
-                "cpu_us": column(|sample| sample.cpu_us),
-                "cpu_share": column(|sample| sample.share),
-                "ratio": { "median": median(&self.over(at)), "samples": self.over(at) },
-                "more_of_a_processor": { "median": median(&self.more(at)), "samples": self.more(at) },
-                "requests_per_second": column(|sample| sample.per_second),
-                "p99_us": column(|sample| sample.p99_us),
-                "rows_per_turn": column(|sample| sample.seen.rows as f64),
-                "not_shown_per_turn": column(|sample| sample.seen.missed as f64),
-                "octets_per_turn": column(|sample| sample.seen.octets as f64),
+                "cpu_us": all(|sample| sample.cpu_us),
+                "cpu_share": all(|sample| sample.share),
+                "ratio": column(self.over(at)),
+                "more_of_a_processor": column(self.more(at)),
+                "requests_per_second": all(|sample| sample.per_second),
+                "p99_us": all(|sample| sample.p99_us),
+                "rows_per_turn": all(|sample| sample.seen.rows as f64),
+                "not_shown_per_turn": all(|sample| sample.seen.missed as f64),
+                "octets_per_turn": all(|sample| sample.seen.octets as f64),
             })
         });
         json!({ "pace": PACE, "rows": rows.collect::<Vec<_>>() })
@@ -209,14 +196,12 @@ impl fmt::Display for Table {
             "", "req/s", "CPU µs", "÷", "more of a processor, %", "p99 µs", "rows", "not shown", "kB"
         )?;
         for (at, name) in NAMES.iter().enumerate() {
-            let column = |value: fn(&Sample) -> f64| median(&self.column(at, value));
-            let (over, more) = (self.over(at), self.more(at));
-            let ((least, most), (low, high)) = (spread(&over), spread(&more));
-            let over = format!("{:.3} [{least:.2}–{most:.2}]", median(&over));
-            let more = format!("{:.1} [{:.1}–{:.1}]", 100.0 * median(&more), 100.0 * low, 100.0 * high);
-            let (rate, cpu, p99) = (column(|sample| sample.per_second), column(|sample| sample.cpu_us), column(|sample| sample.p99_us));
-            let (rows, missed) = (column(|sample| sample.seen.rows as f64), column(|sample| sample.seen.missed as f64));
-            let octets = column(|sample| sample.seen.octets as f64 / 1000.0);
+            let of = |value: fn(&Sample) -> f64| median(&self.all(at, value));
+            let (over, more) = (with_spread(&self.over(at), 3), self.more(at));
+            let more = with_spread(&more.iter().map(|more| 100.0 * more).collect::<Vec<_>>(), 1);
+            let (rate, cpu, p99) = (of(|sample| sample.per_second), of(|sample| sample.cpu_us), of(|sample| sample.p99_us));
+            let (rows, missed) = (of(|sample| sample.seen.rows as f64), of(|sample| sample.seen.missed as f64));
+            let octets = of(|sample| sample.seen.octets as f64 / 1000.0);
             writeln!(f, "{name:<20}{rate:>8.0}{cpu:>9.1}{over:>21}{more:>27}{p99:>9.0}{rows:>9.0}{missed:>11.0}{octets:>9.0}")?;
         }
         Ok(())

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::workspace;
 
+/// No plugin at all.
+pub(crate) const PLAIN: &str = "[plugins.logger]\nenabled = false\n";
+
 /// What plugins are compiled for.
 const GUEST: &str = "wasm32-wasip2";
 
@@ -80,19 +83,7 @@ impl Programs {
 
     /// The product with these settings, everything it has in that folder; where it listens, and its root certificate.
     pub(crate) fn flowgate(&self, settings: &str, own: &Path, certificates: &Certificates) -> anyhow::Result<(Proxy, SocketAddr, PathBuf)> {
-        let (state, logs, plugins) = (own.join("state"), own.join("logs"), own.join("plugins"));
-        for made in [&state, &logs, &plugins] {
-            fs::create_dir_all(made).with_context(|| format!("making {}", made.display()))?;
-        }
-        let config = own.join("flowgate.toml");
-        fs::write(&config, settings).with_context(|| format!("writing {}", config.display()))?;
-
-        let mut command = Command::new(&self.flowgate);
-        command.current_dir(own).env("RUST_LOG", "warn").args(["run", "--intercept", "*", "--listen", "127.0.0.1:0"]);
-        command.arg("--config").arg(&config).arg("--state").arg(&state).arg("--logs").arg(&logs);
-        command.arg("--plugins").arg(&plugins).arg("--upstream-ca").arg(&certificates.root);
-        let (proxy, address) = Proxy::start(command, PROXY_CPU)?;
-        Ok((proxy, address, root_of(&state)?))
+        start(&self.flowgate, settings, own, &own.join("plugins"), certificates)
     }
 
     /// Load that is connected and warm.
@@ -101,6 +92,32 @@ impl Programs {
         ensure!(load.line()? == load::READY, "the load did not come up");
         Ok(load)
     }
+}
+
+/// `flowgate run` with these settings and plugins, everything else it has in the folder `own`; where it listens, and its root certificate.
+pub(crate) fn start(
+    flowgate: &Path,
+    settings: &str,
+    own: &Path,
+    plugins: &Path,
+    certificates: &Certificates,
+) -> anyhow::Result<(Proxy, SocketAddr, PathBuf)> {
+    let (state, logs, config) = (own.join("state"), own.join("logs"), own.join("flowgate.toml"));
+    for made in [&state, &logs, plugins] {
+        fs::create_dir_all(made).with_context(|| format!("making {}", made.display()))?;
+    }
+    fs::write(&config, settings).with_context(|| format!("writing {}", config.display()))?;
+    let mut command = Command::new(flowgate);
+    command.current_dir(own).env("RUST_LOG", "warn").args(["run", "--intercept", "*", "--listen", "127.0.0.1:0"]);
+    command.arg("--config").arg(&config).arg("--state").arg(&state).arg("--logs").arg(&logs);
+    command.arg("--plugins").arg(plugins).arg("--upstream-ca").arg(&certificates.root);
+    let (proxy, address) = Proxy::start(command, PROXY_CPU)?;
+    Ok((proxy, address, root_of(&state)?))
+}
+
+/// The folder of a contender of that name.
+pub(crate) fn own(folder: &Path, name: &str) -> PathBuf {
+    folder.join(name.replace([' ', ','], "-"))
 }
 
 fn build(package: &str, how: &[&str]) -> anyhow::Result<()> {
@@ -116,7 +133,7 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
 }
 
 /// The root certificate in a state folder: the PEM file with a certificate and without a key.
-pub(crate) fn root_of(state: &Path) -> anyhow::Result<PathBuf> {
+fn root_of(state: &Path) -> anyhow::Result<PathBuf> {
     let mut folders = vec![state.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {

@@ -1,10 +1,13 @@
-//! Medians over rounds, and ratios taken within each round.
+//! What requests cost, by proxy: medians over rounds, and ratios taken within each round.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::load::Done;
+use super::{
+    load::Done,
+    stats::{column, median, with_spread},
+};
 
 /// One turn of one proxy.
 #[derive(Clone, Copy, Debug)]
@@ -55,24 +58,18 @@ impl Report {
     }
 
     fn row(&self, name: &str, samples: &[Sample]) -> Value {
-        let column = |value: fn(&Sample) -> f64| {
-            let samples: Vec<f64> = samples.iter().map(value).collect();
-            json!({ "median": median(&samples), "samples": samples })
-        };
-        let ratio = |value: fn(&Sample) -> f64| {
-            let ratios = self.ratios(samples, value);
-            json!({ "median": median(&ratios), "samples": ratios })
-        };
+        let all = |value: fn(&Sample) -> f64| column(samples.iter().map(value).collect());
+        let ratio = |value: fn(&Sample) -> f64| column(self.ratios(samples, value));
         json!({
             "name": name,
-            "cpu_us": column(|sample| sample.cpu_us),
+            "cpu_us": all(|sample| sample.cpu_us),
             "ratio": ratio(|sample| sample.cpu_us),
-            "requests_per_second": column(|sample| sample.per_second),
-            "p50_us": column(|sample| sample.p50_us),
+            "requests_per_second": all(|sample| sample.per_second),
+            "p50_us": all(|sample| sample.p50_us),
             "p50_ratio": ratio(|sample| sample.p50_us),
-            "p99_us": column(|sample| sample.p99_us),
+            "p99_us": all(|sample| sample.p99_us),
             "p99_ratio": ratio(|sample| sample.p99_us),
-            "stalled_share": column(|sample| sample.stalled),
+            "stalled_share": all(|sample| sample.stalled),
         })
     }
 }
@@ -88,11 +85,7 @@ impl fmt::Display for Report {
         )?;
         for (name, samples) in &self.rows {
             let column = |value: fn(&Sample) -> f64| median(&samples.iter().map(value).collect::<Vec<_>>());
-            let ratio = |value: fn(&Sample) -> f64| {
-                let ratios = self.ratios(samples, value);
-                let (least, most) = spread(&ratios);
-                format!("{:.2} [{least:.2}–{most:.2}]", median(&ratios))
-            };
+            let ratio = |value: fn(&Sample) -> f64| with_spread(&self.ratios(samples, value), 2);
             let (cpu, cpus) = (column(|sample| sample.cpu_us), ratio(|sample| sample.cpu_us));
             let (p50, p50s) = (column(|sample| sample.p50_us), ratio(|sample| sample.p50_us));
             let (p99, p99s) = (column(|sample| sample.p99_us), ratio(|sample| sample.p99_us));
@@ -103,27 +96,9 @@ impl fmt::Display for Report {
     }
 }
 
-/// The least and the most of them.
-pub(crate) fn spread(values: &[f64]) -> (f64, f64) {
-    values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)))
-}
-
-/// 0 where there is nothing.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let (Some(low), Some(high)) = (sorted.get(sorted.len().saturating_sub(1) / 2), sorted.get(sorted.len() / 2)) else { return 0.0 };
-    f64::midpoint(*low, *high)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn medians_are_in_the_middle() {
-        assert_eq!([median(&[]), median(&[3.0]), median(&[9.0, 1.0]), median(&[5.0, 1.0, 2.0])], [0.0, 3.0, 5.0, 2.0]);
-    }
 
     #[test]
     fn ratios_are_taken_within_a_round() {

@@ -5,6 +5,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
@@ -14,15 +15,13 @@ use super::{
     Mode, OTHER_CPU, Options, clock, in_turns,
     load::{self, Way, nth},
     process::{Helper, Proxy},
-    programs::{Programs, path},
+    programs::{PLAIN, Programs, own, path},
     report::{Report, Sample},
     shape::{Certificates, Exchange},
 };
 
 /// Hosts whose names lead to the origin: more than are visited in a run of minutes.
 const HOSTS: usize = 60_000;
-/// No plugin at all.
-pub(crate) const PLAIN: &str = "[plugins.logger]\nenabled = false\n";
 /// A field out of each completion.
 const FILTER: &str = "[plugins.redact.config]\nremove = [\"vscode-machineid\"]\n";
 
@@ -38,8 +37,7 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
     let clients = options.clients.unwrap_or(clients);
     let place = Place::open(programs, folder)?;
     let load = |name: &str, (proxy, address, root): &(Proxy, SocketAddr, PathBuf)| -> anyhow::Result<Contender> {
-        let (origin, trusted) = (place.origin.clone(), vec![root.clone()]);
-        let load = load::Options { origin, proxy: Some(*address), trusted, clients, way, exchange, hosts: 0, pace: None };
+        let load = load::Options { way, exchange, ..load::Options::completions(&place.origin, *address, root, clients) };
         Contender::start(name, proxy, programs, &load).with_context(|| name.to_owned())
     };
 
@@ -49,15 +47,14 @@ pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyh
     for (name, settings, filter) in
         [("flowgate, no plugin", PLAIN, false), ("flowgate, logger", "", false), ("flowgate, filter", &[PLAIN, FILTER].concat(), true)]
     {
-        let own = folder.join(name.replace([' ', ','], "-"));
+        let own = own(folder, name);
         if filter {
             programs.put_plugin(&own, "redact", ["redact".to_owned()].into_iter())?;
         }
         proxies.push((name, programs.flowgate(&[&names, settings].concat(), &own, &place.certificates)?));
     }
     for peer in &options.peers {
-        let own = folder.join(peer.name().replace([' ', ','], "-"));
-        proxies.push((peer.name(), peer.start(&own, &place.certificates.root).with_context(|| peer.name())?));
+        proxies.push((peer.name(), peer.start(&own(folder, peer.name()), &place.certificates.root).with_context(|| peer.name())?));
     }
     let contenders = proxies.iter().map(|(name, proxy)| load(name, proxy)).collect::<anyhow::Result<Vec<_>>>()?;
     compare(options, format!("{what}, {clients} at a time"), contenders)
@@ -110,13 +107,17 @@ impl Contender {
         Ok(Self { name: name.to_owned(), process: proxy.id(), load: programs.load(load)? })
     }
 
-    /// Load for so many seconds; CPU time of the proxy until it rests again, what it does after the answers included.
     fn turn(&mut self, seconds: f64) -> anyhow::Result<Sample> {
-        let before = clock::at_rest(self.process)?;
-        self.load.say(&format!("{seconds}"))?;
-        let done: load::Done = serde_json::from_str(&self.load.line()?).context("reading what the load did")?;
-        let after = clock::at_rest(self.process)?;
-        ensure!(done.requests > 0, "{}: not one request was answered", self.name);
-        Ok(Sample::new((after - before).as_secs_f64() * 1e6 / done.requests as f64, &done))
+        let (done, cpu) = turn(self.process, &mut self.load, seconds).with_context(|| self.name.clone())?;
+        Ok(Sample::new(cpu.as_secs_f64() * 1e6 / done.requests as f64, &done))
     }
+}
+
+/// Load for so many seconds, and the CPU time of the proxy until it rests again, what it does after the answers included.
+pub(crate) fn turn(process: u32, load: &mut Helper, seconds: f64) -> anyhow::Result<(load::Done, Duration)> {
+    let before = clock::at_rest(process)?;
+    load.say(&format!("{seconds}"))?;
+    let done: load::Done = serde_json::from_str(&load.line()?).context("reading what the load did")?;
+    ensure!(done.requests > 0, "not one request was answered");
+    Ok((done, clock::at_rest(process)? - before))
 }

@@ -9,11 +9,10 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::{
-    Options, Programs,
-    load::{self, Way},
+    Options, Programs, load,
     process::Proxy,
-    requests::{Contender, PLAIN, Place, compare},
-    shape::Exchange,
+    programs::PLAIN,
+    requests::{Contender, Place, compare},
 };
 
 /// What there is more of.
@@ -37,15 +36,9 @@ const CLIENTS: usize = 16;
 pub(crate) fn run(options: &Options, programs: &Programs, folder: &Path) -> anyhow::Result<Value> {
     let place = Place::open(programs, folder)?;
     let start = |name: String, load: &load::Options, proxy: &Proxy| Contender::start(&name, proxy, programs, load);
-    let load = |address, root: &Path, clients, hosts| load::Options {
-        origin: place.origin.clone(),
-        proxy: Some(address),
-        trusted: vec![root.to_owned()],
-        clients,
-        way: Way::Kept,
-        exchange: Exchange::Completion,
-        hosts,
-        pace: None,
+    let load = |address, root: &Path, clients, hosts| {
+        let load = load::Options::completions(&place.origin, address, root, clients);
+        load::Options { hosts, ..load }
     };
     let mut tables = Vec::new();
     for dimension in options.of.map_or_else(|| Dimension::value_variants().to_vec(), |one| vec![one]) {

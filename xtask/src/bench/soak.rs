@@ -6,11 +6,10 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use super::{
-    OTHER_CPU, PROXY_CPU,
-    load::{self, Way},
-    process::{Helper, Proxy},
-    programs::{path, root_of},
-    shape::{self, Exchange},
+    OTHER_CPU, load,
+    process::Helper,
+    programs::{self, PLAIN, path},
+    shape,
 };
 
 /// Calls of each plugin.
@@ -29,24 +28,9 @@ pub(crate) fn run(xtask: &Path, flowgate: &Path, components: &Path) -> anyhow::R
     let origin = Helper::start(xtask, "bench-origin", &[path(&authority.chain)?, path(&authority.key)?], OTHER_CPU)?;
     let place: SocketAddr = origin.line()?.parse().context("reading the origin's address")?;
     let place = format!("localhost:{}", place.port());
-    let (state, config) = (folder.path().join("state"), folder.path().join("flowgate.toml"));
-    fs::write(&config, settings(components)?).with_context(|| format!("writing {}", config.display()))?;
-    let mut command = Command::new(flowgate);
-    command.current_dir(folder.path()).env("RUST_LOG", "warn").args(["run", "--intercept", "*", "--listen", "127.0.0.1:0"]);
-    command.arg("--config").arg(&config).arg("--state").arg(&state).arg("--logs").arg(folder.path().join("logs"));
-    command.arg("--plugins").arg(components).arg("--upstream-ca").arg(&authority.root);
-    let (_proxy, address) = Proxy::start(command, PROXY_CPU)?;
-    let root = root_of(&state)?;
-    let options = load::Options {
-        origin: place,
-        proxy: Some(address),
-        trusted: vec![root],
-        clients: CONNECTIONS,
-        way: Way::Kept,
-        exchange: Exchange::Completion,
-        hosts: 0,
-        pace: None,
-    };
+    let state = folder.path().join("state");
+    let (_proxy, address, root) = programs::start(flowgate, &settings(components)?, folder.path(), components, &authority)?;
+    let options = load::Options::completions(&place, address, &root, CONNECTIONS);
     let mut load = Helper::start(xtask, "bench-load", &options.arguments()?, OTHER_CPU)?;
     ensure!(load.line()? == load::READY, "the load did not come up");
 
@@ -69,7 +53,7 @@ pub(crate) fn run(xtask: &Path, flowgate: &Path, components: &Path) -> anyhow::R
 
 /// One instance each: how many a plugin has depends on the load, and each holds memory.
 fn settings(components: &Path) -> anyhow::Result<String> {
-    let mut settings = "[plugins.logger]\nenabled = false\n".to_owned();
+    let mut settings = PLAIN.to_owned();
     for component in fs::read_dir(components).with_context(|| format!("reading {}", components.display()))? {
         let file = component?.file_name();
         let name = Path::new(&file).file_stem().unwrap_or_default().to_string_lossy();

@@ -9,6 +9,7 @@ use super::{
     OTHER_CPU, Programs, clock,
     load::one_thread,
     process::Proxy,
+    programs::own,
     shape::Certificates,
     site::{self, Log},
     visitor::Visitor,
@@ -61,7 +62,7 @@ impl Stand {
 
     /// `settings`: the text of its `flowgate.toml`.
     pub(crate) fn flowgate(&self, programs: &Programs, name: &'static str, settings: &str, folder: &Path) -> anyhow::Result<Contender> {
-        let (proxy, address, root) = programs.flowgate(settings, &folder.join(name.replace([' ', ','], "-")), &self.certificates)?;
+        let (proxy, address, root) = programs.flowgate(settings, &own(folder, name), &self.certificates)?;
         Ok(Contender { name, proxy: Some(proxy), visitor: self.visitor(Some(address), &[&root]).context(name)? })
     }
 

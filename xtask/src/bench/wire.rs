@@ -28,6 +28,15 @@ impl Answer {
         Self { held: Vec::with_capacity(64 * 1024), framing: Framing::Head, content: 0 }
     }
 
+    /// Reads one to its end.
+    pub(crate) async fn whole(from: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<Self> {
+        let mut answer = Self::new();
+        while !answer.is_done() {
+            answer.more(from).await?;
+        }
+        Ok(answer)
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.framing, Framing::Done)
     }
