@@ -307,11 +307,13 @@ mod tests {
             let (limits, changed) = (Limits { settle, unrest, rescan, ..Limits::default() }, Arc::new(Notify::new()));
             let watch = Watch::new("nowhere".into(), limits, changed.clone());
             let restless = async {
-                while changes {
+                if !changes {
+                    std::future::pending::<()>().await;
+                }
+                loop {
                     changed.notify_one();
                     tokio::task::yield_now().await;
                 }
-                std::future::pending().await
             };
             tokio::select! {
                 () = watch.due() => {}

@@ -45,7 +45,11 @@ impl Programs {
             ensure!(program.is_file(), "there is no {}: run without --no-build", program.display());
             Ok(program)
         };
-        let flowgate = options.binary.clone().map_or_else(|| release("flowgate"), Ok)?;
+        let flowgate = match &options.binary {
+            // It runs in a folder of its own.
+            Some(binary) => binary.canonicalize().with_context(|| format!("looking for {}", binary.display()))?,
+            None => release("flowgate")?,
+        };
         let xtask = match options.no_build {
             true => std::env::current_exe().context("finding this program")?,
             false => release("xtask")?,
