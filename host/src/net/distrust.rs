@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
+use super::plain;
 use crate::flow::Scope;
 
 /// Rejections after which a client is believed: the first may be a connection that was opened ahead of need and dropped.
@@ -52,7 +53,7 @@ fn pair(scope: &Scope, host: &str) -> (String, String) {
         Some(name) => format!("@{name}"),
         None => scope.client.0.ip().to_string(),
     };
-    (client, host.trim_end_matches('.').to_ascii_lowercase())
+    (client, plain(host))
 }
 
 #[cfg(test)]

@@ -55,6 +55,11 @@ pub struct Limits {
     pub introduction: IntroductionLimits,
 }
 
+/// A host as patterns are written for it: in lower case, and without the dot that ends a full name (RFC 1034 §3.1).
+fn plain(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
 /// What becomes of tunnels, by configuration. Host patterns are in lower case.
 #[derive(Debug, Default)]
 pub struct Routes {

@@ -17,6 +17,7 @@ use super::{
     clients::Client,
     leaf,
     own::{self, Here, Visit},
+    plain,
     sniff::{Sniffed, sniff},
 };
 use crate::{
@@ -155,7 +156,7 @@ pub(super) async fn to_itself(
 }
 
 fn treatment(front: &Front, scope: &Scope, host: &str) -> Treatment {
-    let lower = host.to_ascii_lowercase();
+    let lower = plain(host);
     let policy = front.policy.load();
     if policy.routes.tunnel.is_match(&lower) || !front.interceptor.may_intercept(&lower) {
         return Treatment::Splice;

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -49,16 +49,18 @@ impl FlowFile {
         let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).with_context(opening)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)
             .with_context(|| format!("{} is being written by another process: name another file", path.display()))?;
-        let mut octets = Vec::new();
-        file.read_to_end(&mut octets).with_context(opening)?;
         let (mut length, mut flows) = (0, 0);
+        let mut begin = Vec::new();
+        (&file).take(MAGIC.len() as u64 + 1).read_to_end(&mut begin).with_context(opening)?;
         // What was interrupted while it was made holds nothing yet.
-        if !MAGIC.starts_with(&octets) {
-            let mut entries = Entries::of(Bytes::from(octets)).with_context(|| named(path))?;
+        if !MAGIC.starts_with(&begin) {
+            file.rewind().with_context(opening)?;
+            // Flow by flow: such a file may be larger than memory.
+            let mut entries = Entries::of(BufReader::new(&file)).with_context(|| named(path))?;
             while entries.next().with_context(|| named(path))?.is_some() {
                 flows += 1;
             }
-            length = entries.at as u64;
+            length = entries.at;
         }
         file.set_len(length).with_context(opening)?;
         file.seek(SeekFrom::End(0)).with_context(opening)?;
@@ -132,7 +134,7 @@ pub(super) fn is_flow_file(octets: &[u8]) -> bool {
 ///
 /// # Errors
 /// It is another version's, or damaged; says where.
-pub(super) fn parse(octets: Bytes) -> anyhow::Result<Vec<RecordedFlow>> {
+pub(super) fn parse(octets: &[u8]) -> anyhow::Result<Vec<RecordedFlow>> {
     let mut entries = Entries::of(octets)?;
     let mut flows = Vec::new();
     while let Some(flow) = entries.next()? {
@@ -167,39 +169,48 @@ fn checksum(octets: &[u8]) -> u32 {
 }
 
 /// Whole flows, from the first on.
-struct Entries {
-    octets: Bytes,
-    at: usize,
+struct Entries<R> {
+    from: R,
+    /// Octets of those that were taken.
+    at: u64,
 }
 
-impl Entries {
-    fn of(octets: Bytes) -> anyhow::Result<Self> {
-        ensure!(is_flow_file(&octets), "it is no flow file");
-        if !octets.starts_with(MAGIC) {
-            let version = octets[KIND.len()..].split(|octet| *octet == b'\n').next().unwrap_or_default();
+impl<R: BufRead> Entries<R> {
+    fn of(mut from: R) -> anyhow::Result<Self> {
+        let begin = from.fill_buf()?;
+        ensure!(is_flow_file(begin), "it is no flow file");
+        if !begin.starts_with(MAGIC) {
+            let version = begin[KIND.len()..].split(|octet| *octet == b'\n').next().unwrap_or_default();
             let version = String::from_utf8_lossy(&version[..version.len().min(9)]).into_owned();
             bail!(
                 "it is a flow file of version {version:?}, and this build reads version 1: use the flowgate that wrote it, or a newer one"
             );
         }
-        Ok(Self { octets, at: MAGIC.len() })
+        from.consume(MAGIC.len());
+        Ok(Self { from, at: MAGIC.len() as u64 })
     }
 
     /// The next flow's octets; `None`: there is no other whole one.
     fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
-        let rest = &self.octets[self.at..];
-        let Some((head, rest)) = rest.split_first_chunk::<ENTRY>() else { return Ok(None) };
+        let Some(head) = self.whole(ENTRY as u64)? else { return Ok(None) };
         let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (length, inflated, sum) = (number(0), number(4), number(8));
-        let Some(packed) = rest.get(..length as usize) else { return Ok(None) };
+        let Some(packed) = self.whole(length.into())? else { return Ok(None) };
         let damaged = || format!("it is damaged at octet {}: what comes before can be had from a copy cut off there", self.at);
-        ensure!(checksum(packed) == sum && inflated <= MAX_FLOW, damaged());
+        ensure!(checksum(&packed) == sum && inflated <= MAX_FLOW, damaged());
         let mut flow = Vec::new();
-        let decoder = zstd::stream::read::Decoder::with_buffer(packed).with_context(damaged)?;
+        let decoder = zstd::stream::read::Decoder::with_buffer(&packed[..]).with_context(damaged)?;
         decoder.take(u64::from(inflated) + 1).read_to_end(&mut flow).with_context(damaged)?;
         ensure!(flow.len() == inflated as usize, damaged());
-        self.at += ENTRY + length as usize;
+        self.at += ENTRY as u64 + u64::from(length);
         Ok(Some(flow.into()))
+    }
+
+    /// So many octets; `None`: there are fewer. Grows with what is there, not with what is said to come.
+    fn whole(&mut self, length: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut octets = Vec::new();
+        self.from.by_ref().take(length).read_to_end(&mut octets)?;
+        Ok((octets.len() as u64 == length).then_some(octets))
     }
 }
 
@@ -217,7 +228,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> anyhow::Result<Vec<RecordedFlow>> {
-        parse(fs::read(path).expect("read").into())
+        parse(&fs::read(path).expect("read"))
     }
 
     #[test]
@@ -265,14 +276,14 @@ mod tests {
         let mut damaged = octets.clone();
         damaged[MAGIC.len() + ENTRY + 9] ^= 1;
 
-        let error = format!("{:#}", parse(damaged.into()).expect_err("damaged"));
+        let error = format!("{:#}", parse(&damaged).expect_err("damaged"));
 
         assert!(error.contains(&format!("damaged at octet {}", MAGIC.len())), "{error}");
     }
 
     #[test]
     fn another_version_is_named() {
-        let error = format!("{:#}", parse(Bytes::from_static(b"flowgate flows 2\nxyz")).expect_err("another version"));
+        let error = format!("{:#}", parse(b"flowgate flows 2\nxyz").expect_err("another version"));
 
         assert!(error.contains("version \"2\"") && error.contains("newer"), "{error}");
     }

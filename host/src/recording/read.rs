@@ -71,7 +71,7 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<RecordedFlow>> {
 /// They are none of the known formats, or not well formed.
 pub(crate) fn parse(octets: Bytes) -> anyhow::Result<(Source, Vec<RecordedFlow>)> {
     if file::is_flow_file(&octets) {
-        return Ok((Source::Flows, file::parse(octets)?));
+        return Ok((Source::Flows, file::parse(&octets)?));
     }
     const KINDS: &str = "a flow file of `flowgate run --record`, a HAR file, or a record of the logger is expected";
     // Browsers on Windows begin their exports with a byte order mark.

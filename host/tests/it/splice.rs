@@ -34,6 +34,19 @@ async fn a_host_left_alone_by_configuration_is_not_opened() {
 }
 
 #[tokio::test]
+async fn a_host_left_alone_is_not_opened_by_its_full_name_either() {
+    let origin = Origin::saying("sealed").await;
+    let full = origin.authority().replace(':', ".:");
+    let options = Options::new().resolving(&full, &origin).change(|config| config.tunnel.push("localhost".to_owned()));
+    let proxy = Proxy::without_plugins(options).await;
+    let client = proxy.client().trusting_origins().with_server_name("localhost");
+
+    let mut connection = client.h1(&full).await.expect("the origin's certificate is shown, not one of the proxy's");
+
+    assert_eq!(connection.exchange(request("GET", "/", "localhost", &[], b"")).await.unwrap().text(), "sealed");
+}
+
+#[tokio::test]
 async fn a_server_that_speaks_first_is_heard() {
     let origin = Origin::speaking_first().await;
     let proxy = Proxy::without_plugins(Options::new()).await;
