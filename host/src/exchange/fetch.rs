@@ -143,10 +143,8 @@ impl Errand {
         let bad = |reason: String| Refusal::BadResponse { origin: origin.clone(), reason };
         let head = self.final_head(&mut answer).await?;
         let method = &self.order.method;
-        let framing = match (head.version, head.status) {
-            (Version::HTTP_2, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Framing::Empty,
-            (Version::HTTP_2, _) if *method == Method::HEAD => Framing::Empty,
-            (Version::HTTP_2, _) => Framing::Chunked,
+        let framing = match head.version {
+            Version::HTTP_2 => http2::response_framing(method, &head),
             _ => response_framing(method, &head).map_err(|error| bad(error.0.to_owned()))?,
         };
         let persists = framing != Framing::UntilClose && fields::persists(head.version, &head.fields);

@@ -5,7 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::RecvStream;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, uri::PathAndQuery};
 
 use super::target::http2_authority;
 use crate::{
@@ -96,6 +96,14 @@ pub(super) fn request(head: &RequestHead) -> Result<Request<()>, Refusal> {
 /// A response as it came from an origin.
 pub(super) fn response_head<B>(response: &Response<B>) -> ResponseHead {
     ResponseHead { status: response.status(), reason: None, version: Version::HTTP_2, fields: fields(response.headers()) }
+}
+
+/// Of the response to a request with that method: HTTP/2 ends messages itself, what counts is whether the head is all (RFC 9113 §8.1).
+pub(super) fn response_framing(method: &Method, head: &ResponseHead) -> Framing {
+    match *method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        true => Framing::Empty,
+        false => Framing::Chunked,
+    }
 }
 
 /// A response to a client.

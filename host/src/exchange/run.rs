@@ -544,7 +544,9 @@ impl Exchange {
         }
         let framing = match head.version {
             // RFC 9113 §8.1.1: one length or none, here too.
-            Version::HTTP_2 => response_framing(method, &head).map(|_| http2_framing(method, &head)).map_err(|error| bad(error.0))?,
+            Version::HTTP_2 => {
+                response_framing(method, &head).map(|_| http2::response_framing(method, &head)).map_err(|error| bad(error.0))?
+            }
             _ => response_framing(method, &head).map_err(|error| bad(error.0))?,
         };
         // No connection outlives what one reader may find content behind.
@@ -693,14 +695,6 @@ pub(super) async fn send(local: &LocalResponse, method: &Method, closes: bool, r
         sink.flush().await
     };
     sent.await.map_err(|_: io::Error| Fault::Client)
-}
-
-/// HTTP/2 ends messages itself; what counts here is whether the head is all (RFC 9113 §8.1).
-fn http2_framing(method: &Method, head: &ResponseHead) -> Framing {
-    match *method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        true => Framing::Empty,
-        false => Framing::Chunked,
-    }
 }
 
 /// A response head as this client is to see it, how its content is framed for it, and whether its connection outlives it.

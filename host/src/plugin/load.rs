@@ -121,7 +121,6 @@ impl Loader {
         let shape = Shape::of(&component, self.engine.wasm());
         may_be_served(&shape, &source.name, own)?;
         let capabilities = shape.capabilities();
-        let imports = |capability: &str| capabilities.iter().any(|name| name == capability);
         let keeps_messages = shape::keeps_messages(&component, self.engine.wasm());
         let linked = link(&component, &self.engine)?;
         let exports = exports(&linked, &shape)?;
@@ -131,27 +130,7 @@ impl Loader {
         let (filters_messages, observes_messages) = (exports.message.is_some(), exports.message_observer.is_some());
         let has_handoff = exports.handoff.is_some();
 
-        let about = Arc::new(About {
-            name: source.name.clone(),
-            version: OnceLock::new(),
-            hash: short(&hash).to_owned(),
-            lines: lines(own.log_lines),
-            records: (imports("records") && self.scene.is_none()).then(|| self.records(&source.name, settings)).transpose()?,
-            key_value: match imports("key-value") {
-                true => Some(self.means.namespace(&source.name, own, settings).await?),
-                false => None,
-            },
-            way_out: imports("outbound").then(|| WayOut {
-                origins: own.outbound.clone(),
-                limits: settings.limits.outbound,
-                carrier: self.means.carrier.clone(),
-                is_open: self.scene.is_some(),
-            }),
-            meters: imports("metrics").then(|| self.means.metrics.of(&source.name)),
-            tasks: self.tasks.clone(),
-            max_decoded: settings.capture_bytes,
-            scene: self.scene.clone(),
-        });
+        let about = Arc::new(self.about(&source.name, &hash, &capabilities, own, settings).await?);
         let kit = Arc::new(Kit {
             engine: self.engine.clone(),
             component: linked,
@@ -167,12 +146,7 @@ impl Loader {
             filters_streams || !rules.ask_for_chunks(),
             "its rules ask for the body mode `chunks`, and it does not export `{PACKAGE}stream-filter`"
         );
-        for doubt in doubts(&registration.rules) {
-            match &self.scene {
-                Some(scene) => scene.line(format!("note: {doubt}")),
-                None => tracing::warn!(plugin = source.name, "{}", sanitised(&doubt)),
-            }
-        }
+        self.say_doubts(&source.name, &registration);
         // Set once, here.
         about.version.set(sanitised(&registration.version)).ok();
         let is_singleton = registration.instances == InstanceMode::Singleton;
@@ -220,6 +194,49 @@ impl Loader {
             pool: Pool::new(kit, first, own.instances, is_singleton, streams),
             tally: Tally::new(&settings.limits),
         })
+    }
+
+    /// What its instances will know of the build, and have of what it may import.
+    async fn about(
+        &self,
+        name: &str,
+        hash: &str,
+        capabilities: &[String],
+        own: &PluginSettings,
+        settings: &Settings,
+    ) -> anyhow::Result<About> {
+        let imports = |capability: &str| capabilities.iter().any(|name| name == capability);
+        Ok(About {
+            name: name.to_owned(),
+            version: OnceLock::new(),
+            hash: short(hash).to_owned(),
+            lines: lines(own.log_lines),
+            records: (imports("records") && self.scene.is_none()).then(|| self.records(name, settings)).transpose()?,
+            key_value: match imports("key-value") {
+                true => Some(self.means.namespace(name, own, settings).await?),
+                false => None,
+            },
+            way_out: imports("outbound").then(|| WayOut {
+                origins: own.outbound.clone(),
+                limits: settings.limits.outbound,
+                carrier: self.means.carrier.clone(),
+                is_open: self.scene.is_some(),
+            }),
+            meters: imports("metrics").then(|| self.means.metrics.of(name)),
+            tasks: self.tasks.clone(),
+            max_decoded: settings.capture_bytes,
+            scene: self.scene.clone(),
+        })
+    }
+
+    /// What of its rules may not be meant so.
+    fn say_doubts(&self, plugin: &str, registration: &Registration) {
+        for doubt in doubts(&registration.rules) {
+            match &self.scene {
+                Some(scene) => scene.line(format!("note: {doubt}")),
+                None => tracing::warn!(plugin, "{}", sanitised(&doubt)),
+            }
+        }
     }
 
     /// The logger's records lie in the folder itself, any other plugin's in one of its name.

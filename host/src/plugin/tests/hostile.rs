@@ -1,13 +1,9 @@
 //! Hostile plugins: each harms its own flow, as its policy says, and nothing else.
 
-use std::time::Instant;
-
 use super::*;
 use crate::{flow::Direction, plugin::OnFailure};
 
 const BEHAVIOURS: [(&str, &str); 4] = [("spin", "computed"), ("trap", "unreachable"), ("hog", "memory"), ("recurse", "deeper")];
-/// What a flow may wait for a plugin that ends by its budget, on a machine that is busy with other tests.
-const BOUND: Duration = Duration::from_secs(10);
 
 /// Longer than any test takes.
 const PAUSE: Duration = Duration::from_secs(3600);
@@ -27,13 +23,11 @@ async fn a_failing_filter_refuses_its_flow_if_it_shall() {
             // Little memory, so that it is used up sooner than the time.
             let plan = plan.change("bad", |own| (own.on_failure, own.memory_bytes) = (OnFailure::Refuse, 8 << 20));
             let bench = plan.start().await;
-            let began = Instant::now();
 
             let refusal = bench.pass("/").await.expect_err("refused");
 
             let text = source(&refusal);
             assert!(text.starts_with(&format!("bad {hook}: ")) && text.contains(reason), "{behaviour}: {text}");
-            assert!(began.elapsed() < BOUND, "{behaviour} took {:?}", began.elapsed());
             assert_eq!(bench.platform.counts("bad").map(|counts| counts.failures), Some(1), "{behaviour}");
         }
     }
@@ -172,13 +166,15 @@ async fn neighbours_do_not_wait_for_a_spinning_plugin() {
         })
         .collect();
 
-    // The runtime's threads are all busy with the plugin and still take turns with this.
-    let began = Instant::now();
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
+    // The runtime's threads are all busy with the plugin, and still take turns with this, which waits behind it.
+    let neighbour = crate::tasks::Tasks::new().spawn(async {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    });
+    neighbour.await.expect("no panic");
 
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(spinning.iter().all(|flow| !flow.is_finished()), "it had its turns only when they had ended");
     for flow in spinning {
         assert!(flow.await.expect("no panic"));
     }
