@@ -5,7 +5,7 @@
 //! Source: RFC 9112 §9.3.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -17,11 +17,17 @@ use super::pool::{Connection, Destination};
 pub(super) struct Idles {
     /// Of each origin those that came last come last; no list is empty.
     kept: HashMap<Destination, Vec<Idle>>,
+    /// The origins by the turn of their first.
+    oldest: BTreeMap<u64, Destination>,
     len: usize,
+    /// Of the next one.
+    turn: u64,
 }
 
 struct Idle {
     connection: Box<Connection>,
+    /// Counts those that were kept.
+    turn: u64,
     since: Instant,
 }
 
@@ -40,8 +46,14 @@ impl Idles {
             (false, true) => self.take_oldest(),
             (false, false) => None,
         };
-        self.kept.entry(destination).or_default().push(Idle { connection: Box::new(connection), since: Instant::now() });
+        let idle = Idle { connection: Box::new(connection), turn: self.turn, since: Instant::now() };
+        let kept = self.kept.entry(destination).or_insert_with_key(|destination| {
+            self.oldest.insert(idle.turn, destination.clone());
+            Vec::new()
+        });
+        kept.push(idle);
         self.len += 1;
+        self.turn += 1;
         goes
     }
 
@@ -51,6 +63,9 @@ impl Idles {
         let mut found = None;
         while let Some(mut candidate) = kept.pop() {
             self.len -= 1;
+            if kept.is_empty() {
+                self.oldest.remove(&candidate.turn);
+            }
             if candidate.is_alive(longest) {
                 found = Some(candidate.connection);
                 break;
@@ -64,10 +79,8 @@ impl Idles {
 
     /// The one that has waited longest.
     pub(super) fn take_oldest(&mut self) -> Option<Box<Connection>> {
-        // Looked for: it has to be known only where there are too many.
-        let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.first().map(|idle| idle.since));
-        let oldest = oldest.map(|(destination, _)| destination.clone())?;
-        self.oldest_of(&oldest)
+        let destination = self.oldest.first_key_value().map(|(_, destination)| destination.clone())?;
+        self.oldest_of(&destination)
     }
 
     /// Closes what idles for too long or has died.
@@ -76,14 +89,21 @@ impl Idles {
             kept.retain_mut(|idle| idle.is_alive(longest));
             !kept.is_empty()
         });
+        self.oldest = self.kept.iter().filter_map(|(destination, kept)| Some((kept.first()?.turn, destination.clone()))).collect();
         self.len = self.kept.values().map(Vec::len).sum();
     }
 
     fn oldest_of(&mut self, destination: &Destination) -> Option<Box<Connection>> {
         let kept = self.kept.get_mut(destination)?;
         let oldest = kept.remove(0);
-        if kept.is_empty() {
-            self.kept.remove(destination);
+        self.oldest.remove(&oldest.turn);
+        match kept.first() {
+            Some(next) => {
+                self.oldest.insert(next.turn, destination.clone());
+            }
+            None => {
+                self.kept.remove(destination);
+            }
         }
         self.len -= 1;
         Some(oldest.connection)
@@ -130,10 +150,12 @@ mod tests {
         }
 
         assert_eq!(gone, [false, false, false, true, true]);
-        assert_eq!((idles.len, idles.kept.len()), (3, 2));
+        assert_eq!((idles.len, idles.kept.len(), idles.oldest.len()), (3, 2, 2));
         assert!(idles.take(&to("a"), Duration::MAX).is_none(), "it was the oldest of all");
         assert!(idles.take(&to("b"), Duration::MAX).is_some() && idles.take(&to("b"), Duration::MAX).is_some());
-        assert_eq!((idles.len, idles.kept.len()), (1, 1));
+        assert_eq!((idles.len, idles.kept.len(), idles.oldest.len()), (1, 1, 1));
+        assert!(idles.take_oldest().is_some() && idles.take_oldest().is_none(), "c was left");
+        assert!(idles.kept.is_empty() && idles.oldest.is_empty());
     }
 
     #[test]
@@ -145,8 +167,8 @@ mod tests {
 
         idles.sweep(Duration::MAX);
 
-        assert_eq!((idles.len, idles.kept.len()), (1, 1));
+        assert_eq!((idles.len, idles.kept.len(), idles.oldest.len()), (1, 1, 1));
         idles.sweep(Duration::ZERO);
-        assert_eq!((idles.len, idles.kept.len()), (0, 0));
+        assert_eq!((idles.len, idles.kept.len(), idles.oldest.len()), (0, 0, 0));
     }
 }

@@ -47,7 +47,7 @@ pub enum Protocol {
 /// Handed to every configuration, so that nothing depends on a default of the process.
 ///
 /// Suites with AES-128-GCM and SHA-256 come first, as browsers have it: they are no less safe (RFC 8446 §9.1 asks for them), and cost less per
-/// handshake and per octet. Towards clients their own order counts.
+/// handshake and per octet. Clients get them, too, in whatever order they offer suites.
 pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         let mut provider = aws_lc_rs::default_provider();

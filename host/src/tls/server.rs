@@ -37,6 +37,8 @@ impl Interceptor {
             .context("choosing TLS versions")?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(ByName(leaves.clone())));
+        // See `provider`: few clients mean anything by the order that they offer suites in.
+        unsaid.ignore_client_order = true;
         // One key for all configurations: whoever resumes need not meet the same one. rustls holds a ticket to its server name.
         unsaid.ticketer = Ticketer::new().context("making the key of the tickets")?;
         // Tickets carry everything; a cache of sessions would only grow beside them.
@@ -116,7 +118,10 @@ mod tests {
     use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
 
     use super::*;
-    use crate::tls::testing::{self, Handshake};
+    use crate::tls::{
+        Root,
+        testing::{self, Handshake},
+    };
 
     struct Site {
         _folder: tempfile::TempDir,
@@ -130,8 +135,12 @@ mod tests {
         }
 
         fn for_versions(versions: &[&'static SupportedProtocolVersion]) -> Self {
+            Self::for_client(|root| testing::trusting(root, versions))
+        }
+
+        fn for_client(client: impl FnOnce(&Root) -> ClientConfig) -> Self {
             let (folder, root) = testing::root();
-            let client = testing::trusting(&root, versions);
+            let client = client(&root);
             let leaves = Leaves::new(Arc::new(root), 100).unwrap();
             Self { _folder: folder, interceptor: Interceptor::new(Arc::new(leaves)).unwrap(), client }
         }
@@ -140,6 +149,18 @@ mod tests {
             let server = self.interceptor.config(sni, name, protocol).unwrap();
             testing::handshake(Arc::new(self.client.clone()), name, server).unwrap()
         }
+    }
+
+    #[test]
+    fn clients_get_what_costs_least_in_whatever_order_they_offer_it() {
+        let mut offered = (*provider()).clone();
+        offered.cipher_suites.reverse();
+        let site = Site::for_client(|root| testing::trusting_by(root, Arc::new(offered), rustls::ALL_VERSIONS));
+
+        let seen = site.handshake(Some("a.test"), "a.test", Protocol::Unsaid);
+
+        let suite = seen.server.negotiated_cipher_suite().map(|suite| suite.suite());
+        assert_eq!(suite, Some(rustls::CipherSuite::TLS13_AES_128_GCM_SHA256));
     }
 
     #[test]

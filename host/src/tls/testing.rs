@@ -2,7 +2,10 @@
 
 use std::{path::Path, process::Command, sync::Arc};
 
-use rustls::{ClientConfig, ClientConnection, Connection, Error, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, Error, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
+    crypto::CryptoProvider,
+};
 use rustls_pki_types::ServerName;
 
 use super::{Root, provider};
@@ -24,9 +27,14 @@ pub(super) fn openssl(folder: &Path, arguments: &[&str]) -> String {
 
 /// A client that trusts the root and nothing else.
 pub(super) fn trusting(root: &Root, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    trusting_by(root, provider(), versions)
+}
+
+/// The same, with suites of its own.
+pub(super) fn trusting_by(root: &Root, provider: Arc<CryptoProvider>, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(root.certificate_der().clone()).unwrap();
-    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions).unwrap();
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
     builder.with_root_certificates(roots).with_no_client_auth()
 }
 
