@@ -241,15 +241,15 @@ async fn intercept(front: Arc<Front>, io: impl crate::io::Duplex, scope: Arc<Sco
         let destination = Destination::called(origin, hello.server_name.as_deref());
         let protocol = agree(&front, &hello, &destination, &scope).await;
         let config = leaf::config(&front, client, hello.server_name.as_deref(), authority.host(), protocol).await?;
-        let stream = start.into_stream(config).await?;
+        // In a box at once: what is returned stays in the task of the connection for as long as that lasts.
+        let stream: Io = Box::new(start.into_stream(config).await?);
         io::Result::Ok((stream, destination, protocol))
     };
     let ended = timeout(front.limits.handshake, handshake).await;
     front.exchange.meters.handshake(Side::Client, matches!(ended, Ok(Ok(_))));
     match ended {
-        Ok(Ok((stream, destination, protocol))) => {
+        Ok(Ok((io, destination, protocol))) => {
             let via = Via { scope, destination };
-            let io: Io = Box::new(stream);
             match protocol {
                 Protocol::Http2 => front.exchange.serve_http2(io, via).await,
                 Protocol::Http1 | Protocol::Unsaid => {
