@@ -119,25 +119,20 @@ pub(super) fn response_head(flow: &Flow) -> Option<types::ResponseHead> {
 
 /// A head as HTTP/1 writes it, without the line that ends it; nothing where there is none.
 pub(super) fn head(flow: &Flow, of: Direction) -> Vec<u8> {
-    let Some(fields) = flow.fields(of) else { return Vec::new() };
-    let lines: usize = fields.iter().map(|field| field.name().len() + field.value().len() + ": \r\n".len()).sum();
-    let mut head = Vec::with_capacity(lines + flow.request.path.len() + 64);
-    match (of, &flow.response) {
+    let request = &flow.request;
+    let (start_line, fields): ([&[u8]; 3], _) = match (of, &flow.response) {
         (Direction::Request, _) => {
-            let request = &flow.request;
-            let version = version_name(request.version);
-            for part in [request.method.as_str().as_bytes(), b" ", &request.path, b" ", version.as_bytes()] {
-                head.extend_from_slice(part);
-            }
+            ([request.method.as_str().as_bytes(), &request.path, version_name(request.version).as_bytes()], &request.fields)
         }
-        // Has no fields, either.
-        (Direction::Response, None) => return Vec::new(),
         (Direction::Response, Some(response)) => {
-            for part in [version_name(response.version), " ", response.status.as_str(), " "] {
-                head.extend_from_slice(part.as_bytes());
-            }
+            ([version_name(response.version).as_bytes(), response.status.as_str().as_bytes(), b""], &response.fields)
         }
-    }
+        (Direction::Response, None) => return Vec::new(),
+    };
+    let octets = |parts: &[&[u8]]| parts.iter().map(|part| part.len() + 2).sum::<usize>();
+    let lines: usize = fields.iter().map(|field| octets(&[field.name(), field.value()])).sum();
+    let mut head = Vec::with_capacity(octets(&start_line) + lines);
+    head.extend(start_line.join(&b' '));
     head.extend_from_slice(b"\r\n");
     for field in fields.iter() {
         for part in [field.name(), b": ", field.value(), b"\r\n"] {

@@ -69,39 +69,32 @@ pub(crate) enum Proxy {
 
 impl Proxy {
     /// Starts `flowgate run` on that CPU, and where it listens: it says so once clients can connect.
-    pub(crate) fn start(mut command: Command, cpu: usize) -> anyhow::Result<(Self, SocketAddr)> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let child = on_cpu(cpu, || command.spawn()).with_context(|| format!("starting {command:?}"))?;
-        Self::listening(child, &command)
+    pub(crate) fn start(command: Command, cpu: usize) -> anyhow::Result<(Self, SocketAddr)> {
+        Self::listening(command, |command| on_cpu(cpu, || command.spawn()))
     }
 
     /// The same on any CPU.
-    pub(crate) fn start_anywhere(mut command: Command) -> anyhow::Result<(Self, SocketAddr)> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        Self::listening(child, &command)
+    pub(crate) fn start_anywhere(command: Command) -> anyhow::Result<(Self, SocketAddr)> {
+        Self::listening(command, |command| Ok(command.spawn()?))
     }
 
     /// The same of one that does not say where it listens.
     pub(crate) fn start_at(mut command: Command, cpu: usize, address: SocketAddr) -> anyhow::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = on_cpu(cpu, || command.spawn()).with_context(|| format!("starting {command:?}"))?;
-        let Some(output) = child.stdout.take() else { bail!("{command:?} has no pipe") };
-        let mut proxy = Self::Program { child, output: BufReader::new(output) };
+        let (mut child, output) = spawned(&mut command, |command| on_cpu(cpu, || command.spawn()))?;
         let until = Instant::now() + START;
         while TcpStream::connect(address).is_err() {
-            if let Self::Program { child, .. } = &mut proxy {
-                ensure!(child.try_wait()?.is_none(), "{command:?} ended early");
+            let is_gone = child.try_wait()?.is_some();
+            if is_gone || Instant::now() > until {
+                end(&mut child);
+                bail!("{command:?} {} {address}", if is_gone { "ended before it listened at" } else { "does not listen at" });
             }
-            ensure!(Instant::now() < until, "{command:?} does not listen at {address}");
             thread::sleep(AGAIN);
         }
-        Ok(proxy)
+        Ok(Self::Program { child, output })
     }
 
-    fn listening(mut child: Child, command: &Command) -> anyhow::Result<(Self, SocketAddr)> {
-        let Some(output) = child.stdout.take() else { bail!("{command:?} has no pipe") };
-        let mut output = BufReader::new(output);
+    fn listening(mut command: Command, spawn: impl FnOnce(&mut Command) -> anyhow::Result<Child>) -> anyhow::Result<(Self, SocketAddr)> {
+        let (child, mut output) = spawned(&mut command, spawn)?;
         let mut line = String::new();
         let read = output.read_line(&mut line);
         let proxy = Self::Program { child, output };
@@ -136,6 +129,17 @@ impl Drop for Proxy {
             end(child);
         }
     }
+}
+
+/// A program, and what it prints.
+fn spawned(
+    command: &mut Command,
+    spawn: impl FnOnce(&mut Command) -> anyhow::Result<Child>,
+) -> anyhow::Result<(Child, BufReader<ChildStdout>)> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = spawn(command).with_context(|| format!("starting {command:?}"))?;
+    let Some(output) = child.stdout.take() else { bail!("{command:?} has no pipe") };
+    Ok((child, BufReader::new(output)))
 }
 
 fn end(child: &mut Child) {
