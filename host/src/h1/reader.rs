@@ -10,7 +10,7 @@ use std::{
     task::{Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
@@ -22,6 +22,13 @@ const SMALL: usize = 8 * 1024;
 
 /// Size of a read once a connection has shown that it brings much at a time.
 const LARGE: usize = 64 * 1024;
+
+/// Octets at the front of a buffer that are left out.
+///
+/// What is read goes on as a TLS record: it is copied behind a header of 5 octets. Buffers of that size begin with a page, both of them. Where a
+/// copy's target lies 1 to 15 octets behind its source, counted from where their pages begin, `rep movsb`, which glibc before 2.40 copies with,
+/// takes 16 times as long on AMD's Zen 4 (<https://sourceware.org/bugzilla/show_bug.cgi?id=30994>): a third of what much content cost.
+const ASIDE: usize = 64;
 
 /// A source of octets and what has been read from it but not taken yet.
 #[derive(Debug)]
@@ -82,6 +89,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub fn poll_fill(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<usize>> {
         if self.buffer.capacity() - self.buffer.len() < self.size / 4 {
             self.buffer.reserve(self.size);
+            if self.buffer.is_empty() {
+                self.buffer.put_bytes(0, ASIDE);
+                self.buffer.advance(ASIDE);
+            }
         }
         let read = match poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer) {
             Poll::Pending if self.buffer.is_empty() => {
@@ -133,5 +144,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             Some(head) => Ok(Some(parse_response(head, limits)?)),
             None => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_read_begins_aside_of_where_its_buffer_does() {
+        let mut reader = Reader::new(&[b'x'; 3][..], BytesMut::new());
+
+        reader.fill().await.expect("a slice can be read");
+
+        assert_eq!(reader.buffer().capacity(), SMALL - ASIDE);
     }
 }

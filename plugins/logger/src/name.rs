@@ -54,7 +54,7 @@ pub(crate) fn file_name(parts: Parts<'_>) -> String {
 
 /// `-` for whatever separates paths, is reserved somewhere, or cannot be seen.
 fn harmless(part: &str) -> String {
-    let is_harmful = |character: char| character.is_control() || r#"/\:*?"<>|"#.contains(character);
+    let is_harmful = |character: char| character.is_control() || matches!(character, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
     part.chars().map(|character| if is_harmful(character) { '-' } else { character }).collect()
 }
 

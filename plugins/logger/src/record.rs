@@ -98,14 +98,22 @@ impl Exchange<'_> {
         })
     }
 
-    /// Written twice: to be measured, and into a buffer of just that size. Growing one would copy more, and take twice the memory.
+    /// Of much content it is written twice: to be measured, and into a buffer of just that size. Growing a large one would copy more, and take
+    /// twice the memory. What is short goes into more room than it is likely to take.
     fn json(&self) -> Vec<u8> {
+        let content = self.request.content.text.len() + self.response.content.text.len();
+        let room = if content <= SHORT { HEADS + 2 * content } else { self.measured() };
+        let mut json = Vec::with_capacity(room);
+        self.write(&mut json);
+        debug_assert!(content <= SHORT || json.len() == room);
+        json
+    }
+
+    /// Octets it takes when written.
+    fn measured(&self) -> usize {
         let mut count = Count::default();
         self.write(&mut count);
-        let mut json = Vec::with_capacity(count.0);
-        self.write(&mut json);
-        debug_assert_eq!(json.len(), count.0);
-        json
+        count.0
     }
 
     fn write(&self, sink: &mut impl Sink) {
@@ -182,6 +190,12 @@ impl Notes {
         }
     }
 }
+
+/// Octets of content that are written without being measured before.
+const SHORT: usize = 32 * 1024;
+
+/// Octets that all but the content takes in most records.
+const HEADS: usize = 4 * 1024;
 
 /// Room for as many as most heads have.
 const FIELDS: usize = 24;
