@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{flushes::Flushes, http2};
 use crate::{
-    flow::{Direction, Fields, ResponseHead},
+    flow::{Direction, Fields, Pieces, ResponseHead},
     h1::{Framing, HeadLimits, Incoming, Outgoing, Piece, encode_response, trailers_are_sane},
     hooks::Tap,
     io::{HalfReader, HalfWriter},
@@ -91,6 +91,14 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether more is likely to be there at once, though no piece is ready: what was read filled its buffer.
+    pub fn goes_on(&self) -> bool {
+        match &self.wire {
+            SourceWire::Http1 { reader, .. } => reader.goes_on(),
+            SourceWire::Http2 { .. } => false,
+        }
+    }
+
     /// Waits until there may be another piece.
     ///
     /// # Errors
@@ -136,15 +144,15 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// As for [`Source::wait`].
-    pub async fn hold(&mut self, limit: usize) -> io::Result<Result<(Vec<Bytes>, Fields), Vec<Piece>>> {
-        let (mut pieces, mut len) = (Vec::new(), 0);
+    pub async fn hold(&mut self, limit: usize) -> io::Result<Result<(Pieces, Fields), Vec<Piece>>> {
+        let (mut pieces, mut len) = (Pieces::default(), 0);
         loop {
             match self.ready()? {
                 Some(Piece::Data(data)) => {
                     len += data.len();
                     pieces.push(data);
                     if len > limit {
-                        return Ok(Err(pieces.into_iter().map(Piece::Data).collect()));
+                        return Ok(Err(pieces.into_vec().into_iter().map(Piece::Data).collect()));
                     }
                 }
                 Some(Piece::End(trailers)) => return Ok(Ok((pieces, trailers))),

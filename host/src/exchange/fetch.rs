@@ -151,8 +151,7 @@ impl Errand {
         let mut content = answer.content(framing, self.limits.idle);
         match content.hold(self.order.max_response).await {
             Ok(Ok((pieces, _trailers))) => {
-                let content = if pieces.len() == 1 { pieces.into_iter().next() } else { Some(pieces.concat().into()) };
-                Ok((LocalResponse { status: head.status, fields: head.fields, content: content.unwrap_or_default() }, persists))
+                Ok((LocalResponse { status: head.status, fields: head.fields, content: pieces.octets() }, persists))
             }
             Ok(Err(_beyond)) => Err(End::TooLarge),
             Err(error) => Err(bad(error.to_string()).into()),

@@ -127,8 +127,8 @@ async fn hold(open: &mut OpenFlow, of: Direction, limit: usize, content: &mut So
     let broken = |error| if of == Direction::Request { Fault::Client } else { Fault::Origin(error) };
     match content.hold(limit).await.map_err(broken)? {
         Ok((pieces, trailers)) => {
-            lock(open.flow()).hold(of, pieces.concat().into(), trailers.clone());
-            let pieces = pieces.into_iter().map(Piece::Data);
+            lock(open.flow()).hold(of, pieces.octets(), trailers.clone());
+            let pieces = pieces.into_vec().into_iter().map(Piece::Data);
             Ok(Some(pieces.chain([Piece::End(trailers)]).collect()))
         }
         Err(pieces) => {

@@ -12,7 +12,7 @@ use http::{StatusCode, Version};
 use super::{
     ends::{Sink, Source},
     run::{Fault, Request},
-    tee::{PumpError, Tee},
+    tee::{PumpError, Tee, more},
 };
 use crate::{
     flow::{Decoder, Direction, Fields, OpenFlow, Refusal, ResponseHead, lock},
@@ -141,13 +141,7 @@ impl Rewriting {
                     self.drain(tee, sink).await?;
                     return end(sink, &trailers, tee).await.map(|()| Ended::Whole);
                 }
-                None => {
-                    sink.flush().await.map_err(PumpError::Sink)?;
-                    tokio::select! {
-                        waited = source.wait() => waited.map_err(PumpError::Source)?,
-                        error = sink.gone() => return Err(PumpError::Sink(error)),
-                    }
-                }
+                None => more(source, sink).await?,
             }
         }
     }

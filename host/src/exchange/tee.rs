@@ -3,8 +3,11 @@
 //! Place: both directions of `run`. Nothing is ever held back to be logged: a piece is noted and goes on in the same step.
 
 use std::{
+    future::poll_fn,
     io,
+    pin::pin,
     sync::atomic::{AtomicU64, Ordering},
+    task::Poll,
 };
 
 use bytes::Bytes;
@@ -71,14 +74,83 @@ impl<'a> Tee<'a> {
                     self.note_trailers(&trailers);
                     return sink.flush().await.map_err(PumpError::Sink);
                 }
-                None => {
-                    sink.flush().await.map_err(PumpError::Sink)?;
-                    tokio::select! {
-                        waited = source.wait() => waited.map_err(PumpError::Source)?,
-                        error = sink.gone() => return Err(PumpError::Sink(error)),
-                    }
-                }
+                None => more(source, sink).await?,
             }
+        }
+    }
+}
+
+/// Waits until there may be another piece of `source`; `sink` has what went before.
+///
+/// # Errors
+/// Says which side broke.
+pub(super) async fn more(source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), PumpError> {
+    let goes_on = source.goes_on();
+    let mut waiting = pin!(source.wait());
+    if goes_on && let Poll::Ready(waited) = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await {
+        return waited.map_err(PumpError::Source);
+    }
+    sink.flush().await.map_err(PumpError::Sink)?;
+    tokio::select! {
+        waited = &mut waiting => waited.map_err(PumpError::Source),
+        error = sink.gone() => Err(PumpError::Sink(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        sync::{Arc, atomic::AtomicUsize},
+        task::Context,
+        time::Duration,
+    };
+
+    use bytes::BytesMut;
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::*;
+    use crate::{h1::Framing, io::halves};
+
+    /// All of it can be read at once, and all writes are taken and counted.
+    struct Ends(&'static [u8], Arc<AtomicUsize>);
+
+    impl AsyncRead for Ends {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let (now, later) = self.0.split_at(self.0.len().min(out.remaining()));
+            out.put_slice(now);
+            self.0 = later;
+            if now.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+    }
+
+    impl AsyncWrite for Ends {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Ok(octets.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_there_at_once_leaves_in_one_write() {
+        for len in [500, 3000, 5000] {
+            let writes = Arc::default();
+            let (mut reader, mut writer) = halves(Box::new(Ends(&[b'x'; 5000][..len], Arc::clone(&writes))), BytesMut::new());
+            let framing = Framing::Length(len as u64);
+            let mut source = Source::http1(&mut reader, framing, Duration::MAX);
+            let mut sink = Sink::Http1 { writer: &mut writer, outgoing: framing.into() };
+
+            Tee::new(None, Direction::Response, &AtomicU64::new(0)).pump(&mut source, &mut sink).await.expect("nothing breaks");
+
+            assert_eq!(writes.load(Ordering::Relaxed), 1, "{len}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// What a piece takes besides its octets: its handle, and the frame it came in.
+/// What a piece takes besides its octets, at most: its handle, or room that was made for more of its kind.
 const PIECE: usize = 64;
 
 /// See the module. Clones are the same budget.

@@ -1,18 +1,18 @@
 //! What is kept of a message's content while it passes.
 //!
-//! Place: filled by `exchange::tee` with handles to the very buffers that go on to the other side; read after the end by plugins.
+//! Place: filled by `exchange::tee` with the pieces that go on to the other side; read after the end by plugins.
 //! Source: RFC 9110 §6.4.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{CaptureBudget, Decoded, Fields, budget::Charge, decode};
+use super::{CaptureBudget, Decoded, Fields, Pieces, budget::Charge, decode};
 
-/// Captured content: handles, in order, up to a limit.
+/// Captured content: pieces, in order, up to a limit.
 #[derive(Clone, Debug, Default)]
 pub struct Content {
-    segments: Vec<Bytes>,
+    pieces: Pieces,
     kept: usize,
     limit: usize,
     /// The budget had no more: nothing is kept from there on, even when there is room again, for what is kept has no holes.
@@ -37,7 +37,7 @@ impl Content {
 
     /// Complete content that was held back or made here.
     pub fn whole(octets: Bytes) -> Self {
-        Self { kept: octets.len(), limit: octets.len(), seen: octets.len() as u64, segments: vec![octets], ..Self::default() }
+        Self { kept: octets.len(), limit: octets.len(), seen: octets.len() as u64, pieces: octets.into(), ..Self::default() }
     }
 
     /// The same, counted in a budget, whether that has room for it or not.
@@ -51,11 +51,11 @@ impl Content {
 
     /// The same content, of which readers get `shown` in place of what was kept.
     pub fn showing(&self, shown: Decoded) -> Self {
-        let (segments, charge) = (vec![shown.octets.clone()], self.charge.clone());
-        Self { segments, shown: Some(shown), charge, ..*self }
+        let (pieces, charge) = (shown.octets.clone().into(), self.charge.clone());
+        Self { pieces, shown: Some(shown), charge, ..*self }
     }
 
-    /// Takes note of a piece that passes. Clones the handle, never the octets.
+    /// Takes note of a piece that passes.
     pub fn pass(&mut self, piece: &Bytes) {
         self.seen += piece.len() as u64;
         let room = self.limit - self.kept;
@@ -72,7 +72,7 @@ impl Content {
         }
         let piece = if piece.len() == len { piece.clone() } else { piece.slice(..len) };
         self.kept += piece.len();
-        self.segments.push(piece);
+        self.pieces.push(piece);
     }
 
     /// Octets that passed on the wire.
@@ -97,11 +97,7 @@ impl Content {
 
     /// The kept octets as one piece.
     pub fn octets(&self) -> Bytes {
-        match self.segments.as_slice() {
-            [] => Bytes::new(),
-            [one] => one.clone(),
-            many => many.concat().into(),
-        }
+        self.pieces.octets()
     }
 
     /// The kept octets with the content codings undone that `fields` names, at most `max` octets of them.

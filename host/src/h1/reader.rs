@@ -17,10 +17,11 @@ use tokio_util::io::poll_read_buf;
 use super::head::{HeadError, HeadLimits, RequestLine, Scan, parse_request, parse_response};
 use crate::flow::ResponseHead;
 
-/// First size of a read; most requests and answers fit.
-const SMALL: usize = 8 * 1024;
+/// Least size of a buffer: most heads, and events, fit. What is observed or recorded holds its buffer for a while, and buffers of a few hundred
+/// flows are to stay in the processor's cache.
+const SMALL: usize = 2 * 1024;
 
-/// Size of a read once a connection has shown that it brings much at a time.
+/// Largest size of a buffer, for a connection that brings much at a time.
 const LARGE: usize = 64 * 1024;
 
 /// Octets at the front of a buffer that are left out.
@@ -35,8 +36,12 @@ const ASIDE: usize = 64;
 pub struct Reader<R> {
     io: R,
     buffer: BytesMut,
+    /// Of the next buffer: what came in one go fits, and takes more than half of it.
     size: usize,
+    /// Octets that came since there was last nothing to read.
+    came: usize,
     at_end: bool,
+    goes_on: bool,
     scan: Scan,
 }
 
@@ -54,7 +59,7 @@ pub enum ReadError {
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// Reads `io` after `first`, which has been read already.
     pub fn new(io: R, first: BytesMut) -> Self {
-        Self { io, buffer: first, size: SMALL, at_end: false, scan: Scan::default() }
+        Self { io, buffer: first, size: SMALL, came: 0, at_end: false, goes_on: false, scan: Scan::default() }
     }
 
     /// What has been read and not taken.
@@ -65,6 +70,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Whether the source has ended; the buffer may still hold octets.
     pub fn at_end(&self) -> bool {
         self.at_end
+    }
+
+    /// Whether more is likely to be there at once: the last read took all the room there was.
+    pub fn goes_on(&self) -> bool {
+        self.goes_on
     }
 
     /// The source, and what has been read from it and not taken.
@@ -97,13 +107,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let read = match poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer) {
             Poll::Pending if self.buffer.is_empty() => {
                 self.buffer = BytesMut::new();
+                if self.came > 0 && self.came < self.size / 2 {
+                    self.size = SMALL.max(self.size / 2);
+                }
+                self.came = 0;
                 return Poll::Pending;
             }
             poll => ready!(poll)?,
         };
         self.at_end = read == 0;
-        if read >= self.size / 2 {
-            self.size = LARGE;
+        self.came += read;
+        self.goes_on = self.buffer.len() == self.buffer.capacity();
+        if self.goes_on {
+            self.size = LARGE.min(self.size * 4);
         }
         Poll::Ready(Ok(read))
     }
@@ -149,7 +165,23 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+
+    /// Reads and takes all that is there, as far as there being nothing; in how many reads.
+    fn take_all(reader: &mut Reader<impl AsyncRead + Unpin>) -> usize {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut reads = 0;
+        while let Poll::Ready(read) = reader.poll_fill(&mut context) {
+            read.expect("the other end stands");
+            reads += 1;
+            let _ = reader.buffer().split();
+        }
+        reads
+    }
 
     #[tokio::test]
     async fn what_is_read_begins_aside_of_where_its_buffer_does() {
@@ -158,5 +190,23 @@ mod tests {
         reader.fill().await.expect("a slice can be read");
 
         assert_eq!(reader.buffer().capacity(), SMALL - ASIDE);
+    }
+
+    #[tokio::test]
+    async fn buffers_grow_to_what_comes_in_one_go_and_shrink_again() {
+        let (mut other, io) = tokio::io::duplex(1 << 20);
+        let mut reader = Reader::new(io, BytesMut::new());
+        let table = [(10_000, 12_000), (500, 800), (300_000, 400_000)];
+
+        for (len, most) in table {
+            let mut reads = 0;
+            for _ in 0..10 {
+                other.write_all(&vec![b'x'; len]).await.expect("there is room");
+                reads = take_all(&mut reader);
+            }
+            assert_eq!(reads, len.div_ceil(LARGE - ASIDE), "{len}");
+            assert!(reader.size < 2 * most || reader.size <= SMALL, "{} for {len}", reader.size);
+            assert!(reader.size <= LARGE && reader.buffer().capacity() == 0);
+        }
     }
 }
