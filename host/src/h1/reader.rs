@@ -17,8 +17,7 @@ use tokio_util::io::poll_read_buf;
 use super::head::{HeadError, HeadLimits, RequestLine, Scan, parse_request, parse_response};
 use crate::flow::ResponseHead;
 
-/// Least size of a buffer: most heads, and events, fit. What is observed or recorded holds its buffer for a while, and buffers of a few hundred
-/// flows are to stay in the processor's cache.
+/// Least size of a buffer: most heads, and events, fit. A head that is still needed holds on to the buffer it was read into.
 const SMALL: usize = 2 * 1024;
 
 /// Largest size of a buffer, for a connection that brings much at a time.
