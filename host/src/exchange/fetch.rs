@@ -151,7 +151,7 @@ impl Errand {
         let mut content = answer.content(framing, self.limits.idle);
         match content.hold(self.order.max_response).await {
             Ok(Ok((pieces, _trailers))) => {
-                Ok((LocalResponse { status: head.status, fields: head.fields, content: pieces.octets() }, persists))
+                Ok((LocalResponse { status: head.status, fields: head.fields, content: pieces.into_octets() }, persists))
             }
             Ok(Err(_beyond)) => Err(End::TooLarge),
             Err(error) => Err(bad(error.to_string()).into()),

@@ -4,7 +4,7 @@
 //! before the head goes out; each piece goes on as soon as the filters have answered. Nothing is held back but what makes a chunk whole.
 //! Source: RFC 9110 §8.4, RFC 9112 §6 and §7, RFC 9530 (digests).
 
-use std::{future::poll_fn, io, pin::pin, task::Poll};
+use std::{io, pin::pin, task::Poll};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
@@ -12,7 +12,7 @@ use http::{StatusCode, Version};
 use super::{
     ends::{Sink, Source},
     run::{Fault, Request},
-    tee::{PumpError, Tee, more},
+    tee::{PumpError, Tee, at_once, more},
 };
 use crate::{
     flow::{Decoder, Direction, Fields, OpenFlow, Refusal, ResponseHead, lock},
@@ -182,8 +182,7 @@ impl Rewriting {
 /// What comes next. A filter that does not answer at once holds up nothing that has been answered.
 async fn next(chunks: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<Next, PumpError> {
     let mut asking = pin!(chunks.next());
-    let at_once = poll_fn(|context| Poll::Ready(asking.as_mut().poll(context))).await;
-    let next = match at_once {
+    let next = match at_once(asking.as_mut()).await {
         Poll::Ready(next) => next,
         Poll::Pending => {
             let (flushed, next) = tokio::join!(sink.flush(), asking);

@@ -5,7 +5,7 @@
 use std::{
     future::poll_fn,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::atomic::{AtomicU64, Ordering},
     task::Poll,
 };
@@ -87,7 +87,7 @@ impl<'a> Tee<'a> {
 pub(super) async fn more(source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<(), PumpError> {
     let goes_on = source.goes_on();
     let mut waiting = pin!(source.wait());
-    if goes_on && let Poll::Ready(waited) = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await {
+    if goes_on && let Poll::Ready(waited) = at_once(waiting.as_mut()).await {
         return waited.map_err(PumpError::Source);
     }
     sink.flush().await.map_err(PumpError::Sink)?;
@@ -97,10 +97,14 @@ pub(super) async fn more(source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result
     }
 }
 
+/// What comes of `future` without waiting for anything; it can be waited for afterwards.
+pub(super) async fn at_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
-        pin::Pin,
         sync::{Arc, atomic::AtomicUsize},
         task::Context,
         time::Duration,

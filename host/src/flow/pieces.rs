@@ -1,10 +1,10 @@
 //! Octets that came in pieces and are kept.
 //!
-//! Place: what `content` keeps of what passes, and what `exchange` holds back. A piece is a handle to the buffer it was read into, which may
+//! Place: what `content` keeps of what passes, and what `exchange` holds back or makes a WebSocket message of. A piece is a handle to the buffer it was read into, which may
 //! be a thousand times larger than it: whoever sends an octet at a time would have far more memory held than anybody counts. So small pieces
 //! are copied together, and only large ones are kept as they are.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// Pieces up to this size are copied.
 const COPY_MAX: usize = 4 * 1024;
@@ -14,7 +14,7 @@ const COPY_MAX: usize = 4 * 1024;
 pub struct Pieces {
     done: Vec<Bytes>,
     /// Small ones that came last.
-    small: BytesMut,
+    small: Vec<u8>,
 }
 
 impl Pieces {
@@ -30,14 +30,15 @@ impl Pieces {
 
     /// All of them as one.
     pub fn octets(&self) -> Bytes {
-        match (self.done.as_slice(), self.small.is_empty()) {
-            ([], true) => Bytes::new(),
-            ([one], true) => one.clone(),
-            ([], false) => Bytes::copy_from_slice(&self.small),
-            (many, _) => {
-                let parts: Vec<&[u8]> = many.iter().map(AsRef::as_ref).chain([self.small.as_ref()]).collect();
-                parts.concat().into()
-            }
+        self.clone().into_octets()
+    }
+
+    /// The same, without a copy of what is one already.
+    pub fn into_octets(self) -> Bytes {
+        let mut all = self.into_vec();
+        match all.len() {
+            0 | 1 => all.pop().unwrap_or_default(),
+            _ => all.concat().into(),
         }
     }
 
@@ -49,14 +50,15 @@ impl Pieces {
 
     fn close(&mut self) {
         if !self.small.is_empty() {
-            self.done.push(std::mem::take(&mut self.small).freeze());
+            // Without the room that was made for more.
+            self.done.push(std::mem::take(&mut self.small).into_boxed_slice().into());
         }
     }
 }
 
 impl From<Bytes> for Pieces {
     fn from(whole: Bytes) -> Self {
-        Self { done: vec![whole], small: BytesMut::new() }
+        Self { done: vec![whole], small: Vec::new() }
     }
 }
 
@@ -90,7 +92,7 @@ mod tests {
             let mut pieces = Pieces::default();
             cut.iter().for_each(|piece| pieces.push(Bytes::copy_from_slice(piece.as_bytes())));
 
-            assert_eq!(pieces.octets(), cut.concat());
+            assert_eq!((pieces.octets(), pieces.clone().into_octets()), (cut.concat().into(), cut.concat().into()));
             assert_eq!(pieces.into_vec().concat(), cut.concat().into_bytes());
         }
     }

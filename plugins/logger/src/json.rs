@@ -1,6 +1,6 @@
 //! JSON as Python's `json.dumps(indent=4, ensure_ascii=False)` prints it, written without a tree in between.
 //!
-//! Place: `record` says what to write, once to [`Count`] and once into a vector of just that size.
+//! Place: `record` says what to write into a vector, and of much content to [`Count`] before, so that the vector is of just that size.
 //! Source: RFC 8259 §7; which characters are escaped, and how, is Python's choice.
 
 /// Where text goes.

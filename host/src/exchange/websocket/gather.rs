@@ -2,17 +2,15 @@
 //!
 //! Place: between `decode` and whoever wants whole messages. Keeps up to a limit, counts beyond.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-/// Messages up to this size are copied out of the buffer they came in.
-const COPY_MAX: usize = 4 * 1024;
+use crate::flow::Pieces;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
     limit: usize,
-    first: Bytes,
-    rest: BytesMut,
+    pieces: Pieces,
     length: u64,
 }
 
@@ -24,14 +22,8 @@ impl Gather {
 
     /// One more piece.
     pub(super) fn add(&mut self, octets: &Bytes) {
-        let room = self.limit.saturating_sub(self.first.len() + self.rest.len());
-        let kept = octets.slice(..octets.len().min(room));
-        // Most messages come in one piece, of which the handle is enough.
-        if self.length == 0 {
-            self.first = kept;
-        } else {
-            self.rest.extend_from_slice(&kept);
-        }
+        let room = self.limit.saturating_sub(usize::try_from(self.length).unwrap_or(usize::MAX));
+        self.pieces.push(octets.slice(..octets.len().min(room)));
         self.length += octets.len() as u64;
     }
 
@@ -43,22 +35,12 @@ impl Gather {
     /// The first `len` octets of the message in progress, which must be within the limit.
     pub(super) fn begin(&self, len: u64) -> Bytes {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        match self.first.len() >= len {
-            true => self.first.slice(..len),
-            false => [&self.first[..], &self.rest[..len - self.first.len()]].concat().into(),
-        }
+        self.pieces.octets().slice(..len)
     }
 
     /// What was kept, and how much there was; the next message begins.
     pub(super) fn take(&mut self) -> (Bytes, u64) {
-        let (first, rest) = (std::mem::take(&mut self.first), self.rest.split());
-        let content = match rest.is_empty() {
-            // What is kept for long must not hold on to a whole buffer for a few octets.
-            true if first.len() <= COPY_MAX => Bytes::copy_from_slice(&first),
-            true => first,
-            false => [&first[..], &rest[..]].concat().into(),
-        };
-        (content, std::mem::take(&mut self.length))
+        (std::mem::take(&mut self.pieces).into_octets(), std::mem::take(&mut self.length))
     }
 }
 
