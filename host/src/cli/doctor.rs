@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context;
 use clap::ValueEnum;
 
-use super::{Failure, configured, print, runtime};
+use super::{Failure, configured, print, runtime, user};
 use crate::{
     config::Flags,
     doctor::{self, Finding, Here, Premises, Subject, Surroundings, Verdict},
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Doctor {
     /// Who the client is to be, as its settings should say
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = user::name)]
     user: Option<String>,
     /// Take that user's password from the first line of standard input; without it, what the environment's proxy variables say is tried
     #[arg(long, requires = "user")]
@@ -47,7 +47,7 @@ fn through(text: &str) -> Result<Here, &'static str> {
     if bare.is_empty() || bare.contains(['/', '@', ' ']) {
         return Err(EXPECTED);
     }
-    Ok(Here { host: bare.to_owned(), port: port.parse().map_err(|_| EXPECTED)? })
+    Ok(Here { host: bare.to_owned(), port: port.parse().map_err(|_| EXPECTED)?, is_everywhere: false })
 }
 
 pub(super) fn run(command: Doctor) -> Result<(), Failure> {
@@ -58,8 +58,9 @@ pub(super) fn run(command: Doctor) -> Result<(), Failure> {
             let config = configured(command.flags)?;
             let address = config.listen.first().context("the configuration names no address")?;
             // Who listens on all addresses is reached on this machine's own.
-            let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
-            (Here { host, port: address.port() }, Some(Premises { state: config.state_dir, logs: config.logs_dir }))
+            let is_everywhere = address.ip().is_unspecified();
+            let host = if is_everywhere { "localhost".to_owned() } else { address.ip().to_string() };
+            (Here { host, port: address.port(), is_everywhere }, Some(Premises { state: config.state_dir, logs: config.logs_dir }))
         }
     };
     let subject = Subject { here, user: command.user, password, surroundings: Surroundings::current(), premises };
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_people_write_them() {
-        let here = |host: &str, port| Ok(Here { host: host.to_owned(), port });
+        let here = |host: &str, port| Ok(Here { host: host.to_owned(), port, is_everywhere: false });
         assert_eq!(through("proxy.example:8080"), here("proxy.example", 8080));
         assert_eq!(through("http://[::1]:1/"), here("::1", 1));
         for bad in ["proxy.example", ":80", "ana:pw@proxy:80", "https://proxy:80", "proxy:http", ""] {

@@ -1,11 +1,16 @@
 //! `flowgate flows`: what was recorded, to be looked at and taken elsewhere.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use clap::Subcommand;
 
-use super::{Failure, flow_number, print, running::Table, why::time};
+use super::{Failure, flow_number, harmless, harmless_line, print, running::Table, why::time};
 use crate::{
     flow::{Direction, Fields, MessageKind},
     recording::{self, RecordedBody, RecordedFlow},
@@ -30,7 +35,7 @@ pub(super) enum Flows {
         har: bool,
         /// The file, or a folder of them
         file: PathBuf,
-        /// Where to write it (mode 0600); default: standard output
+        /// Where to write it (a new file has mode 0600); default: standard output
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -38,18 +43,8 @@ pub(super) enum Flows {
 
 pub(super) fn run(command: Flows) -> Result<(), Failure> {
     match command {
-        Flows::Show { file, id } => {
-            let flows = read(&[file])?;
-            match id {
-                None => list(&flows),
-                Some(id) => {
-                    let flow = flows.iter().find(|flow| flow.id == id);
-                    let none =
-                        || anyhow::anyhow!("there is no flow {id}: the first is {}, the last {}", flows[0].id, flows[flows.len() - 1].id);
-                    print(format_args!("{}", whole(flow.ok_or_else(none).map_err(Failure::Usage)?).trim_end()));
-                }
-            }
-        }
+        Flows::Show { file, id: None } => list(&file)?,
+        Flows::Show { file, id: Some(id) } => print(format_args!("{}", whole(&find(&file, id)?).trim_end())),
         Flows::Export { har: _, file, output } => {
             let archive = recording::export_har(&read(&[file])?)?.to_string();
             match output {
@@ -72,12 +67,37 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Vec<RecordedFlow>, Failure> {
     recording::read(files).map_err(Failure::Usage)
 }
 
-/// Whole or not at all: written beside, then put in its place.
-fn write(path: &std::path::Path, octets: &[u8]) -> anyhow::Result<()> {
+/// The flow of that number.
+fn find(file: &Path, id: u64) -> Result<RecordedFlow, Failure> {
+    let (mut found, mut first, mut last) = (None, None, 0);
+    recording::each(&[file], |flow| {
+        (first, last) = (first.or(Some(flow.id)), flow.id);
+        if flow.id == id {
+            found = Some(flow);
+        }
+    })
+    .map_err(Failure::Usage)?;
+    let none = || anyhow::anyhow!("there is no flow {id}: the first is {}, the last {last}", first.unwrap_or_default());
+    found.ok_or_else(none).map_err(Failure::Usage)
+}
+
+/// Whole or not at all: written beside, then put in its place. What is no regular file (a pipe, a device) is written to as it is, and a link is
+/// followed.
+fn write(path: &Path, octets: &[u8]) -> anyhow::Result<()> {
+    let there = match fs::metadata(path) {
+        Ok(there) => Some(there),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    ensure!(there.as_ref().is_none_or(|there| !there.is_dir()), "it is a folder");
+    let path = match there {
+        Some(there) if !there.is_file() => return Ok(OpenOptions::new().write(true).open(path)?.write_all(octets)?),
+        Some(_) => &fs::canonicalize(path)?,
+        None => path,
+    };
     let name = path.file_name().context("it is no name of a file")?;
-    ensure!(!path.is_dir(), "it is a folder");
     let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = fs::OpenOptions::new()
+    let written = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
@@ -91,14 +111,14 @@ fn write(path: &std::path::Path, octets: &[u8]) -> anyhow::Result<()> {
     Ok(written?)
 }
 
-fn list(flows: &[RecordedFlow]) {
+fn list(file: &Path) -> Result<(), Failure> {
     let mut table = Table::new(["FLOW", "TIME", "USER", "METHOD", "URL", "STATUS", "SENT", "GOT", "MESSAGES", "OUTCOME"]);
-    for flow in flows {
+    recording::each(&[file], |flow| {
         let response = flow.response.as_ref();
         table.row([
             flow.id.to_string(),
             time(flow.began),
-            flow.user.clone().unwrap_or("-".into()),
+            flow.user.as_deref().unwrap_or("-").to_owned(),
             flow.request.head.method.to_string(),
             without_query(&flow.url()),
             response.map_or("-".into(), |response| response.head.status.as_u16().to_string()),
@@ -107,8 +127,10 @@ fn list(flows: &[RecordedFlow]) {
             flow.frames.len().to_string(),
             flow.outcome.to_string(),
         ]);
-    }
+    })
+    .map_err(Failure::Usage)?;
     table.print();
+    Ok(())
 }
 
 fn without_query(url: &str) -> String {
@@ -117,8 +139,8 @@ fn without_query(url: &str) -> String {
 
 /// One flow with all that is known of it.
 fn whole(flow: &RecordedFlow) -> String {
-    let mut text = format!(
-        "flow {} of {}: {} for {} from {} (connection {}): {}\n",
+    let mut text = harmless_line(&format!(
+        "flow {} of {}: {} for {} from {} (connection {}): {}",
         flow.id,
         time(flow.began),
         flow.url(),
@@ -126,7 +148,8 @@ fn whole(flow: &RecordedFlow) -> String {
         flow.client,
         flow.connection,
         flow.outcome
-    );
+    ));
+    text.push('\n');
     let head = &flow.request.head;
     text += &format!("\n{} {} {:?}\n{}", head.method, shown(&head.path), head.version, fields(&head.fields));
     text += &body(&flow.request.body);
@@ -180,10 +203,8 @@ fn lines(octets: &[u8]) -> String {
     }
 }
 
-/// Without anything that a terminal would obey.
 fn shown(octets: &[u8]) -> String {
-    let text = String::from_utf8_lossy(octets);
-    text.chars().map(|sign| if sign.is_control() && sign != '\t' { '\u{fffd}' } else { sign }).collect()
+    harmless(&String::from_utf8_lossy(octets))
 }
 
 fn millis(micros: u64) -> String {
@@ -213,8 +234,11 @@ mod tests {
     fn messages_are_shown_and_terminals_are_spared() {
         let mut talk = conversation(1);
         talk.frames[0].content = bytes::Bytes::from_static(b"\x1b[31mred");
+        talk.user = Some("ev\x1b[2Jil\nflow 2 of".to_owned());
 
         let text = whole(&talk);
+
+        assert!(text.contains("for ev\u{fffd}[2Jil\u{fffd}flow 2 of from"), "{text}");
 
         assert!(text.contains("> text, 5 octets, after 400 µs\n| \u{fffd}[31mred\n"), "{text}");
         assert!(text.contains("< binary, 2 octets, after 500 µs\n| (not text)\n"), "{text}");
@@ -230,5 +254,25 @@ mod tests {
 
         assert_eq!((fs::read(&path).expect("read"), refused.to_string()), (b"whole".to_vec(), "it is a folder".to_owned()));
         assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn links_are_followed_and_pipes_stay_pipes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [file, link, pipe] = ["a.har", "link", "pipe"].map(|name| folder.path().join(name));
+        fs::write(&file, "before").expect("written");
+        std::os::unix::fs::symlink("a.har", &link).expect("linked");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("made");
+        let read = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).expect("read")
+        });
+
+        write(&link, b"whole").expect("written");
+        write(&pipe, b"whole").expect("written");
+
+        assert!(link.is_symlink() && fs::read(&file).expect("read") == b"whole");
+        assert_eq!(read.join().expect("no panic"), b"whole");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 3);
     }
 }

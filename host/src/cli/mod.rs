@@ -195,6 +195,16 @@ fn put(octets: &[u8]) {
     }
 }
 
+/// Without anything that a terminal would obey: clients and plugins say what stands in it.
+fn harmless(text: &str) -> String {
+    text.chars().map(|sign| if sign.is_control() && !matches!(sign, '\t' | '\n') { '\u{fffd}' } else { sign }).collect()
+}
+
+/// The same on one line.
+fn harmless_line(text: &str) -> String {
+    harmless(text).replace('\n', "\u{fffd}")
+}
+
 /// # Errors
 /// Says what is expected.
 fn flow_number(text: &str) -> Result<u64, String> {

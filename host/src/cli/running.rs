@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use http::Method;
 use serde::de::DeserializeOwned;
 
-use super::{Failure, configured, print, runtime};
+use super::{Failure, configured, harmless_line, print, runtime};
 use crate::{
     admin::{self, AskError},
     config::Flags,
@@ -50,7 +50,7 @@ impl<const N: usize> Table<N> {
     }
 
     pub(super) fn row(&mut self, cells: [String; N]) {
-        self.0.push(cells);
+        self.0.push(cells.map(|cell| harmless_line(&cell)));
     }
 
     pub(super) fn print(&self) {

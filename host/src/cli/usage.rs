@@ -79,15 +79,21 @@ pub(super) fn run(command: Usage) -> Result<(), Failure> {
     let logs = configured(flags)?.logs_dir;
     let query = Query { since: command.since, until: command.until, by: command.by };
     if let Some(folder) = command.daily {
-        let days = with_progress(|progress| usage::daily(&logs, &query, progress))?;
-        return Ok(write_days(&folder, &days)?);
+        let (days, skipped) = with_progress(|progress| usage::daily(&logs, &query, progress))?;
+        write_days(&folder, &days)?;
+        tell_skipped(skipped);
+        return Ok(());
     }
     let counted = with_progress(|progress| usage::count(&logs, &query, progress))?;
     print(format_args!("{}", shown(&query.by, &counted, command.format).trim_end()));
-    if counted.skipped > 0 {
-        let _ = writeln!(io::stderr(), "flowgate: {} files are no records and do not count", counted.skipped);
-    }
+    tell_skipped(counted.skipped);
     Ok(())
+}
+
+fn tell_skipped(files: u64) {
+    if files > 0 {
+        let _ = writeln!(io::stderr(), "flowgate: {files} files are no records and do not count");
+    }
 }
 
 /// Says on a terminal how far it has got.

@@ -53,7 +53,7 @@ pub(super) struct UsersFile {
     path: PathBuf,
 }
 
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     auth::check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 

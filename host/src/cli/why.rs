@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::{
-    Failure, flow_number,
+    Failure, flow_number, harmless_line,
     plugin::micros,
     print,
     running::{Running, Table},
@@ -66,7 +66,8 @@ fn explain(explanation: Explanation) {
     let Explanation { flow, user, method, url, status, outcome, steps, tags, began } = explanation;
     let status = status.map_or("no response".to_owned(), |status| status.to_string());
     let user = user.as_deref().unwrap_or("somebody unknown");
-    print(format_args!("flow {flow} of {}: {method} {url} for {user}: {status}, {outcome}", time(began)));
+    let line = |text: String| print(format_args!("{}", harmless_line(&text)));
+    line(format!("flow {flow} of {}: {method} {url} for {user}: {status}, {outcome}", time(began)));
     let mut table = Table::new(["PLUGIN", "VERSION", "HASH", "HOOK", "CALLS", "TIME", "SAID", "CHANGED"]);
     let any = !steps.is_empty();
     let mut failures = Vec::new();
@@ -86,10 +87,6 @@ fn explain(explanation: Explanation) {
         true => table.print(),
         false => print(format_args!("no plugin was called about it (yet)")),
     }
-    for failure in failures {
-        print(format_args!("{failure}"));
-    }
-    for (key, value) in tags {
-        print(format_args!("tag {key} = {value}"));
-    }
+    failures.into_iter().for_each(line);
+    tags.into_iter().for_each(|(key, value)| line(format!("tag {key} = {value}")));
 }

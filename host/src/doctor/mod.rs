@@ -15,7 +15,7 @@ mod written;
 use std::{
     collections::BTreeMap,
     env,
-    net::{IpAddr, ToSocketAddrs},
+    net::{IpAddr, ToSocketAddrs, UdpSocket},
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -83,14 +83,16 @@ pub struct Here {
     pub host: String,
     /// Where it takes HTTP in clear.
     pub port: u16,
+    /// It listens on all addresses of this machine, and `host` is one of them.
+    pub is_everywhere: bool,
 }
 
 impl Here {
     /// Whether a client that is told this host and port reaches it. Names are looked up where they differ.
     fn is(&self, host: &str, port: u16) -> bool {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        port == self.port
-            && (bare.eq_ignore_ascii_case(&self.host) || addresses(bare).iter().any(|one| addresses(&self.host).contains(one)))
+        let is_here = |one: &IpAddr| addresses(&self.host).contains(one) || (self.is_everywhere && is_own(*one));
+        port == self.port && (bare.eq_ignore_ascii_case(&self.host) || addresses(bare).iter().any(is_here))
     }
 }
 
@@ -98,6 +100,11 @@ impl std::fmt::Display for Here {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
     }
+}
+
+/// Whether that address is this machine's: only then can a socket have it.
+fn is_own(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// All of this machine's loopback addresses count as one.
@@ -194,14 +201,23 @@ mod tests {
 
     #[test]
     fn a_proxy_is_known_by_all_its_names() {
-        let here = Here { host: "127.0.0.1".into(), port: 8080 };
+        let at = |host: &str, port| Here { host: host.into(), port, is_everywhere: false };
+        let here = at("127.0.0.1", 8080);
 
         for host in ["127.0.0.1", "localhost", "LOCALHOST", "::1", "[::1]", "127.0.0.2"] {
             assert!(here.is(host, 8080), "{host}");
         }
         assert!(!here.is("127.0.0.1", 8081) && !here.is("192.0.2.1", 8080));
-        let named = Here { host: "Proxy.example".into(), port: 3128 };
-        assert!(named.is("proxy.EXAMPLE", 3128));
-        assert_eq!(Here { host: "::1".into(), port: 1 }.to_string(), "[::1]:1");
+        assert!(at("Proxy.example", 3128).is("proxy.EXAMPLE", 3128));
+        assert_eq!(at("::1", 1).to_string(), "[::1]:1");
+    }
+
+    #[test]
+    fn who_listens_everywhere_is_known_by_each_address_of_this_machine() {
+        // On Linux a whole network is the machine's own; it stands for the address of a network card.
+        let here = |is_everywhere| Here { host: "192.0.2.7".into(), port: 8080, is_everywhere };
+
+        assert!(here(true).is("127.0.0.1", 8080) && !here(false).is("127.0.0.1", 8080));
+        assert!(!here(true).is("192.0.2.1", 8080) && !here(true).is("127.0.0.1", 8081));
     }
 }

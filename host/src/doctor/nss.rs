@@ -38,9 +38,12 @@ fn one(surroundings: &Surroundings, about: &'static str, store: &Path, roots: &[
         Ok(true) => match is_trusted(surroundings, store, roots) {
             Some(true) => Finding::ok(about, format!("{shown} trusts the root")),
             Some(false) => Finding::fault(about, format!("{shown} knows the root and does not trust it for web sites"), mend),
-            None => {
-                Finding::ok(about, format!("{shown} has the root (whether it is trusted for web sites was not seen: there is no certutil)"))
-            }
+            None => Finding::ok(
+                about,
+                format!(
+                    "{shown} has the root (whether it is trusted for web sites was not seen: there is no certutil, or it cannot read it)"
+                ),
+            ),
         },
         Ok(false) => Finding::warning(about, format!("{shown} does not have the root"), mend),
         Err(error) => Finding::warning(about, format!("{shown} cannot be read: {error}"), "look into it as the user whose it is"),

@@ -132,6 +132,10 @@ async fn admission(subject: &Subject, tasks: &Tasks) -> Vec<Finding> {
 /// Over TLS: what is shown has to be signed by the root, and by nothing else.
 async fn interception(subject: &Subject, tasks: &Tasks, roots: &[CertificateDer<'static>]) -> Finding {
     const ABOUT: &str = "interception";
+    let signs = |root: &CertificateDer<'_>| tls::Permitted::of_der(root).is_ok_and(|permitted| permitted.has(NAME));
+    if !roots.iter().any(signs) {
+        return Finding::ok(ABOUT, format!("not tried, for the root signs for certain names only, and {NAME} is none of them"));
+    }
     match secured(subject, tasks, roots).await.map(|answer| answer.whoami()) {
         Ok(Some(Whoami { tls: true, .. })) => Finding::ok(ABOUT, "TLS through the proxy is looked into, with certificates of its root"),
         Ok(_) => {

@@ -177,21 +177,39 @@ fn npm(subject: &Subject, roots: &[CertificateDer<'static>]) -> Vec<Finding> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
     let entries: Vec<(&str, &str)> =
         lines.filter_map(|line| line.split_once('=')).map(|(key, value)| (key.trim(), value.trim().trim_matches('"'))).collect();
-    let set = |key: &str| entries.iter().rfind(|(name, _)| *name == key).map(|(_, value)| *value).filter(|value| !value.is_empty());
+    let set = |key: &str| {
+        let (_, value) = entries.iter().rfind(|(name, _)| *name == key)?;
+        Some(expanded(value, subject)).filter(|value| !value.is_empty())
+    };
     let mut findings = Vec::new();
     for key in ["proxy", "https-proxy"] {
-        if let Some(proxy) = set(key).filter(|proxy| !["null", "false"].contains(proxy)) {
-            findings.push(written::judge(ABOUT, &format!("{key} in .npmrc"), proxy, subject));
+        if let Some(proxy) = set(key).filter(|proxy| !["null", "false"].contains(&&**proxy)) {
+            findings.push(written::judge(ABOUT, &format!("{key} in .npmrc"), &proxy, subject));
         }
     }
     if let Some(file) = set("cafile").filter(|_| !roots.is_empty()) {
-        findings.push(trust::replaced(ABOUT, "cafile in .npmrc", Path::new(file), roots));
+        let file = file.strip_prefix("~/").map_or_else(|| PathBuf::from(&file), |rest| subject.surroundings.home.join(rest));
+        findings.push(trust::replaced(ABOUT, "cafile in .npmrc", &file, roots));
     }
-    if set("strict-ssl") == Some("false") {
+    if set("strict-ssl").as_deref() == Some("false") {
         let mend = "take it out, and let npm trust the root with NODE_EXTRA_CA_CERTS";
         findings.push(Finding::warning(ABOUT, "strict-ssl in .npmrc is false: nothing that registries show is verified", mend));
     }
     findings
+}
+
+/// As npm reads a value: `${NAME}` is that variable, and stays as it is where that is not set.
+fn expanded(value: &str, subject: &Subject) -> String {
+    let (mut text, mut rest) = (String::new(), value);
+    while let Some((before, (name, after))) = rest.split_once("${").and_then(|(before, behind)| Some((before, behind.split_once('}')?))) {
+        text += before;
+        match subject.surroundings.variables.get(name) {
+            Some(set) => text += set,
+            None => text += &format!("${{{name}}}"),
+        }
+        rest = after;
+    }
+    text + rest
 }
 
 /// It has no setting of its own: it goes by the environment.

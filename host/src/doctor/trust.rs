@@ -32,6 +32,12 @@ pub(super) fn holds(file: &Path, roots: &[CertificateDer<'static>]) -> std::io::
     Ok(CertificateDer::pem_slice_iter(&octets).filter_map(Result::ok).any(is_root))
 }
 
+/// Whether a file in that folder has one of the roots.
+fn folder_holds(folder: &Path, roots: &[CertificateDer<'static>]) -> std::io::Result<bool> {
+    let files = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    Ok(files.filter(|file| file.is_file()).any(|file| holds(&file, roots).unwrap_or(false)))
+}
+
 /// Whether the system trusts one of the roots; `None`: it does not say what it trusts.
 pub(super) fn is_of_system(surroundings: &Surroundings, roots: &[CertificateDer<'static>]) -> Option<bool> {
     if cfg!(target_os = "macos") {
@@ -71,6 +77,8 @@ pub(super) fn examine(surroundings: &Surroundings, roots: &[CertificateDer<'stat
 /// Variables that name the whole list of what is trusted, in place of any other.
 const REPLACING: [(&str, &[&str]); 3] =
     [("python", &["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"]), ("curl", &["CURL_CA_BUNDLE"]), ("git", &["GIT_SSL_CAINFO"])];
+/// Of these, the one that may be a folder of certificates, too.
+const MAYBE_FOLDER: &str = "REQUESTS_CA_BUNDLE";
 /// Variables that switch verification off.
 const BLIND: [(&str, &str, &str); 3] =
     [("NODE_TLS_REJECT_UNAUTHORIZED", "0", "node"), ("GIT_SSL_NO_VERIFY", "1", "git"), ("GIT_SSL_NO_VERIFY", "true", "git")];
@@ -97,7 +105,8 @@ fn node(surroundings: &Surroundings, roots: &[CertificateDer<'static>], is_of_sy
 /// A list that stands in place of any other.
 pub(super) fn replaced(about: &'static str, place: &str, file: &Path, roots: &[CertificateDer<'static>]) -> Finding {
     let shown = file.display();
-    match holds(file, roots) {
+    let found = if place == MAYBE_FOLDER && file.is_dir() { folder_holds(file, roots) } else { holds(file, roots) };
+    match found {
         Ok(true) => Finding::ok(about, format!("{place} has the root")),
         Ok(false) => missing(about, place, file),
         Err(error) => {
@@ -109,7 +118,7 @@ pub(super) fn replaced(about: &'static str, place: &str, file: &Path, roots: &[C
 fn missing(about: &'static str, place: &str, file: &Path) -> Finding {
     let shown = file.display();
     // What is written into the system's own list by hand is gone when that is made anew.
-    match BUNDLES.iter().any(|bundle| file == Path::new(bundle)) {
+    match file.is_dir() || BUNDLES.iter().any(|bundle| file == Path::new(bundle)) {
         true => Finding::fault(
             about,
             format!("{place} is {shown}, which is what the system trusts and does not have the root"),
@@ -129,7 +138,12 @@ fn java(surroundings: &Surroundings, roots: &[CertificateDer<'static>]) -> Optio
     let options = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"].into_iter().filter_map(|name| surroundings.variable(name));
     let chosen =
         options.flat_map(str::split_whitespace).find_map(|option| option.strip_prefix(OPTION)).map(|file| Path::new(file).to_owned());
-    let store = chosen.or_else(|| surroundings.variable("JAVA_HOME").map(|home| Path::new(home).join("lib/security/cacerts")))?;
+    let store = chosen.or_else(|| {
+        let home = Path::new(surroundings.variable("JAVA_HOME")?);
+        // A development kit of Java 8 has it in the runtime inside.
+        let [own, inner] = ["lib/security/cacerts", "jre/lib/security/cacerts"].map(|store| home.join(store));
+        Some(if !own.exists() && inner.exists() { inner } else { own })
+    })?;
     let shown = store.display();
     let mend = format!("keytool -importcert -noprompt -alias flowgate -file flowgate-ca.pem -storepass changeit -keystore {shown}");
     Some(match holds(&store, roots) {
@@ -178,6 +192,25 @@ mod tests {
         }
         let nothing = examine(&surroundings(folder.path().join("none"), &[]), &roots);
         assert_eq!(verdict(&nothing, "system store"), Verdict::Warning);
+    }
+
+    #[test]
+    fn a_folder_of_certificates_and_an_old_javas_store_are_looked_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open_or_create(&folder.path().join("a")).unwrap();
+        let roots = [root.certificate_der().clone()];
+        let (certificates, store) = (folder.path().join("certificates"), folder.path().join("java/jre/lib/security"));
+        for folder in [&certificates, &store] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        fs::write(store.join("cacerts"), &*roots[0]).unwrap();
+        let java = folder.path().join("java");
+        let variables = [("REQUESTS_CA_BUNDLE", certificates.to_str().unwrap()), ("JAVA_HOME", java.to_str().unwrap())];
+        let found = || examine(&surroundings(folder.path().join("none"), &variables), &roots);
+
+        assert_eq!((verdict(&found(), "python"), verdict(&found(), "java")), (Verdict::Fault, Verdict::Ok));
+        fs::write(certificates.join("flowgate.pem"), root.certificate_pem()).unwrap();
+        assert_eq!(verdict(&found(), "python"), Verdict::Ok);
     }
 
     #[test]

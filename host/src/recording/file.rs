@@ -135,13 +135,23 @@ pub(super) fn is_flow_file(octets: &[u8]) -> bool {
 /// # Errors
 /// It is another version's, or damaged; says where.
 pub(super) fn parse(octets: &[u8]) -> anyhow::Result<Vec<RecordedFlow>> {
-    let mut entries = Entries::of(octets)?;
     let mut flows = Vec::new();
-    while let Some(flow) = entries.next()? {
-        let at = flows.len() + 1;
-        flows.push(layout::decode(flow).with_context(|| format!("flow {at} in it cannot be read"))?);
-    }
+    each(octets, |flow| flows.push(flow))?;
     Ok(flows)
+}
+
+/// Shows them one by one.
+///
+/// # Errors
+/// As for [`parse`].
+pub(super) fn each(from: impl BufRead, mut look: impl FnMut(RecordedFlow)) -> anyhow::Result<()> {
+    let mut entries = Entries::of(from)?;
+    let mut at = 0;
+    while let Some(flow) = entries.next()? {
+        at += 1;
+        look(layout::decode(flow).with_context(|| format!("flow {at} in it cannot be read"))?);
+    }
+    Ok(())
 }
 
 fn named(path: &Path) -> String {

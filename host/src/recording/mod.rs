@@ -23,7 +23,7 @@ use bytes::Bytes;
 pub use gallery::{Gallery, GalleryLimits, Glance, News, Shown, Watcher};
 pub use har::export as export_har;
 pub use keep::{Kept, Limits, Recorded, Recorder};
-pub use read::{Source, read};
+pub use read::{Source, each, read};
 pub use room::Room;
 pub use watch::{Keeper, watch};
 

@@ -3,7 +3,8 @@
 //! Place: asked by the commands that show flows and play them. What a file is, its content says.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{BufRead, BufReader, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -15,7 +16,7 @@ use serde_json::Value;
 use super::{RecordedFlow, file, har, records};
 use crate::flow::{Authority, Fields, Origin, Scheme, is_field_value, is_token};
 
-/// Octets of the largest file that is read: it is held in memory, and its flows beside it.
+/// Octets of the largest file that is read whole: it is held in memory, and its flows beside it.
 const MAX_FILE: u64 = 2 << 30;
 /// Files of one folder that are looked at.
 const MAX_FILES: usize = 100_000;
@@ -34,35 +35,62 @@ pub enum Source {
 /// All flows of these files and folders, in that order, a folder's files by name; numbered through where there is more than one file.
 ///
 /// # Errors
-/// A file cannot be read, or holds no flows; names it and says what helps.
+/// A file cannot be read, or holds no flows; names it and says what helps. All of it has more than 2 GiB.
 pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<RecordedFlow>> {
-    let mut files = Vec::new();
     for path in paths {
-        collect(path, &mut files)?;
+        let length = fs::metadata(path).map_or(0, |there| if there.is_file() { there.len() } else { 0 });
+        ensure!(length <= MAX_FILE, "{}", too_large(path, length));
     }
     let mut flows = Vec::new();
-    for path in &files {
-        flows.append(&mut read_file(path)?);
-    }
-    ensure!(
-        !flows.is_empty(),
-        "there is no flow in {}: record some with `flowgate run --record FILE`, or name a HAR file or records of the logger",
-        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-    );
-    if files.len() > 1 {
-        for (flow, id) in flows.iter_mut().zip(1..) {
-            flow.id = id;
-        }
-    }
+    each(paths, |flow| flows.push(flow))?;
     Ok(flows)
 }
 
-fn read_file(path: &Path) -> anyhow::Result<Vec<RecordedFlow>> {
-    let reading = || format!("reading flows from {}", path.display());
-    let length = fs::metadata(path).with_context(reading)?.len();
-    ensure!(length <= MAX_FILE, "{} has {length} octets, and at most {MAX_FILE} are read: record into several files", path.display());
-    let octets = Bytes::from(fs::read(path).with_context(reading)?);
-    parse(octets).map(|(_, flows)| flows).with_context(reading)
+/// Shows the same flows one by one: a flow file may be larger than memory.
+///
+/// # Errors
+/// As for [`read`]; files that are no flow files have more than 2 GiB.
+pub fn each(paths: &[impl AsRef<Path>], mut look: impl FnMut(RecordedFlow)) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    for path in paths {
+        collect(path.as_ref(), &mut files)?;
+    }
+    let (mut count, are_many) = (0, files.len() > 1);
+    for path in &files {
+        let numbered = |mut flow: RecordedFlow| {
+            count += 1;
+            if are_many {
+                flow.id = count;
+            }
+            look(flow);
+        };
+        each_of(path, numbered).with_context(|| format!("reading flows from {}", path.display()))?;
+    }
+    ensure!(
+        count > 0,
+        "there is no flow in {}: record some with `flowgate run --record FILE`, or name a HAR file or records of the logger",
+        paths.iter().map(|path| path.as_ref().display().to_string()).collect::<Vec<_>>().join(", ")
+    );
+    Ok(())
+}
+
+fn each_of(path: &Path, look: impl FnMut(RecordedFlow)) -> anyhow::Result<()> {
+    let mut file = BufReader::new(File::open(path)?);
+    if file::is_flow_file(file.fill_buf()?) {
+        return file::each(file, look);
+    }
+    let mut octets = Vec::new();
+    let length = file.take(MAX_FILE + 1).read_to_end(&mut octets)? as u64;
+    ensure!(length <= MAX_FILE, "{}", too_large(path, length));
+    parse(octets.into())?.1.into_iter().for_each(look);
+    Ok(())
+}
+
+fn too_large(path: &Path, length: u64) -> String {
+    format!(
+        "{} has {length} octets, and at most {MAX_FILE} are read at once: `flowgate flows show` takes flow files of any size",
+        path.display()
+    )
 }
 
 /// The flows in the octets of one file.
@@ -99,7 +127,8 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in inside {
         let is_hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         let is_flows = entry.extension().is_some_and(|extension| ["json", "har", "flows"].iter().any(|known| extension == *known));
-        if !is_hidden && (entry.is_dir() || is_flows) {
+        // What waits for somebody to write into it is read only where it is named.
+        if !is_hidden && (entry.is_dir() || (is_flows && entry.is_file())) {
             collect(&entry, files)?;
         }
     }
@@ -227,6 +256,33 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&flow.request.head.path), path);
             assert!(!flow.request.body.pieces.is_empty() && flow.response.is_some());
         }
+    }
+
+    #[test]
+    fn what_is_too_large_for_memory_is_not_read_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("large.flows");
+        File::create(&path).and_then(|file| file.set_len(MAX_FILE + 1)).expect("made");
+
+        let error = format!("{:#}", read(&[path]).expect_err("too large"));
+
+        assert!(error.contains("2147483649 octets") && error.contains("flows show"), "{error}");
+    }
+
+    #[test]
+    fn what_waits_for_a_writer_is_read_only_where_it_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("a.flows");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("made");
+        fs::write(folder.path().join("b.flows"), file::to_octets([&flow(1)]).expect("octets")).expect("written");
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::write(pipe, file::to_octets([&flow(1), &flow(2)]).expect("octets")).expect("written")
+        });
+
+        assert_eq!(read(&[pipe]).expect("flows").len(), 2);
+        assert_eq!(read(&[folder.path().to_owned()]).expect("flows").len(), 1);
+        writer.join().expect("no panic");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use ipnet::IpNet;
 use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
 use rustls_pki_types::DnsName;
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 /// Domains, with all names below them, and networks. Empty: everything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -76,6 +76,15 @@ impl Permitted {
         let all = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
         let none = |family: &IpAddr| self.networks.is_empty().then(|| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(*family, 0)));
         Some(NameConstraints { permitted_subtrees, excluded_subtrees: all.iter().filter_map(none).collect() })
+    }
+
+    /// What the certificate in these octets (DER) says of itself.
+    ///
+    /// # Errors
+    /// It is none, or says so in a way that is not understood here.
+    pub fn of_der(certificate: &[u8]) -> anyhow::Result<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).context("this is no certificate")?;
+        Self::of(&certificate)
     }
 
     /// What a certificate says of itself.

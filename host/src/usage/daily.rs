@@ -25,12 +25,12 @@ struct User {
     completed: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// A document for each day, with the name of its file: `copilot-usage_2024-12-08.json`.
+/// A document for each day, with the name of its file: `copilot-usage_2024-12-08.json`. The number is that of files that are no records.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub fn daily(logs: &Path, query: &Query, progress: &Progress) -> anyhow::Result<BTreeMap<String, Value>> {
-    let (parts, _) = each(logs, query, progress, |record, days: &mut BTreeMap<String, Day>| {
+pub fn daily(logs: &Path, query: &Query, progress: &Progress) -> anyhow::Result<(BTreeMap<String, Value>, u64)> {
+    let (parts, skipped) = each(logs, query, progress, |record, days: &mut BTreeMap<String, Day>| {
         let kind = record.kind();
         if kind == Kind::Other {
             return;
@@ -54,7 +54,7 @@ pub fn daily(logs: &Path, query: &Query, progress: &Progress) -> anyhow::Result<
             days.entry(day).or_default().add(more);
         }
     }
-    Ok(days.into_iter().map(|(day, counts)| (format!("copilot-usage_{day}.json"), counts.document(&day))).collect())
+    Ok((days.into_iter().map(|(day, counts)| (format!("copilot-usage_{day}.json"), counts.document(&day))).collect(), skipped))
 }
 
 impl Day {

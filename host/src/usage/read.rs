@@ -3,8 +3,9 @@
 //! Place: what `mod` offers. One thread per processor takes the next file when it is done with one; nothing is held but the counts.
 
 use std::{
-    fs::{self, File},
+    fs::{self, OpenOptions},
     io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -14,6 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
+use rustix::fs::OFlags;
 use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::{Query, Usage, record::Record};
@@ -70,9 +72,10 @@ where
                 let (mut part, mut skipped, mut octets) = (T::default(), 0, Vec::new());
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let read = read(file, &mut octets).is_ok();
-                    match read.then(|| serde_json::from_slice::<Record<'_>>(&octets).ok()).flatten() {
+                    let record = read.then(|| serde_json::from_slice::<Record<'_>>(&octets).ok()).flatten();
+                    match record.and_then(|record| Some((day(record.day())?, record))) {
                         // The name was only a hint: a record may have been renamed.
-                        Some(record) if is_within(record.day(), query) => look(&record, &mut part),
+                        Some((day, record)) if is_within(day, query) => look(&record, &mut part),
                         Some(_) => {}
                         None => skipped += 1,
                     }
@@ -99,7 +102,8 @@ fn files(logs: &Path, query: &Query) -> io::Result<Vec<PathBuf>> {
             let file = file?;
             let name = file.file_name();
             let Some(name) = name.to_str().filter(|name| name.ends_with(".json") && !name.starts_with('.')) else { continue };
-            if name.get(..10).is_none_or(|day| is_within(day, query)) {
+            // A name that begins with no day may be that of any.
+            if name.get(..10).and_then(day).is_none_or(|day| is_within(day, query)) {
                 files.push(file.path());
             }
         }
@@ -107,17 +111,21 @@ fn files(logs: &Path, query: &Query) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What is no day may be of any.
-fn is_within(day: &str, query: &Query) -> bool {
-    if query.since.is_none() && query.until.is_none() {
-        return true;
-    }
-    let Ok(day) = Date::parse(day, DAY) else { return true };
+fn day(text: &str) -> Option<Date> {
+    Date::parse(text, DAY).ok()
+}
+
+fn is_within(day: Date, query: &Query) -> bool {
     query.since.is_none_or(|since| since <= day) && query.until.is_none_or(|until| day <= until)
 }
 
 fn read(file: &Path, octets: &mut Vec<u8>) -> io::Result<()> {
     octets.clear();
-    let read = File::open(file)?.take(LARGEST).read_to_end(octets)?;
+    // Opening a fifo would wait for someone to write into it.
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(file)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let read = file.take(LARGEST).read_to_end(octets)?;
     if read as u64 == LARGEST { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
 }

@@ -135,7 +135,7 @@ pub(super) enum Kind {
 }
 
 impl Record<'_> {
-    /// `2024-12-08`.
+    /// `2024-12-08`; what is none begins no record.
     pub(super) fn day(&self) -> &str {
         self.timestamp.get(..10).unwrap_or("-")
     }

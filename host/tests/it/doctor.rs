@@ -125,6 +125,19 @@ async fn a_client_that_is_set_up_has_no_fault() {
 }
 
 #[tokio::test]
+async fn a_root_for_some_names_only_is_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let permitted = flowgate::tls::Permitted::parse(&["inside.test".to_owned()]).unwrap();
+    flowgate::tls::Root::create(&folder.path().join("state"), &permitted).unwrap();
+    let program = Program::start_in(folder, BINARY, &[]).await;
+
+    let report = Home::new().through(&program).await;
+
+    report.says("ok", "interception", "not tried, for the root signs for certain names only");
+    assert_eq!(report.faults(), 0, "{}", report.text);
+}
+
+#[tokio::test]
 async fn what_does_not_answer_as_a_proxy_is_a_fault() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let other = flowgate_testkit::Origin::saying("ok").await;
@@ -341,13 +354,14 @@ async fn settings_of_jetbrains_ides_are_looked_into() {
 async fn settings_of_git_npm_and_copilots_command_line_are_looked_into() {
     let program = Program::start(BINARY, &[]).await;
     let here = program.address();
-    let home = Home::new();
+    let mut home = Home::new();
+    home.set("NPM_GOES", format!("ana:x@{here}"));
     home.write(".gitconfig", format!("[include]\npath = more\n[http]\nproxy = http://ana:x@{here}\nsslVerify = false\n"));
-    let root = home.write("root.pem", program.root_pem());
+    home.write("root.pem", program.root_pem());
     home.write("more", "[http]\nsslCAInfo = ~/root.pem\n");
     home.write(
         ".npmrc",
-        format!("; a comment\nproxy=null\nhttps-proxy = \"http://ana:x@{here}\"\nstrict-ssl=false\ncafile={}\n", root.display()),
+        "; a comment\nproxy=null\nhttps-proxy = \"http://${NPM_GOES}\"\nstrict-ssl=false\ncafile=~/root.pem\nx=${NOT_SET}\n",
     );
     fs::create_dir(home.folder.path().join(".copilot")).unwrap();
 
@@ -362,7 +376,7 @@ async fn settings_of_git_npm_and_copilots_command_line_are_looked_into() {
     report.says("warning", "copilot cli", "does not lead to this proxy");
     let bad = Home::new();
     bad.write(".gitconfig", "[http]\nproxy = http://192.0.2.1:1\nsslCAInfo = /nowhere\n");
-    bad.write(".npmrc", "https-proxy=192.0.2.1:1\n");
+    bad.write(".npmrc", "https-proxy=${NOT_SET}192.0.2.1:1\n");
     let report = bad.through(&program).await;
     report.says("warning", "git", "leads to http://192.0.2.1:1");
     report.says("fault", "git", "cannot be read");

@@ -68,7 +68,7 @@ pub(crate) enum Proxy {
 }
 
 impl Proxy {
-    /// Starts `flowgate run` on that CPU, and where it listens: it says so once clients can connect.
+    /// Starts what says, like `flowgate run`, where it listens once clients can connect, on that CPU; and where that is.
     pub(crate) fn start(command: Command, cpu: usize) -> anyhow::Result<(Self, SocketAddr)> {
         Self::listening(command, |command| on_cpu(cpu, || command.spawn()))
     }
@@ -95,12 +95,9 @@ impl Proxy {
 
     fn listening(mut command: Command, spawn: impl FnOnce(&mut Command) -> anyhow::Result<Child>) -> anyhow::Result<(Self, SocketAddr)> {
         let (child, mut output) = spawned(&mut command, spawn)?;
-        let mut line = String::new();
-        let read = output.read_line(&mut line);
+        let address = address_in(&mut output);
         let proxy = Self::Program { child, output };
-        read.with_context(|| format!("listening to {command:?}"))?;
-        let address = line.trim_end().rsplit(' ').next().and_then(|word| word.parse().ok());
-        Ok((proxy, address.with_context(|| format!("{command:?} does not say where it listens: {line:?}"))?))
+        Ok((proxy, address.with_context(|| format!("listening to {command:?}"))?))
     }
 
     /// The address that stands behind those words in one of the next lines that it prints.
@@ -140,6 +137,19 @@ fn spawned(
     let mut child = spawn(command).with_context(|| format!("starting {command:?}"))?;
     let Some(output) = child.stdout.take() else { bail!("{command:?} has no pipe") };
     Ok((child, BufReader::new(output)))
+}
+
+/// The address that the first line to end with one ends with.
+fn address_in(output: &mut impl BufRead) -> anyhow::Result<SocketAddr> {
+    let mut printed = String::new();
+    loop {
+        let before = printed.len();
+        ensure!(output.read_line(&mut printed)? > 0, "it ended without saying where it listens: {printed:?}");
+        let last = printed[before..].trim_end().rsplit(' ').next();
+        if let Some(address) = last.and_then(|word| word.parse().ok()) {
+            return Ok(address);
+        }
+    }
 }
 
 fn end(child: &mut Child) {

@@ -31,7 +31,7 @@ const HUDSUCKER: [(&str, &str); 2] = [("Cargo.toml", include_str!("hudsucker.tom
 pub(crate) enum Peer {
     /// mitmdump from PyPI, quiet
     Mitmdump,
-    /// The same, keeping each flow as a JSON file
+    /// The same as it prints when nobody asks for quiet, into a file, keeping each flow as a JSON file
     MitmdumpLogging,
     /// hudsucker from crates.io, doing nothing, with `TCP_NODELAY`
     Hudsucker,
@@ -80,13 +80,14 @@ fn mitmdump(place: &Path, own: &Path, root: &Path, logging: bool) -> anyhow::Res
     fs::write(&addon, ADDON).with_context(|| format!("writing {}", addon.display()))?;
     fs::create_dir_all(&flows).with_context(|| format!("making {}", flows.display()))?;
     let mut command = Command::new(program);
-    command.args(["--quiet", "--mode", "regular@127.0.0.1:0", "--scripts"]).arg(addon);
+    command.args(["--mode", "regular@127.0.0.1:0", "--scripts"]).arg(addon);
     for (option, value) in [("confdir", path(own)?), ("ssl_verify_upstream_trusted_ca", path(root)?)] {
         command.arg("--set").arg(format!("{option}={value}"));
     }
-    if logging {
-        command.arg("--set").arg(format!("flows_folder={}", path(&flows)?));
-    }
+    match logging {
+        true => command.arg("--set").arg(format!("flows_folder={}", path(&flows)?)),
+        false => command.arg("--quiet"),
+    };
     Ok((command, own.join("mitmproxy-ca-cert.pem")))
 }
 
