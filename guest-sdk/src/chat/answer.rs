@@ -12,13 +12,15 @@ use crate::sse;
 
 /// What ends a stream of OpenAI's kind.
 const DONE: &str = "[DONE]";
+/// What some put before UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     /// The model that gave it.
     pub model: Option<String>,
-    /// The final message. Of several alternatives, the first.
+    /// The final message. Of several alternatives the first that says or calls anything, here and below.
     pub text: String,
     /// What the model lets be seen of its reasoning.
     pub reasoning: String,
@@ -61,9 +63,13 @@ impl Answer {
     /// Reads content as it was received: server-sent events, or one JSON document. What cannot be read is left out.
     pub fn read(content: &[u8]) -> Self {
         let mut assembly = Assembly::default();
-        if content.trim_ascii_start().starts_with(b"{") {
-            if let Ok(json) = serde_json::from_slice(content) {
-                assembly.add(&json);
+        let content = content.strip_prefix(MARK).unwrap_or(content);
+        if content.trim_ascii_start().starts_with(b"{") || content.trim_ascii_start().starts_with(b"[") {
+            match serde_json::from_slice(content) {
+                // Google's way, of errors above all.
+                Ok(Value::Array(pieces)) => pieces.iter().for_each(|json| assembly.add(json)),
+                Ok(json) => assembly.add(&json),
+                Err(_) => {}
             }
         } else {
             for data in sse::events(content).filter_map(|event| event.data) {
@@ -84,10 +90,14 @@ pub struct Assembly {
     model: Option<String>,
     texts: BTreeMap<Place, String>,
     reasoning: BTreeMap<Place, String>,
-    calls: BTreeMap<Place, ToolCall>,
+    /// By place, those of one place in order: some origins give calls that go together the same index, or none.
+    calls: BTreeMap<(Place, usize), ToolCall>,
     /// The first half of a place counts alternatives, not parts of one message.
     alternatives: bool,
-    finish_reason: Option<String>,
+    /// The first half of a place counts blocks of one message: those of text that follow each other are one text (citations divide it).
+    blocks: bool,
+    /// Of each alternative.
+    finish_reasons: BTreeMap<u64, String>,
     tokens: Tokens,
     error: Option<String>,
     is_complete: bool,
@@ -109,11 +119,11 @@ impl Assembly {
             }
             Some("content_block_start") => self.begin_block(number(&json["index"]), &json["content_block"]),
             Some("content_block_delta") => self.add_to_block(number(&json["index"]), &json["delta"]),
-            Some("message_delta") => self.finished(&json["delta"]["stop_reason"]),
+            Some("message_delta") => self.finished(0, &json["delta"]["stop_reason"]),
             Some("message_stop") => self.is_complete = true,
             Some("message") => {
                 self.add_blocks(&json["content"]);
-                self.finished(&json["stop_reason"]);
+                self.finished(0, &json["stop_reason"]);
                 self.is_complete = true;
             }
             _ if json["object"] == "response" => self.add_response(json),
@@ -122,25 +132,40 @@ impl Assembly {
     }
 
     /// The answer as far as it has come.
-    pub fn finish(self) -> Answer {
+    pub fn finish(mut self) -> Answer {
+        self.texts.retain(|_, text| !text.is_empty());
+        self.reasoning.retain(|_, text| !text.is_empty());
+        self.calls.retain(|_, call| *call != ToolCall::default());
+        let chosen = self.chosen();
+        let finish_reason = match chosen {
+            Some(chosen) => self.finish_reasons.remove(&chosen),
+            None => self.finish_reasons.pop_first().map(|(_, reason)| reason),
+        };
         let mut answer = Answer {
             model: self.model,
-            is_complete: self.is_complete || self.finish_reason.is_some(),
-            finish_reason: self.finish_reason,
+            is_complete: self.is_complete || finish_reason.is_some(),
+            finish_reason,
             usage: self.tokens.usage(),
             error: self.error,
             ..Answer::default()
         };
-        let texts = self.texts.into_iter().filter(|(_, text)| !text.is_empty());
-        let mut chosen = None;
-        for ((alternative, _), text) in texts {
-            if !self.alternatives || *chosen.get_or_insert(alternative) == alternative {
-                append(&mut answer.text, &text);
+        let counts = |place: &Place| chosen.is_none_or(|chosen| place.0 == chosen);
+        let mut before = None;
+        for (place, text) in self.texts.iter().filter(|(place, _)| counts(place)) {
+            match before.replace(place.0) {
+                Some(block) if self.blocks && place.0.checked_sub(1) == Some(block) => answer.text.push_str(text),
+                _ => append(&mut answer.text, text),
             }
         }
-        self.reasoning.values().filter(|text| !text.is_empty()).for_each(|text| append(&mut answer.reasoning, text));
-        answer.tool_calls.extend(self.calls.into_values().filter(|call| *call != ToolCall::default()));
+        self.reasoning.iter().filter(|(place, _)| counts(place)).for_each(|(_, text)| append(&mut answer.reasoning, text));
+        answer.tool_calls.extend(self.calls.into_iter().filter(|((place, _), _)| counts(place)).map(|(_, call)| call));
         answer
+    }
+
+    /// The alternative that counts, where there are such and something came of one.
+    fn chosen(&self) -> Option<u64> {
+        let said = self.texts.keys().chain(self.calls.keys().map(|(place, _)| place)).map(|place| place.0).min();
+        said.or_else(|| self.reasoning.keys().next().map(|place| place.0)).filter(|_| self.alternatives)
     }
 
     /// What is called alike everywhere.
@@ -153,8 +178,10 @@ impl Assembly {
         self.error = self.error.take().or_else(|| text(&error["message"])).or_else(|| text(error));
     }
 
-    fn finished(&mut self, reason: &Value) {
-        self.finish_reason = text(reason).or(self.finish_reason.take());
+    fn finished(&mut self, alternative: u64, reason: &Value) {
+        if let Some(reason) = text(reason) {
+            self.finish_reasons.insert(alternative, reason);
+        }
     }
 
     /// Completions and chat completions, streamed or not.
@@ -162,26 +189,26 @@ impl Assembly {
         let Some(choices) = json["choices"].as_array() else { return };
         self.alternatives = true;
         for (at, choice) in choices.iter().enumerate() {
-            self.finished(&choice["finish_reason"]);
             let is_delta = choice["delta"].is_object();
+            let is_piece = is_delta || choice["text"].is_string();
+            let index = choice["index"].as_u64().unwrap_or(if is_piece { 0 } else { at as u64 });
             // Some origins give the text and the calls of one whole message as choices of the same index.
-            let index = if is_delta || choice["text"].is_string() { number(&choice["index"]) } else { at as u64 };
+            let part = if is_piece { 0 } else { at as u64 };
+            self.finished(index, &choice["finish_reason"]);
             let message = if is_delta { &choice["delta"] } else { &choice["message"] };
             for said in [text(&choice["text"]), text_of(&message["content"]), text(&message["refusal"])].into_iter().flatten() {
-                self.text((index, 0)).push_str(&said);
+                self.text((index, part)).push_str(&said);
             }
             for name in ["reasoning_content", "reasoning_text", "reasoning"] {
                 if let Some(said) = message[name].as_str() {
-                    self.thought((index, 0)).push_str(said);
+                    self.thought((index, part)).push_str(said);
                     break;
                 }
             }
             for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
                 let nth = call["index"].as_u64().unwrap_or(at as u64);
-                let entry = self.call((index, nth));
-                entry.id = entry.id.take().or_else(|| text(&call["id"]));
                 let function = if call["custom"].is_object() { &call["custom"] } else { &call["function"] };
-                entry.add(function);
+                self.named_call((index, nth), text(&call["id"]), text(&function["name"])).add(function);
             }
             if message["function_call"].is_object() {
                 self.call((index, 0)).add(&message["function_call"]);
@@ -195,9 +222,11 @@ impl Assembly {
         for (at, item) in response["output"].as_array().into_iter().flatten().enumerate() {
             self.put_item(at as u64, item);
         }
-        self.finished(&response["incomplete_details"]["reason"]);
+        self.finished(0, &response["incomplete_details"]["reason"]);
         if matches!(response["status"].as_str(), Some("completed" | "incomplete" | "failed" | "cancelled")) {
-            self.finish_reason = self.finish_reason.take().or_else(|| text(&response["status"]));
+            if let Some(status) = text(&response["status"]) {
+                self.finish_reasons.entry(0).or_insert(status);
+            }
             self.is_complete = true;
         }
     }
@@ -229,10 +258,8 @@ impl Assembly {
             "reasoning" if item["summary"].as_array().is_some_and(|summary| !summary.is_empty()) => (&item["summary"], true),
             "reasoning" => (&item["content"], true),
             kind if kind.ends_with("_call") => {
-                let arguments = text(&item["arguments"]).or_else(|| text(&item["input"])).or_else(|| {
-                    // Tools of the origin itself say what they do in words of their own.
-                    item["action"].is_object().then(|| item["action"].to_string())
-                });
+                // Tools of the origin itself say what they do in words of their own.
+                let arguments = ["arguments", "input", "action"].into_iter().find_map(|name| written(&item[name]));
                 let name = text(&item["name"]).unwrap_or_else(|| kind.to_owned());
                 let id = text(&item["call_id"]).or_else(|| text(&item["id"]));
                 let known = self.call((at, 0));
@@ -256,6 +283,7 @@ impl Assembly {
     }
 
     fn begin_block(&mut self, index: u64, block: &Value) {
+        self.blocks = true;
         match block["type"].as_str() {
             Some("text") => self.text((index, 0)).push_str(block["text"].as_str().unwrap_or_default()),
             Some("thinking") => self.thought((index, 0)).push_str(block["thinking"].as_str().unwrap_or_default()),
@@ -289,15 +317,35 @@ impl Assembly {
     }
 
     fn call(&mut self, place: Place) -> &mut ToolCall {
-        self.calls.entry(place).or_default()
+        self.named_call(place, None, None)
+    }
+
+    /// The call of that id at a place, else the last one there. A name with an id that none there has begins another; an id alone does not, for some
+    /// origins make a new one for each piece.
+    fn named_call(&mut self, place: Place, id: Option<String>, name: Option<String>) -> &mut ToolCall {
+        let there = || self.calls.range((place, 0)..=(place, usize::MAX));
+        let of_id = there().rfind(|(_, call)| id.is_some() && call.id == id);
+        let nth = match of_id.or_else(|| there().next_back()) {
+            None => 0,
+            Some(((_, nth), call)) if call.id == id || call.id.is_none() || id.is_none() || name.is_none() => *nth,
+            Some(((_, nth), _)) => nth + 1,
+        };
+        let call = self.calls.entry((place, nth)).or_default();
+        call.id = call.id.take().or(id);
+        call
     }
 }
 
 impl ToolCall {
     /// A piece of a call in chat completions.
     fn add(&mut self, function: &Value) {
-        self.name.push_str(function["name"].as_str().unwrap_or_default());
-        self.arguments.push_str(function["arguments"].as_str().or(function["input"].as_str()).unwrap_or_default());
+        // Some origins repeat it with each piece.
+        if let Some(name) = function["name"].as_str().filter(|name| *name != self.name) {
+            self.name.push_str(name);
+        }
+        if let Some(arguments) = written(&function["arguments"]).or_else(|| written(&function["input"])) {
+            self.arguments.push_str(&arguments);
+        }
     }
 }
 
@@ -306,9 +354,9 @@ impl ToolCall {
 struct Tokens {
     seen: bool,
     input: u64,
-    /// Included in `input`.
+    /// `input` has everything, what came from a cache as well: OpenAI's way. In Anthropic's it has neither `read` nor `written`.
+    is_whole: bool,
     cached: u64,
-    /// Not included in it: Anthropic's way.
     read: u64,
     written: u64,
     output: u64,
@@ -316,29 +364,34 @@ struct Tokens {
 
 impl Tokens {
     fn add(&mut self, usage: &Value) {
-        let mut set = |place: &mut u64, value: &Value| {
-            if let Some(count) = value.as_u64() {
+        // Gateways say some of it in both spellings, and leave one of them 0.
+        let mut set = |place: &mut u64, values: [&Value; 2]| {
+            if let Some(count) = values.into_iter().filter_map(Value::as_u64).max() {
                 (*place, self.seen) = (count, true);
             }
         };
-        for (input, details, output) in
-            [("prompt_tokens", "prompt_tokens_details", "completion_tokens"), ("input_tokens", "input_tokens_details", "output_tokens")]
-        {
-            set(&mut self.input, &usage[input]);
-            set(&mut self.cached, &usage[details]["cached_tokens"]);
-            set(&mut self.output, &usage[output]);
-        }
-        set(&mut self.read, &usage["cache_read_input_tokens"]);
-        set(&mut self.written, &usage["cache_creation_input_tokens"]);
+        let (prompt, input) = (&usage["prompt_tokens_details"], &usage["input_tokens_details"]);
+        set(&mut self.input, [&usage["prompt_tokens"], &usage["input_tokens"]]);
+        set(&mut self.cached, [&prompt["cached_tokens"], &input["cached_tokens"]]);
+        set(&mut self.output, [&usage["completion_tokens"], &usage["output_tokens"]]);
+        set(&mut self.read, [&usage["cache_read_input_tokens"], &Value::Null]);
+        set(&mut self.written, [&usage["cache_creation_input_tokens"], &Value::Null]);
+        self.is_whole |= usage["prompt_tokens"].is_u64() || input.is_object();
     }
 
     fn usage(&self) -> Option<Usage> {
+        let beside = if self.is_whole { 0 } else { self.read.saturating_add(self.written) };
         self.seen.then(|| Usage {
-            input_tokens: self.input.saturating_add(self.read).saturating_add(self.written),
-            cached_tokens: self.cached.saturating_add(self.read),
+            input_tokens: self.input.saturating_add(beside),
+            cached_tokens: self.cached.max(self.read),
             output_tokens: self.output,
         })
     }
+}
+
+/// What a call's arguments are as text: most interfaces have them so, some as an object.
+fn written(value: &Value) -> Option<String> {
+    text(value).or_else(|| value.is_object().then(|| value.to_string()))
 }
 
 fn text(value: &Value) -> Option<String> {

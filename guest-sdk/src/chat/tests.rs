@@ -125,6 +125,70 @@ fn of_alternatives_the_first_counts() {
 }
 
 #[test]
+fn what_the_alternatives_say_is_not_mixed() {
+    let called = |id: &str| json!({"tool_calls": [{"id": id, "function": {"name": "look", "arguments": ""}}]});
+    let document = json!({"choices": [
+        {"index": 0, "message": {"content": "a", "reasoning_content": "so", "tool_calls": called("x")["tool_calls"]}, "finish_reason": "tool_calls"},
+        {"index": 1, "message": {"content": "b", "reasoning_content": "what", "tool_calls": called("y")["tool_calls"]}, "finish_reason": "length"},
+    ]});
+    let answer = Answer::read(document.to_string().as_bytes());
+    assert_eq!((answer.text.as_str(), answer.reasoning.as_str(), answer.finish_reason.as_deref()), ("a", "so", Some("tool_calls")));
+    assert_eq!(answer.tool_calls, [call("x", "look", "")]);
+
+    let piece = |index: u64, finish: Value| json!({"choices": [{"index": index, "delta": {"content": "x"}, "finish_reason": finish}]});
+    let answer = Answer::read(events(&[piece(0, Value::Null), piece(1, json!("stop"))]).as_bytes());
+    assert_eq!((answer.finish_reason, answer.is_complete), (None, false), "the second alone is over");
+}
+
+#[test]
+fn calls_of_one_index_are_told_apart_by_their_ids() {
+    let of = |index: Option<u64>, id: &str, name: &str, arguments: Value| {
+        let mut call = json!({"id": id, "function": {"name": name, "arguments": arguments}});
+        if let Some(index) = index {
+            call["index"] = index.into();
+        }
+        json!({"choices": [{"delta": {"tool_calls": [call]}}]})
+    };
+    for index in [Some(0), None] {
+        let stream = events(&[
+            of(index, "a", "one", json!("{\"at\"")),
+            // Its name once more, as some origins have it; an id of its own, as others have it.
+            of(index, "a", "one", json!(":1")),
+            of(index, "anew", "", json!("}")),
+            of(index, "b", "two", json!("{}")),
+            of(index, "", "", json!(" ")),
+            of(index, "c", "two", json!({"at": 3})),
+        ]);
+        let expected = [call("a", "one", "{\"at\":1}"), call("b", "two", "{} "), call("c", "two", "{\"at\":3}")];
+        assert_eq!(Answer::read(stream.as_bytes()).tool_calls, expected, "{index:?}");
+    }
+}
+
+#[test]
+fn what_came_from_a_cache_counts_once() {
+    let table = [
+        (json!({"prompt_tokens": 1000, "prompt_tokens_details": {"cached_tokens": 900}, "cache_read_input_tokens": 900}), (1000, 900)),
+        (json!({"prompt_tokens": 1000, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 50}), (1000, 900)),
+        (json!({"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 900}, "cache_read_input_tokens": 900}), (1000, 900)),
+        (json!({"prompt_tokens": 1000, "input_tokens": 0, "prompt_tokens_details": {"cached_tokens": 900}}), (1000, 900)),
+        (json!({"input_tokens": 50, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 50}), (1000, 900)),
+    ];
+    for (said, (input, cached)) in table {
+        let document = json!({"choices": [], "usage": said}).to_string();
+        assert_eq!(Answer::read(document.as_bytes()).usage, usage(input, cached, 0), "{document}");
+    }
+}
+
+#[test]
+fn a_sentence_that_citations_divide_is_whole() {
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let content = json!([text("The sky "), text("is blue"), text("."), {"type": "server_tool_use", "id": "w", "name": "look", "input": {}}, text("So")]);
+    let document = json!({"type": "message", "content": content}).to_string();
+
+    assert_eq!(Answer::read(document.as_bytes()).text, "The sky is blue.\nSo");
+}
+
+#[test]
 fn responses_are_put_together() {
     let item = json!({"type": "function_call", "call_id": "a", "name": "look", "arguments": ""});
     let begin = [
@@ -221,6 +285,8 @@ fn errors_are_read_in_every_shape() {
     for content in [
         r#"{"error": {"message": "no", "type": "x"}}"#,
         r#"{"error": "no"}"#,
+        "\u{feff}{\"error\": \"no\"}",
+        r#" [{"error": {"code": 429, "message": "no", "status": "RESOURCE_EXHAUSTED"}}]"#,
         r#"{"type": "error", "error": {"type": "overloaded_error", "message": "no"}}"#,
         "data: {\"type\": \"error\", \"code\": \"x\", \"message\": \"no\"}\n\n",
     ] {
