@@ -51,6 +51,34 @@ fn a_folder_is_whole_in_every_language_and_for_every_hook() {
     assert!(fs::read_dir(dir.path()).unwrap().all(|entry| !entry.unwrap().file_name().to_string_lossy().starts_with('.')));
 }
 
+/// Words of WIT are names of plugins like others.
+#[test]
+fn a_plugin_may_be_called_as_wit_has_words() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["record", "stream", "interface", "use", "result", "list"] {
+        for language in [Language::C, Language::Javascript] {
+            let place = dir.path().join(name);
+
+            new(&place, language, Taste::Filter).unwrap();
+
+            World::of_folder(&place.join("wit"), WORLD).unwrap();
+            fs::remove_dir_all(&place).unwrap();
+        }
+    }
+}
+
+/// Node.js 22 takes a folder that is named to `--test` for a module.
+#[test]
+fn tests_are_named_as_files() {
+    for language in [Language::Javascript, Language::Typescript] {
+        let files = new::files("keep-chat", language, Taste::Filter);
+        let (_, manifest) = files.iter().find(|(path, _)| path == "package.json").unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(manifest).unwrap();
+        let test = manifest["scripts"]["test"].as_str().unwrap();
+        assert!(!test.ends_with('/'), "{test}");
+    }
+}
+
 #[test]
 fn nothing_is_half_made_and_nothing_is_overwritten() {
     let dir = tempfile::tempdir().unwrap();

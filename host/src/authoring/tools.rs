@@ -4,6 +4,7 @@
 //! author's own npm or pip into one folder of tools, by default the plugin's own: `node_modules` and `.venv`. Nothing is installed anywhere else.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsStr,
     fs, io,
@@ -14,8 +15,12 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-/// What the last installation into a virtual environment was, inside it.
-const INSTALLED: &str = "flowgate-installed.txt";
+/// What pip reads.
+const REQUIREMENTS: &str = "requirements.txt";
+/// The requirements that a virtual environment was last made to meet, inside it.
+const INSTALLED_PIP: &str = "flowgate-installed.txt";
+/// What was last asked for of each package, inside `node_modules`: a range, such as `^1.2.0`, is no version to be found there.
+const INSTALLED_NPM: &str = ".flowgate-installed.json";
 
 /// Where tools are, and who is told what happens.
 pub(super) struct Tools<'a> {
@@ -35,6 +40,12 @@ impl Tools<'_> {
         command
     }
 
+    /// What a short command prints in the plugin's folder, if it does well: that folder may say which version is to run.
+    pub(super) fn answer(&self, program: impl AsRef<OsStr>, arguments: &[&str], environment: &[(&str, &str)]) -> Option<String> {
+        let output = self.command(program).args(arguments).envs(environment.iter().copied()).stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
     /// Runs it; what it says goes to the author's terminal.
     pub(super) fn run(&self, command: &mut Command, name: &str) -> Result<()> {
         // Standard output is for what `flowgate` itself answers.
@@ -44,66 +55,79 @@ impl Tools<'_> {
         Ok(())
     }
 
-    /// A program of an npm package that the folder's `package.json` pins among its `devDependencies`.
+    /// A program of an npm package that the folder's `package.json` names among its `devDependencies`. In the plugin's own folder its `dependencies`
+    /// come as well; elsewhere the plugin's sources would not find them.
     pub(super) fn npm(&self, program: &str) -> Result<PathBuf> {
         let manifest = self.plugin.join("package.json");
         let text = fs::read_to_string(&manifest).with_context(|| format!("reading {}", manifest.display()))?;
         let json: Value = serde_json::from_str(&text).with_context(|| format!("reading {}", manifest.display()))?;
-        let pinned: Vec<(&str, &str)> = json["devDependencies"]
-            .as_object()
-            .map(|pinned| pinned.iter().filter_map(|(name, version)| Some((name.as_str(), version.as_str()?))).collect())
-            .unwrap_or_default();
-        let modules = self.place.join("node_modules");
-        let missing: Vec<String> = pinned
+        let is_own = self.place == self.plugin;
+        let tables = if is_own { &["dependencies", "devDependencies"][..] } else { &["devDependencies"] };
+        let wanted: BTreeMap<&str, &str> = tables
             .iter()
-            .filter(|(name, version)| installed_npm(&modules, name).as_deref() != Some(*version))
+            .filter_map(|table| json[*table].as_object())
+            .flatten()
+            .filter_map(|(name, version)| Some((name.as_str(), version.as_str()?)))
+            .collect();
+        let modules = self.place.join("node_modules");
+        let noted = modules.join(INSTALLED_NPM);
+        let mut installed: BTreeMap<String, String> =
+            fs::read_to_string(&noted).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let missing: Vec<String> = wanted
+            .iter()
+            .filter(|(name, wanted)| {
+                let is_it = |version: String| version == **wanted || installed.get(**name).is_some_and(|noted| noted == *wanted);
+                !installed_npm(&modules, name).is_some_and(is_it)
+            })
             .map(|(name, version)| format!("{name}@{version}"))
             .collect();
         if !missing.is_empty() {
+            let missing_names = missing.join(" and ");
             let npm = on_path("npm").with_context(|| {
-                format!(
-                    "npm is not installed, which brings {}: install Node.js 20 or newer with npm (Debian: apt-get install nodejs npm)",
-                    missing.join(" and ")
-                )
+                format!("npm is not installed, which brings {missing_names}: install Node.js 20 or newer with npm (Debian: apt-get install nodejs npm)")
             })?;
-            (self.say)(&format!("installing {} into {}", missing.join(" and "), modules.display()));
+            (self.say)(&format!("installing {missing_names} into {}", modules.display()));
             fs::create_dir_all(self.place).with_context(|| format!("making {}", self.place.display()))?;
             let mut command = Command::new(npm);
-            command.current_dir(self.place).stdin(Stdio::null());
-            command.args(["install", "--no-audit", "--no-fund", "--save-dev", "--save-exact"]).args(&missing);
+            command.current_dir(self.place).stdin(Stdio::null()).args(["install", "--no-audit", "--no-fund"]);
+            // What the author wrote stays as it is written; a folder of tools has to remember what others want of it.
+            match is_own {
+                true => command.arg("--include=dev"),
+                false => command.args(["--save-dev", "--save-exact"]).args(&missing),
+            };
             self.run(&mut command, "npm install")?;
+            installed.extend(wanted.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())));
+            note(&noted, &serde_json::to_string(&installed).context("noting what was installed")?)?;
         }
         let program = modules.join(".bin").join(program);
         ensure!(program.exists(), "{} is not there: name its package under devDependencies in {}", program.display(), manifest.display());
         Ok(program)
     }
 
-    /// A program of the virtual environment that the folder's `requirements.txt` pins.
+    /// A program of the virtual environment that the folder's `requirements.txt` describes.
     pub(super) fn pip(&self, program: &str) -> Result<PathBuf> {
-        let requirements = self.plugin.join("requirements.txt");
-        let pinned = fs::read_to_string(&requirements).with_context(|| format!("reading {}", requirements.display()))?;
+        let requirements = self.plugin.join(REQUIREMENTS);
+        let text = fs::read_to_string(&requirements).with_context(|| format!("reading {}", requirements.display()))?;
         let venv = self.place.join(".venv");
-        let noted = venv.join(INSTALLED);
-        let mut installed = fs::read_to_string(&noted).unwrap_or_default();
-        let missing: Vec<&str> = pinned.lines().filter(|line| is_requirement(line) && !installed.lines().any(|had| had == *line)).collect();
-        if !missing.is_empty() {
+        let noted = venv.join(INSTALLED_PIP);
+        let wanted = packages(&text);
+        if !wanted.is_empty() && !fs::read_to_string(&noted).is_ok_and(|installed| installed == text) {
+            let wanted = wanted.join(" and ");
             let python = on_path("python3").with_context(|| {
-                format!(
-                    "python3 is not installed, whose pip brings {}: install Python 3.10 or newer (Debian: apt-get install python3 python3-venv)",
-                    missing.join(" and ")
-                )
+                format!("python3 is not installed, whose pip brings {wanted}: install Python 3.10 or newer (Debian: apt-get install python3 python3-venv)")
             })?;
-            (self.say)(&format!("installing {} into {}", missing.join(" and "), venv.display()));
+            (self.say)(&format!("installing {wanted} into {}", venv.display()));
             fs::create_dir_all(self.place).with_context(|| format!("making {}", self.place.display()))?;
             if !venv.join("bin/pip").exists() {
                 let made = self.run(self.command(python).arg("-m").arg("venv").arg(absolute(&venv)?), "python3 -m venv");
                 made.context("Python's venv is needed (Debian: apt-get install python3-venv)")?;
             }
             let mut command = self.command(absolute(&venv.join("bin/pip"))?);
-            command.args(["install", "--quiet", "--disable-pip-version-check"]).args(&missing);
+            command.args(["install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]);
+            // What was noted before holds no more, however far this comes.
+            note(&noted, "")?;
             self.run(&mut command, "pip install")?;
-            installed.extend(missing.iter().flat_map(|line| [*line, "\n"]));
-            fs::write(&noted, installed).with_context(|| format!("writing {}", noted.display()))?;
+            note(&noted, &text)?;
         }
         let program = absolute(&venv.join("bin").join(program))?;
         ensure!(program.exists(), "{} is not there: name its package in {}", program.display(), requirements.display());
@@ -112,12 +136,20 @@ impl Tools<'_> {
 
     /// Whether the folder pins something for pip.
     pub(super) fn has_requirements(&self) -> bool {
-        self.plugin.join("requirements.txt").is_file()
+        self.plugin.join(REQUIREMENTS).is_file()
     }
 }
 
-fn is_requirement(line: &str) -> bool {
-    !line.trim().is_empty() && !line.starts_with('#')
+/// What a text of requirements names, for people: without comments and pip's options. A text of options alone (`-r other.txt`) names those.
+fn packages(requirements: &str) -> Vec<&str> {
+    let lines = requirements.lines().map(|line| line.split_once(" #").map_or(line, |(before, _)| before).trim());
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let named: Vec<&str> = lines.iter().copied().filter(|line| !line.starts_with('-')).collect();
+    if named.is_empty() { lines } else { named }
+}
+
+fn note(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
 fn installed_npm(modules: &Path, name: &str) -> Option<String> {
@@ -129,12 +161,6 @@ fn installed_npm(modules: &Path, name: &str) -> Option<String> {
 /// A program of that name that the author has.
 pub(super) fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
-}
-
-/// What a short command prints, if it does well.
-pub(super) fn answer(program: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// As it is seen from any folder.

@@ -15,12 +15,8 @@ use crate::plugin::{self, Standing};
 pub(super) struct Check {
     /// The component; its name is the plugin's
     file: PathBuf,
-    /// The plugin's configuration: a JSON object, or @FILE with one [default: what flowgate.toml says, else {}]
-    #[arg(long, value_name = "JSON")]
-    config: Option<String>,
-    /// State folder of the proxy it is meant for [default: ~/.local/state/flowgate]
-    #[arg(long, env = "FLOWGATE_STATE", value_name = "FOLDER")]
-    state: Option<PathBuf>,
+    #[command(flatten)]
+    around: rehearse::Around,
 }
 
 /// Print the WIT of a component: what it imports and exports
@@ -30,8 +26,8 @@ pub(super) struct Inspect {
     file: PathBuf,
 }
 
-pub(super) fn check(check: Check) -> Result<(), Failure> {
-    let settings = rehearse::settings(&check.file, check.config.as_deref(), check.state)?;
+pub(super) fn check(check: &Check) -> Result<(), Failure> {
+    let settings = check.around.settings(&check.file)?;
     let examined = runtime()?.block_on(plugin::examine(&check.file, settings))?;
     let info = &examined.info;
     print(format_args!("{} {}: {}", info.name, info.version, info.description));

@@ -46,7 +46,7 @@ pub(super) enum Plugin {
 pub(super) fn run(command: Plugin) -> Result<(), Failure> {
     match command {
         Plugin::Authoring(command) => return authoring::run(command),
-        Plugin::Check(check) => return examine::check(check),
+        Plugin::Check(check) => return examine::check(&check),
         Plugin::Inspect(inspect) => return examine::inspect(&inspect),
         Plugin::Test(test) => return rehearse::run(&test),
         Plugin::Bench(bench) => return bench::run(&bench),

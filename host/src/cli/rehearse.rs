@@ -44,12 +44,22 @@ pub(super) struct Tried {
     /// Flow files, HAR files, records of the logger, or folders of them
     #[arg(required = true)]
     flows: Vec<PathBuf>,
-    /// The plugin's configuration: a JSON object, or @FILE with one [default: what flowgate.toml says, else {}]
-    #[arg(long, value_name = "JSON")]
-    config: Option<String>,
+    #[command(flatten)]
+    around: Around,
     /// What answers the plugin's own requests: a JSON file with a list of { "url", "method", "status", "headers", "body" }
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
+}
+
+/// What a plugin that is tried runs under.
+#[derive(Debug, clap::Args)]
+pub(super) struct Around {
+    /// The plugin's configuration: a JSON object, or @FILE with one [default: what flowgate.toml says, else {}]
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
+    /// Configuration file of the proxy that it is meant for; default: flowgate.toml in the working directory, if there is one
+    #[arg(long, env = "FLOWGATE_CONFIG", value_name = "FILE")]
+    settings: Option<PathBuf>,
     /// State folder, where compiled components are kept [default: ~/.local/state/flowgate]
     #[arg(long, env = "FLOWGATE_STATE", value_name = "FOLDER")]
     state: Option<PathBuf>,
@@ -69,7 +79,7 @@ impl Tried {
     /// Names what cannot be read, and the mend.
     pub(super) fn read(&self) -> Result<Ready, Failure> {
         let flows = flows::read(&self.flows)?;
-        let settings = settings(&self.file, self.config.as_deref(), self.state.clone())?;
+        let settings = self.around.settings(&self.file)?;
         let answers = self.answers.as_deref().map(Answers::read).transpose().map_err(Failure::Usage)?.unwrap_or_default();
         Ok(Ready { settings, outbound: Arc::new(answers), flows })
     }
@@ -80,17 +90,22 @@ impl Tried {
     }
 }
 
-/// The settings of a proxy, with that configuration for the plugin in that file.
-///
-/// # Errors
-/// The configuration is no JSON object, or that of the proxy cannot be read.
-pub(super) fn settings(file: &Path, config: Option<&str>, state: Option<PathBuf>) -> Result<Settings, Failure> {
-    let proxy = configured(Flags { state, ..Flags::default() })?;
-    let mut settings = app::plugin_settings(&proxy)?;
-    if let (Some(config), Some(name)) = (config, file.file_stem().and_then(|stem| stem.to_str())) {
-        settings.plugins.entry(name.to_owned()).or_default().config = object(config).map_err(Failure::Usage)?;
+impl Around {
+    /// The settings of a proxy, with that configuration for the plugin in that file.
+    ///
+    /// # Errors
+    /// The configuration is no JSON object or the file's name no plugin's, or the proxy's configuration cannot be read.
+    pub(super) fn settings(&self, file: &Path) -> Result<Settings, Failure> {
+        let proxy = configured(Flags { config: self.settings.clone(), state: self.state.clone(), ..Flags::default() })?;
+        let mut settings = app::plugin_settings(&proxy)?;
+        if let Some(config) = &self.config {
+            let name = file.file_stem().and_then(|stem| stem.to_str());
+            let name = name.with_context(|| format!("{} cannot be a plugin's file: its name is no UTF-8", file.display()));
+            settings.plugins.entry(name.map_err(Failure::Usage)?.to_owned()).or_default().config =
+                object(config).map_err(Failure::Usage)?;
+        }
+        Ok(settings)
     }
-    Ok(settings)
 }
 
 /// JSON text of an object, from the argument or from the file it names.

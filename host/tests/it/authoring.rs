@@ -1,6 +1,10 @@
 //! What somebody who makes a plugin is told when something is wrong: the texts, word for word.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use flowgate_testkit::program::{command, output};
 
@@ -89,4 +93,128 @@ async fn what_cannot_be_made_is_said_and_nothing_is_left_behind() {
     let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["module.wasm", "there"]);
+}
+
+/// A place with a plugin called `plugin` in it, and tools that are scripts and note in `said` how they were called.
+struct Bench(tempfile::TempDir);
+
+impl Bench {
+    async fn new(language: &str) -> Self {
+        let bench = Self(tempfile::tempdir().unwrap());
+        let made = output(command(BINARY, bench.path(".").as_path()).args(["plugin", "new", "plugin", "--lang", language])).await.unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        fs::create_dir(bench.path("bin")).unwrap();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn tool(&self, name: &str, script: &str) {
+        let path = self.path("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// How it ended, what it complained of, and the lines that tools noted meanwhile.
+    async fn build(&self) -> (Option<i32>, String, Vec<String>) {
+        let noted = self.path("said");
+        let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
+        let mut command = command(BINARY, self.0.path());
+        command.args(["plugin", "build", "plugin"]).env("PATH", path).env("NOTED", &noted).env("PLACE", self.0.path());
+        let ended = output(&mut command).await.unwrap();
+        let lines = fs::read_to_string(&noted).unwrap_or_default().lines().map(str::to_owned).collect();
+        let _ = fs::remove_file(noted);
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap(), lines)
+    }
+}
+
+/// What is written where the last argument says.
+const PACKAGER: &str = "#!/bin/sh\nfor last; do :; done; echo component > \"$last\"\n";
+
+#[tokio::test]
+async fn a_tool_is_asked_for_its_version_as_it_will_run() {
+    let bench = Bench::new("go").await;
+    fs::remove_file(bench.path("plugin/requirements.txt")).unwrap();
+    bench.tool("go", "[ -f go.mod ] && [ \"$GOTOOLCHAIN\" = local ] && echo go1.26.1 || echo go1.27.3");
+    let (code, said, _) = bench.build().await;
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("flowgate: Go 1.27 or newer is needed, and go1.26.1 is too old: install it"), "{said}");
+
+    let bench = Bench::new("rust").await;
+    fs::create_dir_all(bench.path("elsewhere/lib/rustlib/wasm32-wasip2")).unwrap();
+    bench.tool("rustc", "[ -f Cargo.toml ] && echo /nowhere || echo \"$PLACE/elsewhere\"");
+    bench.tool("cargo", "exit 1");
+    let (code, said, _) = bench.build().await;
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("flowgate: Rust's library for wasm32-wasip2 is not installed"), "{said}");
+}
+
+#[tokio::test]
+async fn requirements_are_read_by_pip_and_met_again_when_they_change() {
+    let bench = Bench::new("python").await;
+    fs::write(bench.path("packager"), PACKAGER).unwrap();
+    fs::write(bench.path("pip"), "#!/bin/sh\necho \"pip $*\" >> \"$NOTED\"; [ ! -f broken ]\n").unwrap();
+    bench.tool(
+        "python3",
+        "mkdir -p \"$3/bin\"; cp \"$PLACE/pip\" \"$3/bin/pip\"; cp \"$PLACE/packager\" \"$3/bin/componentize-py\"; chmod +x \"$3/bin\"/*",
+    );
+    let ask = |version: &str| {
+        let text = format!("--index-url https://packages.test/simple\ncomponentize-py=={version}  # as tried\n");
+        fs::write(bench.path("plugin/requirements.txt"), text).unwrap();
+    };
+    let installs = ["pip install --quiet --disable-pip-version-check -r requirements.txt"];
+
+    ask("0.25.1");
+    let (code, said, called) = bench.build().await;
+    assert_eq!((code, &called[..]), (Some(0), &installs.map(str::to_owned)[..]), "{said}");
+    assert!(said.contains("installing componentize-py==0.25.1 into plugin/.venv\n"), "{said}");
+    assert_eq!(bench.build().await.2, [""; 0], "it is as it is wanted");
+
+    // Another, and back again.
+    for version in ["0.25.0", "0.25.1"] {
+        ask(version);
+        assert_eq!(bench.build().await.2, installs, "{version}");
+    }
+    // What failed half way is done once more, though what was wanted before is wanted again.
+    ask("0.25.0");
+    fs::write(bench.path("plugin/broken"), "").unwrap();
+    assert_eq!(bench.build().await.0, Some(1));
+    fs::remove_file(bench.path("plugin/broken")).unwrap();
+    ask("0.25.1");
+    assert_eq!(bench.build().await.2, installs);
+}
+
+#[tokio::test]
+async fn ranges_and_dependencies_are_npms_to_install_and_the_manifest_stays_as_it_is() {
+    let bench = Bench::new("javascript").await;
+    fs::write(bench.path("packager"), PACKAGER).unwrap();
+    bench.tool(
+        "npm",
+        "echo \"npm $*\" >> \"$NOTED\"; mkdir -p node_modules/.bin node_modules/componentize-qjs node_modules/other\n\
+         cp \"$PLACE/packager\" node_modules/.bin/componentize-qjs; chmod +x node_modules/.bin/componentize-qjs\n\
+         echo '{\"version\": \"0.4.9\"}' | tee node_modules/componentize-qjs/package.json > node_modules/other/package.json",
+    );
+    let ask = |range: &str| {
+        let text =
+            format!("{{ \"dependencies\": {{ \"other\": \"0.4.9\" }}, \"devDependencies\": {{ \"componentize-qjs\": \"{range}\" }} }}");
+        fs::write(bench.path("plugin/package.json"), &text).unwrap();
+        text
+    };
+    let installs = ["npm install --no-audit --no-fund --include=dev"];
+
+    let text = ask("^0.4.5");
+    let (code, said, called) = bench.build().await;
+    assert_eq!((code, &called[..]), (Some(0), &installs.map(str::to_owned)[..]), "{said}");
+    assert!(said.contains("installing componentize-qjs@^0.4.5 and other@0.4.9 into plugin/node_modules\n"), "{said}");
+    assert_eq!(fs::read_to_string(bench.path("plugin/package.json")).unwrap(), text);
+    assert_eq!(bench.build().await.2, [""; 0], "a range that was met is met still");
+
+    ask("^0.5.0");
+    assert_eq!(bench.build().await.2, installs, "another range");
+    ask("0.4.9");
+    assert_eq!(bench.build().await.2, [""; 0], "the very version is there");
+    fs::remove_dir_all(bench.path("plugin/node_modules/other")).unwrap();
+    assert_eq!(bench.build().await.2, installs, "a dependency is gone");
 }

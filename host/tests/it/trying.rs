@@ -1,7 +1,9 @@
 //! Trying plugins on recorded flows, as their authors do: the commands, what they print and how they end.
 
 use std::{
+    ffi::OsStr,
     fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::Output,
 };
@@ -212,4 +214,39 @@ async fn a_component_is_checked_against_what_is_granted() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("grants = [\"key-value\", \"metrics\"]") && said.contains("outbound = ["), "{said}");
     assert!(text(&desk.run(&["plugin", "check", "logger.wasm"]).await).ends_with("good\n"));
+}
+
+#[tokio::test]
+async fn a_plugin_is_tried_under_the_configuration_that_is_named() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("etc")).unwrap();
+    let granted = "grants = [\"key-value\", \"metrics\"]\noutbound = [\"https://a.test\"]\n";
+    desk.put("etc/proxy.toml", &format!("[plugins.chameleon]\n{granted}[plugins.chameleon.config]\nhosts = [\"named.test\"]\n"));
+    desk.put("flows.har", &archive(|_| ()));
+    let check = ["plugin", "check", "chameleon.wasm"];
+
+    let named = text(&desk.run(&[&check[..], &["--settings", "etc/proxy.toml"]].concat()).await);
+    let meant = text(&desk.run_with(&[("FLOWGATE_CONFIG", "etc/proxy.toml")], &check).await);
+
+    for printed in [named, meant] {
+        assert!(printed.contains("rule: hosts named.test;") && printed.ends_with("good\n"), "{printed}");
+    }
+    for command in ["test", "bench"] {
+        let missing = desk.run(&["plugin", command, "chameleon.wasm", "flows.har", "--settings", "nowhere.toml"]).await;
+        let said = String::from_utf8(missing.stderr).unwrap();
+        assert!(missing.status.code() == Some(2) && said.contains("nowhere.toml"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_for_a_file_whose_name_is_no_plugins_is_refused() {
+    let desk = Desk::new();
+    let name = OsStr::from_bytes(b"chameleon\xff.wasm");
+    fs::write(desk.path("").join(name), CHAMELEON).unwrap();
+
+    let mut command = program::command(BINARY, &desk.path(""));
+    let refused = program::output(command.args(["plugin", "check", "--config", "{}"]).arg(name)).await.unwrap();
+
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && said.contains("cannot be a plugin's file: its name is no UTF-8"), "{said}");
 }

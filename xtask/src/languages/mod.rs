@@ -33,8 +33,8 @@ const NEEDED: [(&str, &str); 4] = [
 /// Each language, and how a plugin's own tests are run in its folder.
 const LANGUAGES: [(&str, &[&str]); 6] = [
     ("rust", &["cargo", "test", "--quiet"]),
-    ("javascript", &["node", "--test"]),
-    ("typescript", &["node", "--test", "build/test/"]),
+    ("javascript", &["npm", "test", "--silent"]),
+    ("typescript", &["npm", "test", "--silent"]),
     ("python", &["python3", "-m", "unittest", "discover", "tests"]),
     ("go", &["go", "test", "./rule"]),
     ("c", &["sh", "-c", "cc -Wall -Werror -Isrc tests/test_rule.c src/rule.c -o build/test-rule && build/test-rule"]),
@@ -155,7 +155,8 @@ impl Kit {
     fn with_tools<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let own = env::var_os("PATH").unwrap_or_default();
         // Last: what a machine has itself is used, as by authors.
-        let path = env::join_paths(env::split_paths(&own).chain([self.tools.join(".venv/bin")])).unwrap_or(own);
+        let installed = [".venv/bin", "node_modules/.bin"].map(|place| self.tools.join(place));
+        let path = env::join_paths(env::split_paths(&own).chain(installed)).unwrap_or(own);
         command.env("FLOWGATE_TOOLS", &self.tools).env("CARGO_TARGET_DIR", self.place.join("cargo")).env("PATH", path)
     }
 

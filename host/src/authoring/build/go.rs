@@ -9,11 +9,14 @@ use crate::authoring::{
     contract::WORLD,
     language::Language,
     pack::{Described, pack},
-    tools::{Tools, answer, octets, on_path},
+    tools::{Tools, octets, on_path},
 };
 
 /// The oldest that has `encoding/json/jsontext`, by which settings are read, without being asked for it.
 const OLDEST: (u32, u32) = (1, 27);
+
+/// Go as it is installed: otherwise a folder's `go.mod` makes it get another.
+const LOCAL: (&str, &str) = ("GOTOOLCHAIN", "local");
 
 pub(super) fn build(tools: &Tools<'_>) -> Result<Vec<u8>> {
     bind(tools, Language::Go)?;
@@ -21,7 +24,7 @@ pub(super) fn build(tools: &Tools<'_>) -> Result<Vec<u8>> {
     let mut command = tools.command(compiler(tools)?);
     // `checklinkname`: the runtime's `cabi_realloc` takes memory before Go's own heap is there. Symbols go; a panic names functions all the same.
     command.args(["build", "-buildmode=c-shared", "-ldflags=-checklinkname=0 -s -w", "-o"]).arg(&module).arg(".");
-    command.envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOFLAGS", "-mod=mod"), ("GOWORK", "off"), ("GOTOOLCHAIN", "local")]);
+    command.envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOFLAGS", "-mod=mod"), ("GOWORK", "off"), LOCAL]);
     tools.run(&mut command, "go build")?;
     pack(&octets(&module, "go")?, Described::In(&tools.plugin.join("wit"), WORLD)).context("packing the module that Go made")
 }
@@ -29,7 +32,7 @@ pub(super) fn build(tools: &Tools<'_>) -> Result<Vec<u8>> {
 /// The author's own if it is new enough, else what the folder pins.
 fn compiler(tools: &Tools<'_>) -> Result<PathBuf> {
     let own = on_path("go");
-    let version = own.as_ref().and_then(|go| answer(go, &["env", "GOVERSION"]));
+    let version = own.as_ref().and_then(|go| tools.answer(go, &["env", "GOVERSION"], &[LOCAL]));
     match (own, version) {
         (Some(go), Some(version)) if is_new_enough(&version) => Ok(go),
         (_, version) if !tools.has_requirements() => {

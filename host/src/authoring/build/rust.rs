@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::authoring::{
     slim::slim,
-    tools::{Tools, answer, octets, on_path},
+    tools::{Tools, octets, on_path},
 };
 
 /// What plugins are compiled for.
@@ -16,7 +16,7 @@ const TARGET: &str = "wasm32-wasip2";
 pub(super) fn build(tools: &Tools<'_>) -> Result<Vec<u8>> {
     let cargo =
         on_path("cargo").context("cargo is not installed: install Rust 1.95 or newer with rustup (Debian: apt-get install rustup)")?;
-    let sysroot = on_path("rustc").and_then(|rustc| answer(&rustc, &["--print", "sysroot"]));
+    let sysroot = on_path("rustc").and_then(|rustc| tools.answer(rustc, &["--print", "sysroot"], &[]));
     let has_target = |sysroot: &String| Path::new(sysroot).join("lib/rustlib").join(TARGET).is_dir();
     ensure!(sysroot.as_ref().is_none_or(has_target), "Rust's library for {TARGET} is not installed: run `rustup target add {TARGET}`");
     let arguments = ["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"];

@@ -22,5 +22,8 @@ int main(void) {
 
     assert(!settings_read(of("{\"modell\": \"x\"}"), &own, &why));
     assert(begins((text){why.at, why.len}, of("there is no setting `modell`")));
+    why.len = 0;
+    assert(!settings_read(of("{\"model\": \"a\\nb\"}"), &own, &why));
+    assert(begins((text){why.at, why.len}, of("a text without escapes is expected for `model`")));
     puts("all is well");
 }

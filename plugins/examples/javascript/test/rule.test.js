@@ -15,3 +15,7 @@ test("one model's answers are kept with a field blanked", () => {
 test('a setting that is not known is named', () => {
   assert.throws(() => settings('{"modell": "x"}'), /`modell`/);
 });
+
+test('a value that is no text is named', () => {
+  assert.throws(() => settings('{"model": 7}'), /a text is expected for `model`/);
+});

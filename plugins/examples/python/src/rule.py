@@ -9,11 +9,13 @@ DEFAULTS = {"model": "", "blank": ""}
 
 
 def settings(text):
-    """The plugin's settings. A key that is not known is an error that names it."""
+    """The plugin's settings. A key that is not known, and a value that is no text, is an error that names it."""
     own = json.loads(text)
-    for key in own:
+    for key, value in own.items():
         if key not in DEFAULTS:
             raise ValueError(f"there is no setting `{key}`: there are `model` and `blank`")
+        if not isinstance(value, str):
+            raise ValueError(f"a text is expected for `{key}`")
     return DEFAULTS | own
 
 

@@ -15,11 +15,15 @@ export interface Exchange {
   answer: string;
 }
 
-/** The plugin's settings. A key that is not known is an error that names it. */
+/** The plugin's settings. A key that is not known, and a value that is no text, is an error that names it. */
 export function settings(text: string): Settings {
-  const { model = '', blank = '', ...others } = JSON.parse(text);
-  for (const key in others) throw new Error(`there is no setting \`${key}\`: there are \`model\` and \`blank\``);
-  return { model, blank };
+  const own: Settings = { model: '', blank: '' };
+  for (const [key, value] of Object.entries<unknown>(JSON.parse(text))) {
+    if (key !== 'model' && key !== 'blank') throw new Error(`there is no setting \`${key}\`: there are \`model\` and \`blank\``);
+    if (typeof value !== 'string') throw new Error(`a text is expected for \`${key}\``);
+    own[key] = value;
+  }
+  return own;
 }
 
 /** The line about an exchange, or null if it is not to be kept. */

@@ -1,8 +1,9 @@
 // What QuickJS lacks of the web's interfaces: console, TextEncoder and TextDecoder (UTF-8). Import it before anything that uses them.
 import { write } from 'flowgate:plugin/log@0.1.0';
 import { decodeUtf8 } from 'flowgate:plugin/text@0.1.0';
+import { said } from './said.js';
 
-const text = (values: unknown[]) => values.map((value) => (typeof value === 'string' ? value : JSON.stringify(value) ?? String(value))).join(' ');
+const text = (values: unknown[]) => values.map(said).join(' ');
 
 const lacks = globalThis as { console?: Console; TextEncoder?: typeof TextEncoder; TextDecoder?: typeof TextDecoder };
 

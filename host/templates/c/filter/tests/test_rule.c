@@ -14,5 +14,8 @@ int main(void) {
 
     assert(!settings_read(of("{\"labl\": \"x\"}"), &own, &why));
     assert(begins((text){why.at, why.len}, of("there is no setting `labl`")));
+    why.len = 0;
+    assert(!settings_read(of("{\"label\": \"a\\nb\"}"), &own, &why));
+    assert(begins((text){why.at, why.len}, of("a text without escapes is expected for `label`")));
     puts("all is well");
 }

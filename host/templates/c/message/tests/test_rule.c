@@ -15,5 +15,8 @@ int main(void) {
 
     assert(!settings_read(of("{\"form\": \"x\"}"), &own, &why));
     assert(begins((text){why.at, why.len}, of("there is no setting `form`")));
+    why.len = 0;
+    assert(!settings_read(of("{\"from\": \"a\\nb\"}"), &own, &why));
+    assert(begins((text){why.at, why.len}, of("a text without escapes is expected for `from`")));
     puts("all is well");
 }

@@ -8,7 +8,7 @@ bool settings_read(text json, settings *to, buffer *why) {
     while (json_member(json, &at, &name, &value, &whole)) {
         text *setting = same(name, of("model")) ? &to->model : same(name, of("blank")) ? &to->blank : NULL;
         if (setting == NULL || !json_string(value, &says)) {
-            put(why, of(setting == NULL ? "there is no setting `" : "a text is expected for `"));
+            put(why, of(setting == NULL ? "there is no setting `" : "a text without escapes is expected for `"));
             put(why, name);
             put(why, of(setting == NULL ? "`: there are `model` and `blank`" : "`"));
             return false;

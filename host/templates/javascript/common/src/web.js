@@ -1,8 +1,9 @@
 // What QuickJS lacks of the web's interfaces: console, TextEncoder and TextDecoder (UTF-8). Import it before anything that uses them.
 import { write } from 'flowgate:plugin/log@0.1.0';
 import { decodeUtf8 } from 'flowgate:plugin/text@0.1.0';
+import { said } from './said.js';
 
-const text = (values) => values.map((value) => (typeof value === 'string' ? value : JSON.stringify(value) ?? String(value))).join(' ');
+const text = (values) => values.map(said).join(' ');
 
 globalThis.console ??= {
   debug: (...values) => write('debug', text(values)),

@@ -4,14 +4,18 @@
 const BLANKED = '[blanked]';
 
 /**
- * The plugin's settings. A key that is not known is an error that names it.
+ * The plugin's settings. A key that is not known, and a value that is no text, is an error that names it.
  * @param {string} text
  * @returns {{ model: string, blank: string }}
  */
 export function settings(text) {
-  const { model = '', blank = '', ...others } = JSON.parse(text);
-  for (const key in others) throw new Error(`there is no setting \`${key}\`: there are \`model\` and \`blank\``);
-  return { model, blank };
+  const own = { model: '', blank: '' };
+  for (const [key, value] of Object.entries(JSON.parse(text))) {
+    if (key !== 'model' && key !== 'blank') throw new Error(`there is no setting \`${key}\`: there are \`model\` and \`blank\``);
+    if (typeof value !== 'string') throw new Error(`a text is expected for \`${key}\``);
+    own[key] = value;
+  }
+  return own;
 }
 
 /**

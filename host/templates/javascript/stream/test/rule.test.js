@@ -12,3 +12,7 @@ test('the word is replaced wherever it stands', () => {
 test('a setting that is not known is named', () => {
   assert.throws(() => settings('{"form": "x"}'), /`form`/);
 });
+
+test('a value that is no text is named', () => {
+  assert.throws(() => settings('{"from": 7}'), /a text is expected for `from`/);
+});

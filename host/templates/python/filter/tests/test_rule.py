@@ -19,6 +19,10 @@ class Promises(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "`labl`"):
             rule.settings('{"labl": "x"}')
 
+    def test_a_value_that_is_no_text_is_named(self):
+        with self.assertRaisesRegex(ValueError, "a text is expected for `label`"):
+            rule.settings('{"label": 7}')
+
 
 if __name__ == "__main__":
     unittest.main()

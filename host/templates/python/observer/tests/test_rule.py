@@ -22,6 +22,10 @@ class Promises(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "`modell`"):
             rule.settings('{"modell": "x"}')
 
+    def test_a_value_that_is_no_text_is_named(self):
+        with self.assertRaisesRegex(ValueError, "a text is expected for `model`"):
+            rule.settings('{"model": 7}')
+
 
 if __name__ == "__main__":
     unittest.main()

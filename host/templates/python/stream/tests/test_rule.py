@@ -18,6 +18,10 @@ class Promises(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "`form`"):
             rule.settings('{"form": "x"}')
 
+    def test_a_value_that_is_no_text_is_named(self):
+        with self.assertRaisesRegex(ValueError, "a text is expected for `from`"):
+            rule.settings('{"from": 7}')
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -13,3 +13,7 @@ test('requests below the path are refused', () => {
 test('a setting that is not known is named', () => {
   assert.throws(() => settings('{"labl": "x"}'), /`labl`/);
 });
+
+test('a value that is no text is named', () => {
+  assert.throws(() => settings('{"label": 7}'), /a text is expected for `label`/);
+});

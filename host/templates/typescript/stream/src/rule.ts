@@ -5,12 +5,16 @@ export interface Settings {
   to: string;
 }
 
-/** The plugin's settings. A key that is not known is an error that names it. */
+/** The plugin's settings. A key that is not known, and a value that is no text, is an error that names it. */
 export function settings(text: string): Settings {
-  const { from = 'secret', to = 'public', ...others } = JSON.parse(text);
-  for (const key in others) throw new Error(`there is no setting \`${key}\`: there are \`from\` and \`to\``);
-  if (from === '') throw new Error('from: there must be a word to replace');
-  return { from, to };
+  const own: Settings = { from: 'secret', to: 'public' };
+  for (const [key, value] of Object.entries<unknown>(JSON.parse(text))) {
+    if (key !== 'from' && key !== 'to') throw new Error(`there is no setting \`${key}\`: there are \`from\` and \`to\``);
+    if (typeof value !== 'string') throw new Error(`a text is expected for \`${key}\``);
+    own[key] = value;
+  }
+  if (own.from === '') throw new Error('from: there must be a word to replace');
+  return own;
 }
 
 /** The text with the word replaced, or null if the word is not in it. */
