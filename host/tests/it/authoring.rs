@@ -119,10 +119,14 @@ impl Bench {
 
     /// How it ended, what it complained of, and the lines that tools noted meanwhile.
     async fn build(&self) -> (Option<i32>, String, Vec<String>) {
+        self.build_with(&[]).await
+    }
+
+    async fn build_with(&self, more: &[&str]) -> (Option<i32>, String, Vec<String>) {
         let noted = self.path("said");
         let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
         let mut command = command(BINARY, self.0.path());
-        command.args(["plugin", "build", "plugin"]).env("PATH", path).env("NOTED", &noted).env("PLACE", self.0.path());
+        command.args(["plugin", "build", "plugin"]).args(more).env("PATH", path).env("NOTED", &noted).env("PLACE", self.0.path());
         let ended = output(&mut command).await.unwrap();
         let lines = fs::read_to_string(&noted).unwrap_or_default().lines().map(str::to_owned).collect();
         let _ = fs::remove_file(noted);
@@ -217,4 +221,28 @@ async fn ranges_and_dependencies_are_npms_to_install_and_the_manifest_stays_as_i
     assert_eq!(bench.build().await.2, [""; 0], "the very version is there");
     fs::remove_dir_all(bench.path("plugin/node_modules/other")).unwrap();
     assert_eq!(bench.build().await.2, installs, "a dependency is gone");
+}
+
+#[tokio::test]
+async fn spidermonkey_gets_one_module() {
+    let bench = Bench::new("javascript").await;
+    let bin = bench.path("plugin/node_modules/.bin");
+    let put = |name: &str, script: &str| {
+        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    fs::create_dir_all(&bin).unwrap();
+    fs::write(bench.path("plugin/package.json"), "{}").unwrap();
+    put("jco", "for last; do :; done; cp \"$2\" \"$last\"");
+    let engine = ["--engine", "starlingmonkey"];
+
+    let (code, said, _) = bench.build_with(&engine).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains("run `npm install --save-dev --save-exact @bytecodealliance/jco@1.34.0 esbuild@0.25.12` in plugin"), "{said}");
+
+    // The last argument says where to: without what stands before the path.
+    put("esbuild", "for last; do :; done; echo \"one module of $1\" > \"${last#--outfile=}\"");
+    let (code, said, _) = bench.build_with(&engine).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(fs::read_to_string(bench.path("plugin/plugin.wasm")).unwrap(), "one module of src/plugin.js\n");
 }

@@ -10,8 +10,9 @@ use crate::authoring::{
     tools::{Tools, absolute, octets},
 };
 
-/// The package that brings SpiderMonkey, in a version that works as installed (1.35.0 does not).
-const JCO: &str = "@bytecodealliance/jco@1.34.0";
+/// The packages that bring SpiderMonkey, in a version that works as installed (1.35.0 does not), and what makes one module of a plugin's: of modules
+/// that import each other jco finds only the first.
+const JCO: &str = "@bytecodealliance/jco@1.34.0 esbuild@0.25.12";
 
 /// Checks and compiles TypeScript first.
 pub(super) fn checked(tools: &Tools<'_>, engine: Engine) -> Result<Vec<u8>> {
@@ -36,12 +37,24 @@ pub(super) fn build(tools: &Tools<'_>, engine: Engine, entry: &str) -> Result<Ve
             tools.run(&mut command, "componentize-qjs")?;
         }
         Engine::Starlingmonkey => {
-            let program = tools.npm("jco").with_context(|| {
-                format!("SpiderMonkey comes with jco: run `npm install --save-dev --save-exact {JCO}` in {}", tools.plugin.display())
-            })?;
-            let mut command = tools.command(absolute(&program)?);
+            let program = |name: &str| {
+                let program = tools.npm(name).with_context(|| {
+                    format!("SpiderMonkey comes with jco: run `npm install --save-dev --save-exact {JCO}` in {}", tools.plugin.display())
+                })?;
+                absolute(&program)
+            };
+            let (jco, esbuild) = (program("jco")?, program("esbuild")?);
+            let bundle = workshop(tools)?.join("bundle.js");
+            let mut command = tools.command(esbuild);
+            command.args([entry, "--bundle", "--format=esm", "--external:flowgate:*", "--log-level=warning"]);
+            tools.run(command.arg(format!("--outfile={}", bundle.display())), "esbuild")?;
+            let mut command = tools.command(jco);
             // Without these two the component imports wasi:http, which is not linked.
-            command.args(["componentize", entry, "--wit", "wit", "-n", WORLD, "-d", "http", "-d", "fetch-event", "-o"]).arg(&component);
+            command
+                .arg("componentize")
+                .arg(bundle)
+                .args(["--wit", "wit", "-n", WORLD, "-d", "http", "-d", "fetch-event", "-o"])
+                .arg(&component);
             tools.run(&mut command, "jco componentize")?;
         }
     }
