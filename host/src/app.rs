@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::{desk::Desk, origins::Origins, retention::Retention, traces::Traces};
 use crate::{
     admin::{self, Socket, Token},
-    auth::{Gate, LoginLimits, Users},
+    auth::{Gate, LoginLimits, Mode, Users},
     config::{self, Config, PluginConfig, limits},
     exchange::{self, Exchange},
     flow::CaptureBudget,
@@ -246,6 +246,8 @@ pub struct Network {
     root: Arc<Root>,
     grace: Duration,
     front: Arc<Front>,
+    /// That of the policy in force, for the next one.
+    gate: ArcSwap<Gate>,
     connections: Tasks,
     origins: Origins,
 }
@@ -274,8 +276,9 @@ impl Network {
         let root = Arc::new(Root::open_or_create(&config.state_dir)?);
         let (addresses, pool, front) = (addresses(&listeners), origins.pool.clone(), front(config));
         let captured = CaptureBudget::new(config.limits.captured_bytes);
+        let gate = gate(config, None, &connections)?;
         let front = Arc::new(Front {
-            policy: ArcSwap::from_pointee(policy(config, &connections)?),
+            policy: ArcSwap::from_pointee(policy(config, gate.clone())?),
             interceptor: Interceptor::new(Arc::new(Leaves::new(root.clone(), limits::LEAF_CACHE)?))?,
             exchange: Arc::new(Exchange {
                 hooks,
@@ -295,7 +298,7 @@ impl Network {
         for listener in listeners {
             connections.spawn(listener.run(front.clone(), connections.clone()));
         }
-        Ok(Self { addresses, root, grace: config.grace, front, connections, origins })
+        Ok(Self { addresses, root, grace: config.grace, front, gate: ArcSwap::from_pointee(gate), connections, origins })
     }
 
     /// Where it listens.
@@ -557,10 +560,18 @@ fn grant(grant: config::Grant) -> plugin::Grant {
 }
 
 /// Who may enter, and what becomes of tunnels.
-fn policy(config: &Config, tasks: &Tasks) -> anyhow::Result<Policy> {
-    let users = config.users.as_deref().map(Users::open).transpose()?;
-    let gate = Gate::new(config.auth, users, LOGINS, tasks);
+fn policy(config: &Config, gate: Gate) -> anyhow::Result<Policy> {
     Ok(Policy::new(gate, routes(config)?, config.auto_splice, config.proxy_protocol.clone()))
+}
+
+/// Users are looked at where they are asked for alone. Those of `before` go on, with what is known of their logins.
+fn gate(config: &Config, before: Option<&Gate>, tasks: &Tasks) -> anyhow::Result<Gate> {
+    let users = config.users.as_deref().filter(|_| config.auth == Mode::Require);
+    let Some(users) = users else { return Ok(Gate::new(config.auth, None, LOGINS, tasks)) };
+    match before.and_then(|before| before.going_on(users)) {
+        Some(gate) => gate,
+        None => Ok(Gate::new(config.auth, Some(Users::open(users)?), LOGINS, tasks)),
+    }
 }
 
 fn routes(config: &Config) -> anyhow::Result<Routes> {

@@ -22,6 +22,11 @@ impl<S: Clone + PartialEq> Rest<S> {
         Self { found: taken.clone(), taken }
     }
 
+    /// It was read meanwhile, for another reason, as this.
+    pub fn took(&mut self, taken: S) {
+        self.taken = taken;
+    }
+
     /// Whether `now`, which it is at this look, is to be read: it is not what it was, and has been the same for two looks in a row.
     pub fn is_news(&mut self, now: S) -> bool {
         let rests = self.found == now;
@@ -85,5 +90,8 @@ mod tests {
 
         assert_eq!(looks.map(|look| file.is_news(look)), [false, false, false, false, true, false, false, false, false]);
         assert_eq!(["whole", "whole"].map(|look| file.is_news(look)), [false, true]);
+        assert!(!file.is_news("another"));
+        file.took("another");
+        assert!(!file.is_news("another"), "somebody has read it");
     }
 }

@@ -2,12 +2,17 @@
 //!
 //! Place: part of `app`; asked for by the local interface, by SIGHUP, and by itself when a file has changed.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
-use super::{Network, origins, plugins, policy, redaction, retention::Retention};
+use super::{Network, gate, origins, plugins, policy, redaction, retention::Retention};
 use crate::{
+    auth::Gate,
     config::{Config, OriginConfig, limits},
     net::Policy,
     origin::Reach,
@@ -25,8 +30,8 @@ pub struct Reload {
     reread: Arc<Reread>,
     /// What is in force. The lock makes reloads one at a time.
     current: tokio::sync::Mutex<Config>,
-    /// The files as they were when the proxy started.
-    first: Stamps,
+    /// The files as they were when they were last read, well or not: those of what is in force, and of what was refused after it.
+    seen: Mutex<Stamps>,
     network: Arc<Network>,
     platform: Arc<Platform>,
     retention: Arc<Retention>,
@@ -42,9 +47,9 @@ impl Reload {
         retention: Arc<Retention>,
         tasks: Tasks,
     ) -> Arc<Self> {
-        let first = stamps(files(&current));
+        let seen = Mutex::new(stamps(files(&current)));
         let current = tokio::sync::Mutex::new(current);
-        Arc::new(Self { reread: Arc::new(reread), current, first, network, platform, retention, tasks })
+        Arc::new(Self { reread: Arc::new(reread), current, seen, network, platform, retention, tasks })
     }
 
     /// Reads the configuration again and takes over what has changed. Says what, in sentences for people.
@@ -53,8 +58,14 @@ impl Reload {
     /// Something in it is wrong, or takes a restart: then nothing is taken over.
     pub async fn run(&self) -> anyhow::Result<Vec<String>> {
         let mut current = self.current.lock().await;
-        let reread = self.reread.clone();
-        let next = self.tasks.block(move || reread()).await.context("reading the configuration")??;
+        let (reread, known) = (self.reread.clone(), self.seen().into_keys().collect::<Vec<_>>());
+        let (before, next) = self.tasks.block(move || (stamps(known), reread())).await.context("reading the configuration")?;
+        self.see(before);
+        let next = next?;
+        // Before they are read: what is missing now is waited for.
+        let named = files(&next).into_iter().chain(next.users.clone()).collect::<Vec<_>>();
+        let named = self.tasks.block(move || stamps(named)).await.context("looking at what the configuration names")?;
+        self.see(named);
         can_change(&current, &next)?;
         let (for_network, config) = (self.network.clone(), next.clone());
         let prepared = self.tasks.block(move || for_network.prepare(&config)).await.context("reading what the configuration names")??;
@@ -68,6 +79,8 @@ impl Reload {
         self.retention.adopt(next.records.clone());
         let changed = changed(&current, &next);
         *current = next;
+        let followed = files(&current);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).retain(|file, _| followed.contains(file));
         let said = match changed.is_empty() {
             true => "nothing in the configuration has changed; files it names were read again".to_owned(),
             false => format!("taken over: {}", changed.join(", ")),
@@ -79,10 +92,14 @@ impl Reload {
     /// Looks at the files now and then, and takes over what has changed.
     pub(super) async fn follow(self: Arc<Self>) {
         // Not looked at here: what was changed since the start is a change as well.
-        let mut files = Rest::new(self.first.clone());
+        let mut files = Rest::new(self.seen());
         loop {
             tokio::time::sleep(limits::CONFIG_RESCAN).await;
-            if !files.is_news(self.stamps().await) {
+            let seen = self.seen();
+            let known = seen.keys().cloned().collect::<Vec<_>>();
+            files.took(seen);
+            let Ok(now) = self.tasks.block(move || stamps(known)).await else { continue };
+            if !files.is_news(now) {
                 continue;
             }
             if let Err(error) = self.run().await {
@@ -91,18 +108,21 @@ impl Reload {
         }
     }
 
-    async fn stamps(&self) -> Stamps {
-        let files = files(&*self.current.lock().await);
-        self.tasks.block(move || stamps(files)).await.unwrap_or_default()
+    fn seen(&self) -> Stamps {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn see(&self, files: Stamps) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).extend(files);
     }
 }
 
-type Stamps = Vec<(PathBuf, Option<Stamp>)>;
+type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
-/// What a configuration was read from, but for the users, who are followed elsewhere.
+/// What a configuration was read from, or would have been, but for the users, who are followed elsewhere once they are in force.
 fn files(config: &Config) -> Vec<PathBuf> {
     let of_origins = config.origins.values().flat_map(OriginConfig::files);
-    config.file.iter().chain(&config.upstream_ca).chain(of_origins).cloned().collect()
+    config.sought.iter().chain(&config.upstream_ca).chain(of_origins).cloned().collect()
 }
 
 fn stamps(files: Vec<PathBuf>) -> Stamps {
@@ -111,6 +131,7 @@ fn stamps(files: Vec<PathBuf>) -> Stamps {
 
 /// What the network side takes over.
 pub(super) struct Prepared {
+    gate: Gate,
     policy: Policy,
     trust: Trust,
     reach: Reach,
@@ -119,10 +140,12 @@ pub(super) struct Prepared {
 impl Network {
     /// Makes all that can go wrong, and takes over nothing.
     fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
-        Ok(Prepared { policy: policy(config, &self.connections)?, trust: origins::trust(config)?, reach: origins::reach(config) })
+        let gate = gate(config, Some(&self.gate.load()), &self.connections)?;
+        Ok(Prepared { policy: policy(config, gate.clone())?, gate, trust: origins::trust(config)?, reach: origins::reach(config) })
     }
 
     fn adopt(&self, prepared: Prepared) {
+        self.gate.store(Arc::new(prepared.gate));
         self.front.policy.store(Arc::new(prepared.policy));
         let pool = &self.front.exchange.pool;
         pool.dialler().trust(prepared.trust);
@@ -134,6 +157,10 @@ impl Network {
 
 /// What a running proxy cannot take over.
 fn can_change(current: &Config, next: &Config) -> anyhow::Result<()> {
+    // What it said about who may enter and what is hidden must not go by the name of a default.
+    if let (Some(file), None) = (&current.file, &next.file) {
+        bail!("{} is gone: put it back, or restart the proxy without it", file.display());
+    }
     let fixed = [
         ("listen", current.listen == next.listen),
         ("listen-tls", current.listen_tls == next.listen_tls),

@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -53,17 +54,26 @@ pub struct LoginLimits {
     pub rate: Rate,
 }
 
-/// Decides who is admitted.
-#[derive(Debug)]
+/// Decides who is admitted. Clones know of the same logins.
+#[derive(Clone, Debug)]
 pub struct Gate {
     mode: Mode,
-    verifier: Option<Verifier>,
+    verifier: Option<Arc<Verifier>>,
 }
 
 impl Gate {
     /// `users` are those of [`Mode::Require`]; without them it admits nobody. Other modes look at nobody.
     pub fn new(mode: Mode, users: Option<Users>, limits: LoginLimits, tasks: &Tasks) -> Self {
-        Self { mode, verifier: users.map(|users| Verifier::new(users, limits, tasks.clone())) }
+        Self { mode, verifier: users.map(|users| Arc::new(Verifier::new(users, limits, tasks.clone()))) }
+    }
+
+    /// The same once more, with its users read again, if they are those of that file; `None`: they are not. Blocks.
+    ///
+    /// # Errors
+    /// The file cannot be read or is malformed: then the users before it remain.
+    pub fn going_on(&self, users: &Path) -> Option<anyhow::Result<Self>> {
+        let verifier = self.verifier.as_ref().filter(|verifier| verifier.users.path() == users)?;
+        Some(verifier.users.reread().map(|()| self.clone()))
     }
 
     /// What `Proxy-Authorization` (its value, where there is one) makes of a client.
@@ -480,6 +490,39 @@ mod tests {
 
         assert!(matches!(refusal, Err(Refusal::Overloaded(_))), "{refusal:?}");
         assert!(fixture.verifier().pending.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_goes_on_knows_good_and_wrong_logins() {
+        let fixture = Fixture::new(Mode::Require);
+        assert_eq!(fixture.admit("ana:U*U").await, named("ana"));
+        for _ in 0..2 {
+            assert_eq!(fixture.admit("cy:wrong").await, asked());
+        }
+
+        assert!(fixture.gate.going_on(Path::new("elsewhere")).is_none());
+        let next = Fixture { gate: fixture.gate.going_on(&fixture.path).unwrap().unwrap(), ..fixture };
+
+        let verifier = next.verifier();
+        assert_eq!(verifier.pause(&verifier.fingerprint(&[b"cy"])), BRISK * 2);
+        let turns = verifier.turns.clone();
+        let _all = turns.clone().acquire_many_owned(turns.available_permits() as u32).await.unwrap();
+        assert_eq!(next.admit("ana:U*U").await, named("ana"), "without a hash");
+    }
+
+    #[tokio::test]
+    async fn a_gate_goes_on_with_the_users_that_there_are_now() {
+        let fixture = Fixture::new(Mode::Require);
+        assert_eq!(fixture.admit("ana:U*U").await, named("ana"));
+
+        // In place and at this very moment: whoever asks for it says that it is whole.
+        fs::write(&fixture.path, format!("cy:{HASH}\n")).unwrap();
+        let next = Fixture { gate: fixture.gate.going_on(&fixture.path).unwrap().unwrap(), ..fixture };
+        assert_eq!((next.admit("ana:U*U").await, next.admit("cy:U*U").await), (asked(), named("cy")));
+
+        fs::write(&next.path, "no colon\n").unwrap();
+        assert!(format!("{:#}", next.gate.going_on(&next.path).unwrap().unwrap_err()).contains("line 1"));
+        assert_eq!(next.admit("cy:U*U").await, named("cy"));
     }
 
     #[tokio::test]

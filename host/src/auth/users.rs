@@ -58,10 +58,7 @@ impl Users {
     }
 
     fn open_looking(path: &Path, look_every: Duration) -> anyhow::Result<Self> {
-        let (table, stamp) = load(path).with_context(|| match (path.display(), path.exists()) {
-            (path, true) => format!("reading users file {path}"),
-            (path, false) => format!("reading users file {path}, which `flowgate user add NAME --users {path}` makes"),
-        })?;
+        let (table, stamp) = load(path).with_context(|| reading(path))?;
         Ok(Self {
             path: path.to_owned(),
             current: ArcSwap::from_pointee(Snapshot { table, generation: 0 }),
@@ -70,6 +67,11 @@ impl Users {
             look_every,
             next_look: AtomicU64::new(0),
         })
+    }
+
+    /// Where they are.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// How many there are.
@@ -104,17 +106,40 @@ impl Users {
             return;
         }
         match load(&self.path) {
-            Ok((table, stamp)) => {
-                info!(file = %self.path.display(), users = table.len(), "users file read again");
-                let generation = self.current.load().generation + 1;
-                self.current.store(Arc::new(Snapshot { table, generation }));
-                *seen = Some(stamp);
-            }
+            Ok((table, stamp)) => self.take(table, stamp, &mut seen),
             Err(error) => {
                 warn!(file = %self.path.display(), "users file not taken over, the users before it remain: {error:#}");
                 *seen = now;
             }
         }
+    }
+
+    /// Reads the file now, if it has changed, for somebody who says that it is whole. Blocks.
+    ///
+    /// # Errors
+    /// As for [`Users::open`]: then the users before it remain.
+    pub(super) fn reread(&self) -> anyhow::Result<()> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was refused once is refused again, with the reason.
+        let (table, stamp) = load(&self.path).with_context(|| reading(&self.path))?;
+        if *seen != Some(stamp) {
+            self.take(table, stamp, &mut seen);
+        }
+        Ok(())
+    }
+
+    fn take(&self, table: Table, stamp: Stamp, seen: &mut Option<Stamp>) {
+        info!(file = %self.path.display(), users = table.len(), "users file read again");
+        let generation = self.current.load().generation + 1;
+        self.current.store(Arc::new(Snapshot { table, generation }));
+        *seen = Some(stamp);
+    }
+}
+
+fn reading(path: &Path) -> String {
+    match (path.display(), path.exists()) {
+        (path, true) => format!("reading users file {path}"),
+        (path, false) => format!("reading users file {path}, which `flowgate user add NAME --users {path}` makes"),
     }
 }
 

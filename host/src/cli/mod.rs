@@ -171,6 +171,18 @@ pub fn complain(failure: &Failure) {
     let _ = writeln!(io::stderr(), "flowgate: {failure}");
 }
 
+/// What variables say, and no flag does.
+fn environment() -> Result<Flags, Failure> {
+    #[derive(Parser)]
+    struct Variables {
+        #[command(flatten)]
+        flags: Flags,
+    }
+    let read =
+        Variables::try_parse_from(["flowgate"]).map_err(|error| Failure::Usage(anyhow::anyhow!("{}", error.to_string().trim_end())))?;
+    Ok(read.flags)
+}
+
 fn configured(flags: Flags) -> Result<Config, Failure> {
     let mut config = Config::load(flags).map_err(Failure::Usage)?;
     config.compiler = compile::program();

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration, time::SystemTime};
 use anyhow::anyhow;
 use clap::Subcommand;
 
-use super::{Failure, configured, print};
+use super::{Failure, configured, environment, print};
 use crate::{
     app,
     config::{Flags, RecordsConfig, units},
@@ -37,14 +37,22 @@ pub(super) struct Prune {
     /// Folder with records [default: as for run]
     #[arg(long, env = "FLOWGATE_LOGS", value_name = "FOLDER")]
     logs: Option<PathBuf>,
-    /// Configuration file to find that folder in; default: flowgate.toml in the working directory, if there is one
+    /// State folder, of which nothing is to be deleted [default: as for run]
+    #[arg(long, env = "FLOWGATE_STATE", value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// Folder with plugins, of which nothing is to be deleted [default: as for run]
+    #[arg(long, env = "FLOWGATE_PLUGINS", value_name = "FOLDER")]
+    plugins: Option<PathBuf>,
+    /// Configuration file to find all that in; default: flowgate.toml in the working directory, if there is one
     #[arg(long, short, env = "FLOWGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 pub(super) fn run(command: Records) -> Result<(), Failure> {
     let Records::Prune(prune) = command;
-    let config = configured(Flags { logs: prune.logs, config: prune.config, ..Flags::default() })?;
+    let Prune { logs, state, plugins, config, .. } = prune;
+    // Whatever else the proxy is told by variables may lie there, too.
+    let config = configured(Flags { logs, state, plugins, config, ..environment()? })?;
     let wanted = RecordsConfig {
         max_age: prune.max_age.or(config.records.max_age),
         max_count: prune.max_count.or(config.records.max_count),

@@ -46,6 +46,8 @@ pub use traces::TracesConfig;
 pub struct Config {
     /// The file it came from, where there was one.
     pub file: Option<PathBuf>,
+    /// Where that file is looked for, whether there is one or not; `None`: nowhere.
+    pub sought: Option<PathBuf>,
     /// The program that compiles components, of this very build; `None`: this process does. No key: the command line is one, and says so.
     pub compiler: Option<PathBuf>,
     /// At least one. Port 0 is any free one.
@@ -122,6 +124,7 @@ impl Config {
     pub fn in_folder(folder: &Path) -> Self {
         Self {
             file: None,
+            sought: None,
             compiler: None,
             listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
             listen_tls: Vec::new(),
@@ -159,8 +162,10 @@ impl Config {
     /// # Errors
     /// Where the file is malformed, a value is out of its bounds or two of them contradict each other; says the mend.
     pub fn load(flags: Flags) -> anyhow::Result<Self> {
+        let here = Surroundings::current()?;
         let file = File::find(flags.config.as_deref())?;
-        Self::resolve(flags, file, &Surroundings::current()?)
+        let sought = here.folder.join(File::path(flags.config.as_deref()));
+        Ok(Self { sought: Some(sought), ..Self::resolve(flags, file, &here)? })
     }
 
     fn resolve(flags: Flags, found: Option<(PathBuf, File)>, here: &Surroundings) -> anyhow::Result<Self> {
@@ -212,7 +217,7 @@ impl Config {
                 true => written.upstream_ca.iter().map(|file| beside.join(file)).collect(),
                 false => flags.upstream_ca.iter().map(|file| here.folder.join(file)).collect(),
             },
-            upstream_proxy: flags.upstream_proxy.or(written.upstream_proxy),
+            upstream_proxy: flags.upstream_proxy.or(written.upstream_proxy).map(upstream_proxy).transpose()?,
             no_proxy: either(flags.no_proxy, written.no_proxy.unwrap_or_else(no_proxy)),
             intercept: patterns("intercept", either(flags.intercept, written.intercept))?,
             tunnel: patterns("tunnel", either(flags.tunnel, written.tunnel))?,
@@ -234,6 +239,7 @@ impl Config {
             traces,
             plugins,
             file: path,
+            sought: None,
             compiler: None,
         };
         config.check()?;
@@ -273,7 +279,9 @@ impl Config {
     /// # Errors
     /// It holds something else.
     pub fn check_records(&self, records: &RecordsConfig) -> anyhow::Result<()> {
-        records.check_folder(&self.logs_dir, [&self.plugins_dir, &self.state_dir].into_iter().chain(&self.file))
+        let files = [&self.file, &self.record, &self.users, &self.admin.token_file, &self.traces.headers_file].into_iter().flatten();
+        let certificates = self.upstream_ca.iter().chain(self.origins.values().flat_map(OriginConfig::files));
+        records.check_folder(&self.logs_dir, [&self.plugins_dir, &self.state_dir].into_iter().chain(files).chain(certificates))
     }
 }
 
@@ -291,6 +299,13 @@ impl Surroundings {
         let folder = env::current_dir().context("finding the working directory")?;
         Ok(Self { folder, state: state.map(|state| state.join("flowgate")) })
     }
+}
+
+/// What follows the scheme may be credentials: none of it is repeated.
+fn upstream_proxy(url: String) -> anyhow::Result<String> {
+    let is_url = url.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//"));
+    ensure!(is_url, "upstream-proxy is no URL, as in http://HOST:PORT, https://HOST:PORT or socks5://USER:PASSWORD@HOST:PORT");
+    Ok(url)
 }
 
 /// What is on this machine is not for another proxy to reach.
@@ -444,13 +459,22 @@ mod tests {
             ("[records]\nmax-count = 0", "records.max-count is 0, but must be between 1"),
             ("[records]\nmax-size = '1KiB'", "records.max-size is 1KiB, but must be between 1MiB"),
             ("logs = '.'\n[records]\nmax-count = 1", "where /srv/etc/flowgate.toml is as well"),
+            ("logs = 'l'\nusers = 'l/a/u'\n[records]\nmax-count = 1", "where /srv/etc/l/a/u is as well"),
+            ("logs = 'l'\nrecord = 'l/a/x.flows'\n[records]\nmax-count = 1", "where /srv/etc/l/a/x.flows is as well"),
+            ("logs = 'l'\nupstream-ca = ['x.pem', 'l/a/ca.pem']\n[records]\nmax-count = 1", "where /srv/etc/l/a/ca.pem is as well"),
+            ("logs = 'l'\n[admin]\ntoken-file = 'l/a/t'\n[records]\nmax-count = 1", "where /srv/etc/l/a/t is as well"),
+            ("logs = 'l'\n[traces]\nheaders-file = 'l/a/h'\n[records]\nmax-count = 1", "where /srv/etc/l/a/h is as well"),
+            ("logs = 'l'\n[origins.'a.test']\nclient-certificate = 'l/a/c'\n[records]\nmax-count = 1", "where /srv/etc/l/a/c is as well"),
+            ("upstream-proxy = 'http:/ana:hunter2@a.test:3128'", "upstream-proxy is no URL"),
+            ("upstream-proxy = 'ana:hunter2@a.test:3128'", "upstream-proxy is no URL"),
+            ("upstream-proxy = 'http:/ana:hunter2://@a.test:3128'", "upstream-proxy is no URL"),
             ("logs = '..'\nstate = '/s'\n[records]\nmax-count = 1", "where /srv/plugins is as well"),
             ("[swap]\nreplay = 1001", "swap.replay is 1001, but must be between 0 and 1000"),
             ("[plugins.a]\nkey-value = '1KiB'", "key-value is 1KiB, but must be between 4KiB and 1GiB"),
         ];
         for (file, expected) in cases {
             let error = format!("{:#}", resolve(Flags::default(), file).expect_err(file));
-            assert!(error.contains(expected), "{file}: {expected} is not in {error}");
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{file}: {expected} is not in {error}");
         }
         for file in ["listen = '0.0.0.0:1'\nopen = true", "listen = ['[::1]:1', '127.9.9.9:1', '[::ffff:127.0.0.1]:1']"] {
             assert!(resolve(Flags::default(), file).is_ok(), "{file}");

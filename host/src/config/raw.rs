@@ -433,7 +433,7 @@ impl File {
     /// # Errors
     /// Where it cannot be read or is malformed; names file, line or key, and the nearest right key.
     pub(super) fn find(named: Option<&Path>) -> anyhow::Result<Option<(PathBuf, Self)>> {
-        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        let path = Self::path(named);
         match std::fs::read_to_string(path) {
             Ok(text) => {
                 let file = Self::parse(&text).with_context(|| format!("reading configuration {}", path.display()))?;
@@ -444,8 +444,14 @@ impl File {
         }
     }
 
+    /// Where it is looked for.
+    pub(super) fn path(named: Option<&Path>) -> &Path {
+        named.unwrap_or(Path::new(DEFAULT_FILE))
+    }
+
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         // Twice: the first time for keys, of which serde would only say which ones it knows.
+        let said = |error| said(text, &error);
         let table = DeTable::parse(text).map_err(said)?;
         let (table, check) = (table.get_ref(), |table: &_, known: &[&str], prefix: &str| check(text, table, known, prefix));
         check(table, &KEYS, "")?;
@@ -489,6 +495,12 @@ impl File {
                         bail!("plugins.{name} is to be a table, as in [plugins.{name}]; the folder's key is plugins-dir");
                     };
                     check(plugin, &PLUGIN_KEYS, &format!("plugins.{name}."))?;
+                    if let Some((key, value)) = plugin.get_key_value("config")
+                        && !value.get_ref().is_table()
+                    {
+                        let line = place(text, key.span().start).0;
+                        bail!("line {line}: plugins.{name}.config is to be a table, as in config = {{ key = \"value\" }}");
+                    }
                 }
             }
             Some(_) => bail!("plugins is to hold tables, as in [plugins.logger]; the folder's key is plugins-dir"),
@@ -498,16 +510,30 @@ impl File {
     }
 }
 
-/// The parser's error begins with what it is about and ends with a new line; ours are one sentence in a chain.
-fn said(error: toml::de::Error) -> anyhow::Error {
-    anyhow::anyhow!("{}", error.to_string().trim_end())
+/// Where it is and what it is, without the line itself, which the parser's own text quotes: a password may stand in it.
+fn said(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let message = error.message().trim().replace('\n', ", ");
+    match error.span() {
+        Some(span) => {
+            let (line, column) = place(text, span.start);
+            anyhow::anyhow!("line {line}, column {column}: {message}")
+        }
+        None => anyhow::anyhow!("{message}"),
+    }
+}
+
+/// Line and column, in characters, both from 1 on, of what begins after so many octets.
+fn place(text: &str, octets: usize) -> (usize, usize) {
+    let before = text.get(..octets).unwrap_or(text);
+    let line = before.rsplit_once('\n').map_or(before, |(_, line)| line);
+    (1 + before.matches('\n').count(), 1 + line.chars().count())
 }
 
 /// All keys of `table`, which stands in `text`, have to be known.
 fn check(text: &str, table: &DeTable<'_>, known: &[&str], prefix: &str) -> anyhow::Result<()> {
     let unknown = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
     let Some(key) = unknown.min_by_key(|key| key.span().start) else { return Ok(()) };
-    let (line, key) = (1 + text[..key.span().start].matches('\n').count(), key.get_ref());
+    let ((line, _), key) = (place(text, key.span().start), key.get_ref());
     match nearest(key, known) {
         Some(near) => bail!("line {line}: there is no key {prefix}{key}; did you mean {prefix}{near}?"),
         None => bail!("line {line}: there is no key {prefix}{key}; there are {}", known.join(", ")),
@@ -670,14 +696,23 @@ mod tests {
             ("resolve = 'a=b'", "HOST:PORT=ADDRESS:PORT is expected"),
             ("[plugins.logger]\non-failure = 'ignore'", "unknown variant `ignore`, expected `pass` or `refuse`"),
             ("[plugins.logger]\ninstances = -1", "line 2"),
-            ("[plugins.logger]\nconfig = 3", "line 2"),
+            ("[plugins.logger]\nconfig = 'hunter2'", "line 2: plugins.logger.config is to be a table"),
+            ("upstream-proxy = 'http://ana:hunter2@a.test:1\n", "line 1, column 46: invalid literal string"),
+            ("open = true\nupstream-proxy = http://ana:hunter2@a.test:1\n", "line 2, column 1"),
+            ("[plugins.logger]\nconfig = { key = 'hunter2', }}", "line 2, column 3"),
+            ("# \u{e4}\u{e4}\nopen = '\u{e4}' hunter2", "line 2, column 1"),
             ("listen", "line 1"),
             ("a = 1\na = 2", "duplicate key"),
         ];
         for (text, expected) in cases {
             let error = format!("{:#}", File::parse(text).expect_err(text));
-            assert!(error.contains(expected), "{text}: {expected} is not in {error}");
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{text}: {expected} is not in {error}");
         }
+    }
+
+    #[test]
+    fn places_are_told_in_lines_and_characters() {
+        assert_eq!([place("a\n'\u{e4}' b", 7), place("a", 0), place("a\n", 9)], [(2, 5), (1, 1), (2, 1)]);
     }
 
     #[test]

@@ -129,14 +129,10 @@ fn line(f: &mut fmt::Formatter<'_>, key: &str, value: impl Into<Value>) -> fmt::
 
 /// The user, if there is one, and stars for the password: this is shown to people and kept in tickets.
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    match rest.rsplit_once('@') {
-        Some((credentials, host)) => {
-            let (user, colon) = credentials.split_once(':').map_or((credentials, ""), |(user, _)| (user, ":***"));
-            format!("{scheme}://{user}{colon}@{host}")
-        }
-        None => url.to_owned(),
-    }
+    let Some((before, host)) = url.rsplit_once('@') else { return url.to_owned() };
+    let Some((scheme, credentials)) = before.split_once("://") else { return format!("***@{host}") };
+    let (user, colon) = credentials.split_once(':').map_or((credentials, ""), |(user, _)| (user, ":***"));
+    format!("{scheme}://{user}{colon}@{host}")
 }
 
 /// Bare where TOML allows it.
@@ -164,6 +160,20 @@ fn fixed(host: &str, port: u16, address: &std::net::SocketAddr) -> String {
 mod tests {
     use super::{super::raw::File, *};
     use crate::config::{Flags, Surroundings};
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (url, shown) in [
+            ("http://a.test:1", "http://a.test:1"),
+            ("http://ana@a.test:1", "http://ana@a.test:1"),
+            ("http://ana:hunter2@a.test:1", "http://ana:***@a.test:1"),
+            ("http://ana:hunter2@hunter2:hunter2@a.test", "http://ana:***@a.test"),
+            ("http:/ana:hunter2@a.test", "***@a.test"),
+            ("http:ana:hunter2@a.test", "***@a.test"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
 
     #[test]
     fn what_is_shown_gives_the_same_again() {

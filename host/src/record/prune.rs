@@ -17,6 +17,10 @@ use super::folders::FLAGS;
 
 /// How deep it looks: as deep as a record's name goes.
 const MAX_DEPTH: usize = 16;
+/// What lies in a state folder: such a one is not looked into, nor what is below it.
+const OF_STATE: [&str; 4] = ["admin.sock", "flowgate-ca-key.pem", "flowgate-ca.pem", "key-value.redb"];
+/// Ends of names of what is none of the proxy's records, wherever it lies: plugins, certificates and keys.
+const NO_RECORDS: [&str; 2] = [".pem", ".wasm"];
 
 /// What is kept; nothing said: everything.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -66,7 +70,7 @@ impl fmt::Display for Pruned {
 /// folder stays in any case, and so does what somebody writes to. `stop` is asked before each record, and ends it early.
 ///
 /// # Errors
-/// The folder cannot be read. What goes wrong with single records is counted.
+/// The folder cannot be read, or is a state folder. What goes wrong with single records is counted.
 pub fn prune(root: &Path, retention: &Retention, now: SystemTime, dry: bool, stop: &dyn Fn() -> bool) -> io::Result<Pruned> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut found = Vec::new();
@@ -149,7 +153,11 @@ type Look<'a> = dyn FnMut(BorrowedFd<'_>, &[String], &[Found]) -> bool + 'a;
 /// Shows each folder below the top with its records, until `look` has seen enough.
 fn walk(root: &Path, look: &mut Look<'_>) -> io::Result<()> {
     let top = openat(CWD, root, FLAGS - OFlags::NOFOLLOW, Mode::empty())?;
-    for name in folders(&top)? {
+    let all = entries(&top)?;
+    if let Some((name, _)) = of_state(&all) {
+        return Err(io::Error::other(format!("{name} is in it, so it is a state folder, of which nothing is deleted")));
+    }
+    for name in folders(all) {
         // Folders come and go while this looks; one that is not to be read is passed over.
         if let Ok(folder) = openat(&top, &*name, FLAGS, Mode::empty())
             && !step(folder, MAX_DEPTH, look)?
@@ -163,14 +171,18 @@ fn walk(root: &Path, look: &mut Look<'_>) -> io::Result<()> {
 fn step(folder: OwnedFd, depth: usize, look: &mut Look<'_>) -> io::Result<bool> {
     let (mut names, mut files) = (Vec::new(), Vec::new());
     let mut inner = Vec::new();
-    for (name, kind) in entries(&folder)? {
+    let all = entries(&folder)?;
+    if of_state(&all).is_some() {
+        return Ok(true);
+    }
+    for (name, kind) in all {
         match kind {
             FileType::Directory if depth > 0 => inner.push(name),
             // Some file systems do not say what an entry is.
             FileType::RegularFile | FileType::Unknown => {
                 let Ok(stat) = statat(&folder, &*name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
                 match FileType::from_raw_mode(stat.st_mode) {
-                    FileType::RegularFile => {
+                    FileType::RegularFile if !NO_RECORDS.iter().any(|end| name.ends_with(end)) => {
                         names.push(name);
                         files.push(Found::of(&stat));
                     }
@@ -195,12 +207,12 @@ fn step(folder: OwnedFd, depth: usize, look: &mut Look<'_>) -> io::Result<bool> 
     Ok(true)
 }
 
-fn folders(top: &OwnedFd) -> io::Result<Vec<String>> {
-    Ok(entries(top)?
-        .into_iter()
-        .filter(|(_, kind)| matches!(kind, FileType::Directory | FileType::Unknown))
-        .map(|(name, _)| name)
-        .collect())
+fn folders(all: Vec<(String, FileType)>) -> impl Iterator<Item = String> {
+    all.into_iter().filter(|(_, kind)| matches!(kind, FileType::Directory | FileType::Unknown)).map(|(name, _)| name)
+}
+
+fn of_state(all: &[(String, FileType)]) -> Option<&(String, FileType)> {
+    all.iter().find(|(name, _)| OF_STATE.contains(&name.as_str()))
 }
 
 /// What does not hide.
@@ -339,6 +351,32 @@ mod tests {
         assert_eq!((pruned.deleted, pruned.failed), (1, 1));
         drop(locked);
         assert_eq!(prune(folder.path(), &keep(None, Some(0), None), now, false, &|| false).expect("read").deleted, 1);
+    }
+
+    #[test]
+    fn state_folders_plugins_and_keys_stay() {
+        for mark in OF_STATE {
+            let state = format!("state/{mark}");
+            let (folder, now) = logs(&[
+                (&*state, 10, 100),
+                ("state/b", 10, 90),
+                ("state/plugins-before/1", 10, 80),
+                ("state/plugins-before/2", 10, 70),
+                ("plugins/a.wasm", 10, 90),
+                ("plugins/b.wasm", 10, 80),
+                ("plugins/tls/key.pem", 10, 80),
+                ("plugins/tls/x.pem", 10, 70),
+                ("a/1", 10, 60),
+                ("a/2", 10, 50),
+            ]);
+
+            assert_eq!(pruned(&folder, &keep(None, Some(0), None), now).deleted, 1, "{mark}");
+
+            let left = left(folder.path());
+            assert!(left.len() == 9 && !left.contains(&"a/1".to_owned()), "{left:?}");
+            let error = prune(&folder.path().join("state"), &keep(None, Some(0), None), now, false, &|| false).unwrap_err().to_string();
+            assert!(error.contains(mark) && error.contains("state folder"), "{error}");
+        }
     }
 
     #[test]

@@ -301,6 +301,51 @@ async fn a_changed_file_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_file_that_comes_after_the_start_is_noticed() {
+    let origin = Origin::saying("ok").await;
+    let (program, target) = running(&origin).await;
+    until_opened(&program, &target, true).await;
+
+    fs::write(program.folder().join("flowgate.toml"), "tunnel = '*.example.test'\n").unwrap();
+
+    until_opened(&program, &target, false).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_leaves_what_it_said_in_force_and_is_followed() {
+    let origin = Origin::saying("ok").await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("flowgate.toml"), "tunnel = '*.example.test'\n").unwrap();
+    let resolve = format!("{}:443={}", copilot::HOST, origin.address());
+    let target = format!("{}:443", copilot::HOST);
+    let program = Program::start_in(folder, BINARY, &["--resolve", &resolve]).await;
+    assert!(program.client().h1(&target).await.is_err());
+
+    fs::remove_file(program.folder().join("flowgate.toml")).unwrap();
+    let (code, said) = refused(&program.command(BINARY, &["reload"]).await);
+
+    assert!(code == 2 && said.contains("flowgate.toml is gone"), "{said}");
+    assert!(program.client().h1(&target).await.is_err(), "it is left alone as before");
+    fs::write(program.folder().join("flowgate.toml"), "").unwrap();
+    until_opened(&program, &target, true).await;
+}
+
+#[tokio::test]
+async fn what_was_refused_for_a_missing_file_is_taken_over_once_it_is_there() {
+    let origin = Origin::saying("ok").await;
+    let (program, target) = running(&origin).await;
+    let file = program.folder().join("flowgate.toml");
+    fs::write(&file, "tunnel = '*.example.test'\n[origins.'a.test']\nca = 'late.pem'\n").unwrap();
+    let (code, said) = refused(&program.command(BINARY, &["reload"]).await);
+    assert!(code == 2 && said.contains("late.pem"), "{said}");
+    assert!(program.client().h1(&target).await.is_ok());
+
+    fs::copy(program.folder().join("origins.pem"), program.folder().join("late.pem")).unwrap();
+
+    until_opened(&program, &target, false).await;
+}
+
+#[tokio::test]
 async fn a_bad_configuration_leaves_the_one_in_force() {
     let origin = Origin::saying("ok").await;
     let (program, target) = running(&origin).await;

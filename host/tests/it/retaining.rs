@@ -80,6 +80,54 @@ async fn the_command_deletes_what_is_old_and_says_before_what_that_would_be() {
     assert_eq!(names(folder.path()), AFTER_30_DAYS, "the newest of each folder stays");
 }
 
+#[tokio::test]
+async fn the_command_deletes_nothing_that_the_proxy_was_told_of_by_whatever_means() {
+    let folder = logs();
+    let all = names(folder.path());
+    for (flag, variable) in [
+        ("--state", "FLOWGATE_STATE"),
+        ("--plugins", "FLOWGATE_PLUGINS"),
+        ("", "FLOWGATE_USERS"),
+        ("", "FLOWGATE_RECORD"),
+        ("", "FLOWGATE_UPSTREAM_CA"),
+        ("", "FLOWGATE_ADMIN_TOKEN_FILE"),
+    ] {
+        let told = "logs/completions/deep";
+        let mut command = program::command(BINARY, folder.path());
+        command.args(["records", "prune", "--max-count", "1"]).env(variable, told);
+        let mut refused = vec![program::output(&mut command).await.unwrap()];
+        if !flag.is_empty() {
+            let mut command = program::command(BINARY, folder.path());
+            refused.push(program::output(command.args(["records", "prune", "--max-count", "1", flag, told])).await.unwrap());
+        }
+        for refused in refused {
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert!(refused.status.code() == Some(2) && said.contains(told) && said.contains("as well"), "{variable}: {said}");
+        }
+    }
+    assert_eq!(names(folder.path()), all);
+}
+
+#[tokio::test]
+async fn a_state_folder_below_the_records_that_nobody_told_of_stays() {
+    let folder = logs();
+    let mut command = program::command(BINARY, folder.path());
+    let made = program::output(command.args(["ca", "create", "--state", "logs/state"])).await.unwrap();
+    assert!(made.status.success(), "{made:?}");
+    for file in ["flowgate-ca.pem", "flowgate-ca-key.pem"] {
+        let file = File::options().append(true).open(folder.path().join("logs/state").join(file)).unwrap();
+        file.set_modified(SystemTime::now() - 300 * DAY).unwrap();
+    }
+    put(folder.path(), "logs/state/key-value.redb", 300);
+
+    let done = prune(folder.path(), &["--max-age", "30d"]).await;
+
+    assert!(done.1.starts_with("deleted: 4 records"), "{}", done.1);
+    let left = fs::read_dir(folder.path().join("logs/state")).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| !name.to_string_lossy().contains("lock")).collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}
+
 /// Waits until that is left.
 async fn until_left(folder: &Path, expected: &[&str]) {
     within("the end of old records", async {
