@@ -73,7 +73,7 @@ impl Errand {
     /// Once more on a fresh connection where a kept one turned out to be dead, as for clients.
     async fn run(&self) -> Result<LocalResponse, End> {
         let destination = Destination::new(self.order.origin.clone());
-        let mut lease = self.pool.http2(&destination, &self.scope).await?;
+        let mut lease = self.pool.http2(&destination, &self.scope, false).await?;
         loop {
             let mut connection = match lease {
                 Lease::Http2(share) => return self.over_http2(&share).await,
@@ -81,10 +81,13 @@ impl Errand {
             };
             match self.over_http1(&mut connection).await {
                 Err(End::Refused(Refusal::NoResponse { .. })) if connection.reused && self.order.method.is_idempotent() => {
-                    lease = Lease::Http1(self.pool.http1(&destination, true).await?);
+                    lease = Lease::Http1(self.pool.http1(&destination, &self.scope, true).await?);
                 }
                 Err(end) => return Err(end),
                 Ok((response, persists)) => {
+                    if fields::logs_in(&self.order.fields) || fields::logs_in(&response.fields) {
+                        connection.carry_login_of(&self.scope);
+                    }
                     if persists {
                         self.pool.give_back(destination, *connection);
                     }

@@ -27,6 +27,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use crate::{flow::CaptureBudget, h1::HeadLimits, hooks::Hooks, meters::Meters, origin::Pool, shares::Shares, spans::Spans, tasks::Tasks};
 
 pub use fetch::Fetcher;
+pub use fields::persists;
 pub use flood::FloodLimits;
 pub use respond::{error, head as local_head, refusal as local_refusal, sentence};
 pub use run::{After, Request, Via};

@@ -187,6 +187,8 @@ struct Answered {
     status: StatusCode,
     client_persists: bool,
     origin_persists: bool,
+    /// The origin's connection is its client's alone from now on.
+    login: bool,
 }
 
 impl Exchange {
@@ -309,6 +311,9 @@ impl Exchange {
         loop {
             match self.lease(&destination, scope, request.head.version, fresh, request.span.as_ref()).await.map_err(Fault::Refused)? {
                 Lease::Http2(share) => {
+                    if fields::logs_in(&request.head.fields) {
+                        share.carry_login();
+                    }
                     let sent = self.over_http2(&destination.origin, &share, request, responder, open.as_deref_mut()).await;
                     match sent {
                         Err(Fault::Refused(Refusal::NoResponse { source: Some(error), .. }))
@@ -321,6 +326,9 @@ impl Exchange {
                     }
                 }
                 Lease::Http1(mut connection) => {
+                    if fields::logs_in(&request.head.fields) {
+                        connection.carry_login_of(scope);
+                    }
                     let sent = self.over_http1(&destination.origin, &mut connection, request, responder, open.as_deref_mut()).await;
                     match sent {
                         Err(Fault::Refused(Refusal::NoResponse { .. })) if connection.reused && !fresh && is_repeatable(request) => {
@@ -332,6 +340,9 @@ impl Exchange {
                             return Ok(After::Upgraded(Box::new(Upgraded { connection: *connection, messages: None })));
                         }
                         Ok(answered) => {
+                            if answered.login {
+                                connection.carry_login_of(scope);
+                            }
                             if answered.origin_persists && request.content.is_done() {
                                 self.pool.give_back(destination, *connection);
                             }
@@ -357,8 +368,8 @@ impl Exchange {
     ) -> Result<Lease, Refusal> {
         let told = span.map(|span| (span, Instant::now()));
         let lease = match version {
-            Version::HTTP_2 => self.pool.http2(destination, scope).await,
-            _ => self.pool.http1(destination, fresh).await.map(Lease::Http1),
+            Version::HTTP_2 => self.pool.http2(destination, scope, fresh).await,
+            _ => self.pool.http1(destination, scope, fresh).await.map(Lease::Http1),
         };
         if let Some((span, began)) = told {
             match &lease {
@@ -410,7 +421,11 @@ impl Exchange {
         let mut send = share.send.clone().ready().await.map_err(failed)?;
         let (answer, stream) = send.send_request(outgoing, ends).map_err(failed)?;
         let sink = if ends { Sink::Ended } else { Sink::Http2 { stream, flushes: None, idle: self.limits.idle } };
-        self.drive(origin, request, sink, Answer::Http2(answer, None), responder, open).await.map(|_| After::Next)
+        let answered = self.drive(origin, request, sink, Answer::Http2(answer, None), responder, open).await?;
+        if answered.login {
+            share.carry_login();
+        }
+        Ok(After::Next)
     }
 
     /// Both directions at once: an origin may answer before it has read all, and a client may leave at any time.
@@ -457,7 +472,8 @@ impl Exchange {
         drop(drive);
         if let Ok(answered) = &mut answered {
             answered.client_persists &= client_persists;
-            answered.origin_persists &= progress.uploaded.load(Ordering::Relaxed);
+            // What ends the client's connection goes on to the origin, which ends its own by it (RFC 9112 §9.6).
+            answered.origin_persists &= client_persists && progress.uploaded.load(Ordering::Relaxed);
         } else if !progress.uploaded.load(Ordering::Relaxed) {
             sink.cancel();
         }
@@ -551,6 +567,7 @@ impl Exchange {
         };
         // No connection outlives what one reader may find content behind.
         let is_clear = !contradicts_itself(&head);
+        let login = fields::logs_in(&head.fields);
         let origin_persists = is_clear && framing != Framing::UntilClose && fields::persists(head.version, &head.fields);
         let mut content = answer.content(framing, self.limits.idle);
         content.tap(open.as_ref().and_then(|open| open.tap()), Direction::Response);
@@ -567,7 +584,7 @@ impl Exchange {
                 span.answered(local.status.as_u16());
             }
             send(&local, method, closes, responder).await?;
-            return Ok(Answered { status: local.status, client_persists: !closes, origin_persists: false });
+            return Ok(Answered { status: local.status, client_persists: !closes, origin_persists: false, login });
         }
         let mut rewriting = None;
         if let Some(open) = open.as_deref_mut() {
@@ -592,7 +609,7 @@ impl Exchange {
                     lock(open.flow()).timings.response_end = Some(Instant::now());
                     open.conclude(Outcome::Completed);
                 }
-                Ok(Answered { status, client_persists, origin_persists })
+                Ok(Answered { status, client_persists, origin_persists, login })
             }
             Err(PumpError::Sink(_)) => Err(Fault::Client),
             Err(PumpError::Source(error)) => {
@@ -668,7 +685,7 @@ async fn switch(head: ResponseHead, responder: &mut Option<Responder<'_>>, open:
         open.course().0.response_needs(&head);
         open.conclude(Outcome::Completed);
     }
-    Ok(Answered { status, client_persists: true, origin_persists: false })
+    Ok(Answered { status, client_persists: true, origin_persists: false, login: false })
 }
 
 /// Who wants the messages of a flow that has switched, and what they are read by.

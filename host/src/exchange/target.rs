@@ -46,7 +46,7 @@ pub fn at_proxy(line: RequestLine) -> Result<Target, Refusal> {
     let Absolute { origin, path } = Absolute::parse(&line)?;
     let mut line = line;
     if !agree(&line, Some(&origin))? {
-        // RFC 9112 §3.2.2: the target wins, and the origin hears nothing else.
+        // RFC 9112 §3.2.2: the target wins, and the origin hears that and nothing else, also of a client of HTTP/1.0.
         line.fields.set("Host", origin.host_field().to_string());
     }
     let scheme = origin.scheme;
@@ -66,8 +66,12 @@ pub(super) fn in_tunnel(line: RequestLine, origin: &Origin) -> Result<RequestHea
         return Ok(head(line, origin.scheme, None));
     }
     let absolute = Absolute::parse(&line)?;
+    let mut line = line;
     if !agree(&line, Some(&absolute.origin))? {
-        return Err(Refusal::BadRequest("Host and the request-target name different authorities"));
+        if line.fields.contains("host") {
+            return Err(Refusal::BadRequest("Host and the request-target name different authorities"));
+        }
+        line.fields.set("Host", absolute.origin.host_field().to_string());
     }
     if !same(&absolute.origin.authority, &origin.authority) || absolute.origin.scheme != origin.scheme {
         return Err(Refusal::BadRequest("the request-target names another origin than the tunnel"));
@@ -125,7 +129,7 @@ fn agree(line: &RequestLine, origin: Option<&Origin>) -> Result<bool, Refusal> {
         return Err(Refusal::BadRequest("there is more than one Host"));
     }
     match (host, origin) {
-        (None, _) if line.version == Version::HTTP_10 => Ok(true),
+        (None, _) if line.version == Version::HTTP_10 => Ok(origin.is_none()),
         (None, _) => Err(Refusal::BadRequest("there is no Host")),
         // RFC 9110 §7.2: empty where the target has no authority.
         (Some(b""), None) => Ok(true),

@@ -19,8 +19,9 @@ use super::{
     tunnel,
 };
 use crate::{
-    exchange::{Served, Target, Via, at_proxy},
+    exchange::{Served, Target, Via, at_proxy, persists},
     flow::{ClientAddr, Refusal, Scope},
+    h1::Framing,
     io::{Io, again, halves},
     meters::{Side, TurnedAway},
     origin::Destination,
@@ -67,6 +68,8 @@ pub(super) async fn serve(front: Arc<Front>, arrival: Arrival, speaks: Speaks, c
         };
         let credentials = line.fields.get("proxy-authorization").map(<[u8]>::to_vec);
         let method = line.method.clone();
+        // With content under way, or where this is to be the last request, no other one can follow.
+        let persists = framing == Framing::Empty && persists(line.version, &line.fields);
         let target = match at_proxy(line) {
             Ok(target) => target,
             Err(refusal) => return exchange.refuse(refusal, reader, writer).await,
@@ -88,7 +91,7 @@ pub(super) async fn serve(front: Arc<Front>, arrival: Arrival, speaks: Speaks, c
                     tracing::info!("the client's credentials do not verify: name and password have to be those of the users file");
                 }
                 exchange.meters.turned_away(why);
-                match own::turn_away(&front, refusal, &method, framing, reader, writer).await {
+                match own::turn_away(&front, refusal, &method, persists, reader, writer).await {
                     Some(halves) => {
                         (reader, writer) = halves;
                         continue;

@@ -121,7 +121,8 @@ impl Listener {
                     let Some(arrival) = introduced(&front, stream, peer).instrument(span).await else { return };
                     let span = tracing::info_span!("connection", id, client = %arrival.client.0, via = %peer.0);
                     let Some(presence) = span.in_scope(|| enter(&front, &arrival, speaks)) else { return };
-                    connection::serve(front, arrival, speaks, id, presence.client()).instrument(span).await;
+                    connection::serve(front.clone(), arrival, speaks, id, presence.client()).instrument(span).await;
+                    front.exchange.pool.log_out(id);
                     drop((presence, permit));
                 });
                 continue;
@@ -129,7 +130,8 @@ impl Listener {
             let arrival = Arrival::of(stream, peer);
             let Some(presence) = span.in_scope(|| enter(&front, &arrival, speaks)) else { continue };
             let serve = async move {
-                connection::serve(front, arrival, speaks, id, presence.client()).await;
+                connection::serve(front.clone(), arrival, speaks, id, presence.client()).await;
+                front.exchange.pool.log_out(id);
                 drop((presence, permit));
             };
             tasks.spawn_severable(serve.instrument(span));

@@ -63,6 +63,15 @@ pub struct Dialled {
     pub secured: Option<Instant>,
 }
 
+#[cfg(test)]
+impl Dialled {
+    /// In no time.
+    pub(super) fn now() -> Self {
+        let now = Instant::now();
+        Self { began: now, connected: now, secured: None }
+    }
+}
+
 /// Opens connections.
 #[derive(Debug)]
 pub struct Dialler {

@@ -1,6 +1,6 @@
 //! Connections to origins that wait for their next request.
 //!
-//! Place: part of `pool`. Bounded for each origin and in all.
+//! Place: part of `pool`. Bounded for each origin and in all. What carries a login is there for that client alone.
 //! Policy when full: the one that has waited longest is closed.
 //! Source: RFC 9112 §9.3.
 
@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::pool::{Connection, Destination};
+use crate::flow::Scope;
 
 /// See the module.
 #[derive(Default)]
@@ -20,6 +21,8 @@ pub(super) struct Idles {
     /// The origins by the turn of their first.
     oldest: BTreeMap<u64, Destination>,
     len: usize,
+    /// How many of them carry a login.
+    logins: usize,
     /// Of the next one.
     turn: u64,
 }
@@ -51,30 +54,28 @@ impl Idles {
             self.oldest.insert(idle.turn, destination.clone());
             Vec::new()
         });
-        kept.push(idle);
         self.len += 1;
+        self.logins += usize::from(idle.connection.carries_login());
+        kept.push(idle);
         self.turn += 1;
         goes
     }
 
-    /// The one that was used last, which is the least likely to have died.
-    pub(super) fn take(&mut self, destination: &Destination, longest: Duration) -> Option<Box<Connection>> {
-        let kept = self.kept.get_mut(destination)?;
-        let mut found = None;
-        while let Some(mut candidate) = kept.pop() {
-            self.len -= 1;
-            if kept.is_empty() {
-                self.oldest.remove(&candidate.turn);
-            }
+    /// The one that carries the client's login, else one that carries nobody's; of those the one that was used last, which is the least likely
+    /// to have died.
+    pub(super) fn take(&mut self, destination: &Destination, client: &Scope, longest: Duration) -> Option<Box<Connection>> {
+        loop {
+            let mut candidate = match self.logins {
+                0 => self.pick(destination, |kept| kept.len().checked_sub(1)),
+                _ => self.pick(destination, |kept| {
+                    let own = kept.iter().rposition(|idle| idle.connection.carries_login_of(client));
+                    own.or_else(|| kept.iter().rposition(|idle| !idle.connection.carries_login()))
+                }),
+            }?;
             if candidate.is_alive(longest) {
-                found = Some(candidate.connection);
-                break;
+                return Some(candidate.connection);
             }
         }
-        if kept.is_empty() {
-            self.kept.remove(destination);
-        }
-        found
     }
 
     /// The one that has waited longest.
@@ -89,24 +90,49 @@ impl Idles {
             kept.retain_mut(|idle| idle.is_alive(longest));
             !kept.is_empty()
         });
+        self.count_anew();
+    }
+
+    /// Takes out what carries logins that came by that connection of a client, which has ended.
+    pub(super) fn log_out(&mut self, connection: u64) -> Vec<Connection> {
+        let mut gone = Vec::new();
+        if self.logins > 0 {
+            self.kept.retain(|_, kept| {
+                gone.extend(kept.extract_if(.., |idle| idle.connection.carries_login_by(connection)).map(|idle| *idle.connection));
+                !kept.is_empty()
+            });
+            self.count_anew();
+        }
+        gone
+    }
+
+    fn count_anew(&mut self) {
         self.oldest = self.kept.iter().filter_map(|(destination, kept)| Some((kept.first()?.turn, destination.clone()))).collect();
         self.len = self.kept.values().map(Vec::len).sum();
+        self.logins = self.kept.values().flatten().filter(|idle| idle.connection.carries_login()).count();
     }
 
     fn oldest_of(&mut self, destination: &Destination) -> Option<Box<Connection>> {
+        self.pick(destination, |_| Some(0)).map(|idle| idle.connection)
+    }
+
+    /// Takes out the one of that origin's at the place that `which` says.
+    fn pick(&mut self, destination: &Destination, which: impl FnOnce(&[Idle]) -> Option<usize>) -> Option<Idle> {
         let kept = self.kept.get_mut(destination)?;
-        let oldest = kept.remove(0);
-        self.oldest.remove(&oldest.turn);
-        match kept.first() {
-            Some(next) => {
+        let at = which(kept)?;
+        let idle = kept.remove(at);
+        self.len -= 1;
+        self.logins -= usize::from(idle.connection.carries_login());
+        if at == 0 {
+            self.oldest.remove(&idle.turn);
+            if let Some(next) = kept.first() {
                 self.oldest.insert(next.turn, destination.clone());
             }
-            None => {
-                self.kept.remove(destination);
-            }
         }
-        self.len -= 1;
-        Some(oldest.connection)
+        if kept.is_empty() {
+            self.kept.remove(destination);
+        }
+        Some(idle)
     }
 }
 
@@ -124,7 +150,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        flow::{Authority, Origin, Scheme},
+        flow::{Authority, ClientAddr, Origin, Principal, Scheme},
         io::halves,
     };
 
@@ -132,10 +158,44 @@ mod tests {
         Destination::new(Origin { scheme: Scheme::Http, authority: Authority::new(host, 80) })
     }
 
-    fn keep(idles: &mut Idles, host: &str) -> (Option<Box<Connection>>, tokio::io::DuplexStream) {
+    fn client(connection: u64, name: &str) -> Scope {
+        Scope { connection, client: ClientAddr(([127, 0, 0, 1], 1).into()), principal: Principal::named(name) }
+    }
+
+    fn connection() -> (Connection, tokio::io::DuplexStream) {
         let (io, other) = tokio::io::duplex(64);
         let (reader, writer) = halves(Box::new(io), BytesMut::new());
-        (idles.keep(to(host), Connection::kept(reader, writer), 2, 3), other)
+        (Connection::kept(reader, writer), other)
+    }
+
+    fn keep(idles: &mut Idles, host: &str) -> (Option<Box<Connection>>, tokio::io::DuplexStream) {
+        let (connection, other) = connection();
+        (idles.keep(to(host), connection, 2, 3), other)
+    }
+
+    #[test]
+    fn a_login_is_there_for_its_client_and_goes_with_it() {
+        let (mut idles, mut others) = (Idles::default(), Vec::new());
+        for carried in [Some((1, "ana")), None, Some((1, "bob")), Some((2, "ana"))] {
+            let (mut connection, other) = connection();
+            if let Some((by, name)) = carried {
+                connection.carry_login_of(&client(by, name));
+            }
+            assert!(idles.keep(to("a"), connection, 9, 9).is_none());
+            others.push(other);
+        }
+        let mut take = |by, name| {
+            let taken = idles.take(&to("a"), &client(by, name), Duration::MAX);
+            taken.map(|taken| (taken.carries_login(), taken.carries_login_of(&client(by, name))))
+        };
+
+        assert_eq!(take(1, "ana"), Some((true, true)), "its own, though another was used later");
+        assert_eq!(take(1, "ana"), Some((false, false)), "nobody's");
+        assert_eq!([take(1, "ana"), take(2, "bob"), take(3, "ana")], [None, None, None], "none of others'");
+        assert_eq!((idles.len, idles.logins), (2, 2));
+        assert_eq!((idles.log_out(3).len(), idles.log_out(1).len()), (0, 1));
+        assert_eq!((idles.len, idles.logins, idles.oldest.len()), (1, 1, 1));
+        assert!(idles.take_oldest().is_some() && idles.kept.is_empty() && idles.logins == 0);
     }
 
     #[test]
@@ -151,8 +211,10 @@ mod tests {
 
         assert_eq!(gone, [false, false, false, true, true]);
         assert_eq!((idles.len, idles.kept.len(), idles.oldest.len()), (3, 2, 2));
-        assert!(idles.take(&to("a"), Duration::MAX).is_none(), "it was the oldest of all");
-        assert!(idles.take(&to("b"), Duration::MAX).is_some() && idles.take(&to("b"), Duration::MAX).is_some());
+        assert!(idles.take(&to("a"), &client(1, ""), Duration::MAX).is_none(), "it was the oldest of all");
+        assert!(
+            idles.take(&to("b"), &client(1, ""), Duration::MAX).is_some() && idles.take(&to("b"), &client(1, ""), Duration::MAX).is_some()
+        );
         assert_eq!((idles.len, idles.kept.len(), idles.oldest.len()), (1, 1, 1));
         assert!(idles.take_oldest().is_some() && idles.take_oldest().is_none(), "c was left");
         assert!(idles.kept.is_empty() && idles.oldest.is_empty());

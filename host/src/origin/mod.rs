@@ -6,6 +6,7 @@
 mod attempts;
 mod dial;
 mod idle;
+mod login;
 mod owners;
 mod pool;
 mod reach;

@@ -1,7 +1,8 @@
 //! Whose HTTP/2 connections to which origin, and what origins speak.
 //!
 //! Place: part of `pool`. A client's tunnel has a connection of its own to each origin, as it would have without the proxy: what a client does to
-//! it (a flood of resets, which origins answer by closing it) harms nobody else. One whose client has gone is there for the next.
+//! it (a flood of resets, which origins answer by closing it) harms nobody else. One whose client has gone is there for the next, unless that client
+//! has logged in on it.
 //! Policy when full: the origin that was asked for longest ago is forgotten, if nobody is at it now.
 //! Source: RFC 9113 §9.1.1.
 
@@ -74,6 +75,11 @@ impl Owners {
             asked.slots.push(Owned { owner: owner.clone(), slot: Arc::default(), last: now });
         }
         let owned = &mut asked.slots[at];
+        if own.is_none()
+            && let Some(connections) = Arc::get_mut(&mut owned.slot)
+        {
+            connections.get_mut().log_out();
+        }
         (owned.owner, owned.last) = (owner, now);
         (owned.slot.clone(), forgotten)
     }
@@ -98,7 +104,10 @@ impl Owners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Authority, ClientAddr, Origin, Principal, Scheme};
+    use crate::{
+        flow::{Authority, ClientAddr, Origin, Principal, Scheme},
+        origin::Dialled,
+    };
 
     const MOST: usize = 3;
 
@@ -121,6 +130,28 @@ mod tests {
         drop((ana, first, again));
         let next = slot(&client());
         assert!(left.upgrade().is_some_and(|left| Arc::ptr_eq(&left, &next)));
+    }
+
+    #[tokio::test]
+    async fn what_somebody_has_logged_in_on_is_for_nobody_else() {
+        for login in [false, true] {
+            let (mut owners, ana) = (Owners::default(), client());
+            let (io, _origin) = tokio::io::duplex(1 << 10);
+            let (send, _connection) = h2::client::handshake(io).await.expect("nothing is waited for");
+            let slot = owners.slot(&to("a"), &ana, MOST).0;
+            let share = slot.lock().await.add(send, Dialled::now());
+            if login {
+                share.carry_login();
+            }
+            drop((share, slot));
+            let own = owners.slot(&to("a"), &ana, MOST).0;
+            assert!(own.lock().await.share(1).is_some(), "its owner has it");
+            drop((own, ana));
+
+            let next = owners.slot(&to("a"), &client(), MOST).0;
+
+            assert_eq!(next.lock().await.share(1).is_some(), !login);
+        }
     }
 
     #[test]

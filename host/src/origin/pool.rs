@@ -1,7 +1,8 @@
 //! Connections kept for the next request.
 //!
 //! Place: between `exchange` and `dial`. An HTTP/1 connection is lent to one exchange at a time; an HTTP/2 connection carries many of one
-//! client. What an origin speaks is remembered, so that the client's side can be told the same.
+//! client, and so does an HTTP/1 connection that a client has logged in on. What an origin speaks is remembered, so that the client's side can be
+//! told the same.
 //! Policy when full: the connection that was idle longest is closed, the origin that was asked for longest ago is forgotten.
 //! Source: RFC 9112 §9.3, RFC 9113 §9.1.1.
 
@@ -13,6 +14,7 @@ use std::{
 use super::{
     dial::{Dialled, SharedDialler},
     idle::Idles,
+    login::Login,
     owners::{Owners, Slot},
     shared::Share,
 };
@@ -70,14 +72,42 @@ pub struct Connection {
     pub reused: bool,
     /// When it came up.
     dialled: Dialled,
+    /// Of whom, where somebody has logged in on it.
+    login: Option<Login>,
+}
+
+impl Connection {
+    fn new(io: Io, dialled: Dialled) -> Self {
+        let (reader, writer) = halves(io, BytesMut::new());
+        Self { reader, writer, reused: false, dialled, login: None }
+    }
+
+    /// That client logs in on it, or is asked to: nobody else is to have it from now on.
+    pub fn carry_login_of(&mut self, client: &Scope) {
+        self.login = Some(Login::of(client));
+    }
+
+    /// Somebody has logged in on it.
+    pub(super) fn carries_login(&self) -> bool {
+        self.login.is_some()
+    }
+
+    /// That client has.
+    pub(super) fn carries_login_of(&self, client: &Scope) -> bool {
+        self.login.as_ref().is_some_and(|login| login.is_of(client))
+    }
+
+    /// Somebody on that connection of a client has.
+    pub(super) fn carries_login_by(&self, connection: u64) -> bool {
+        self.login.as_ref().is_some_and(|login| login.came_by(connection))
+    }
 }
 
 #[cfg(test)]
 impl Connection {
     /// One that has carried an exchange.
     pub(super) fn kept(reader: HalfReader, writer: HalfWriter) -> Self {
-        let now = std::time::Instant::now();
-        Self { reader, writer, reused: true, dialled: Dialled { began: now, connected: now, secured: None } }
+        Self { reader, writer, reused: true, dialled: Dialled::now(), login: None }
     }
 }
 
@@ -145,28 +175,28 @@ impl Pool {
         self.dialler.open(authority).await
     }
 
-    /// An HTTP/1 connection. `fresh`: none that was kept.
+    /// An HTTP/1 connection for that client. `fresh`: none that was kept.
     ///
     /// # Errors
     /// Whatever keeps it from coming up.
-    pub async fn http1(&self, destination: &Destination, fresh: bool) -> Result<Box<Connection>, Refusal> {
-        if !fresh && let Some(connection) = self.idle().take(destination, self.limits.idle) {
+    pub async fn http1(&self, destination: &Destination, client: &Scope, fresh: bool) -> Result<Box<Connection>, Refusal> {
+        if !fresh && let Some(connection) = self.idle().take(destination, client, self.limits.idle) {
             return Ok(connection);
         }
         self.make_room();
         let (io, _, dialled) = self.dialler.connect(destination, Protocol::Http1).await?;
-        let (reader, writer) = halves(io, BytesMut::new());
-        Ok(Box::new(Connection { reader, writer, reused: false, dialled }))
+        Ok(Box::new(Connection::new(io, dialled)))
     }
 
-    /// HTTP/2 where the origin offers it, else HTTP/1. `owner`: on whose behalf; nobody else is on that HTTP/2 connection.
+    /// HTTP/2 where the origin offers it, else HTTP/1. `owner`: on whose behalf; nobody else is on that HTTP/2 connection. `fresh`: no HTTP/1
+    /// connection that was kept.
     ///
     /// # Errors
     /// Whatever keeps it from coming up.
-    pub async fn http2(&self, destination: &Destination, owner: &Arc<Scope>) -> Result<Lease, Refusal> {
+    pub async fn http2(&self, destination: &Destination, owner: &Arc<Scope>, fresh: bool) -> Result<Lease, Refusal> {
         let is_http1 = || destination.origin.scheme == Scheme::Http || self.owners().speaks_http2(destination) == Some(false);
         if is_http1() {
-            return self.http1(destination, false).await.map(Lease::Http1);
+            return self.http1(destination, owner, fresh).await.map(Lease::Http1);
         }
         let slot = self.slot(destination, owner);
         let mut connections = slot.lock().await;
@@ -176,7 +206,7 @@ impl Pool {
         if is_http1() {
             // Found out by whoever had the lock before.
             drop(connections);
-            return self.http1(destination, false).await.map(Lease::Http1);
+            return self.http1(destination, owner, fresh).await.map(Lease::Http1);
         }
         self.make_room();
         let (io, http2, dialled) = match self.dialler.connect(destination, Protocol::Http2).await {
@@ -186,8 +216,7 @@ impl Pool {
         };
         self.owners().found(destination, http2);
         if !http2 {
-            let (reader, writer) = halves(io, BytesMut::new());
-            return Ok(Lease::Http1(Box::new(Connection { reader, writer, reused: false, dialled })));
+            return Ok(Lease::Http1(Box::new(Connection::new(io, dialled))));
         }
         let handshake = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -222,7 +251,7 @@ impl Pool {
         if let Some(known) = known {
             return Ok(known);
         }
-        match self.http2(destination, owner).await? {
+        match self.http2(destination, owner, false).await? {
             Lease::Http2(_) => Ok(true),
             Lease::Http1(connection) => {
                 self.give_back(destination.clone(), *connection);
@@ -245,6 +274,13 @@ impl Pool {
         let goes = self.idle().keep(destination, connection, self.limits.per_origin, self.limits.in_all);
         // Outside the lock: closing takes a while.
         drop(goes);
+    }
+
+    /// A connection of a client has ended, and with it the logins that came by it.
+    pub fn log_out(&self, connection: u64) {
+        let gone = self.idle().log_out(connection);
+        // Outside the lock: closing takes a while.
+        drop(gone);
     }
 
     /// Forgets all connections that are kept, and what is known of origins. Exchanges in progress keep theirs.

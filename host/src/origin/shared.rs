@@ -6,7 +6,10 @@
 //! Source: RFC 9113 §5.1.2, §9.1.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -22,7 +25,14 @@ pub(super) struct Connections(Vec<One>);
 struct One {
     send: SendRequest<Bytes>,
     /// Held by this, and by each share.
-    streams: Arc<()>,
+    streams: Arc<Streams>,
+}
+
+/// Of one connection.
+#[derive(Default)]
+struct Streams {
+    /// Somebody has logged in on one of them (RFC 4559 §6).
+    login: AtomicBool,
 }
 
 /// Room for one stream on a connection; held as long as that is in use.
@@ -31,7 +41,14 @@ pub struct Share {
     pub send: SendRequest<Bytes>,
     /// When the connection came up, if that was for this one.
     pub(super) dialled: Option<Dialled>,
-    _stream: Arc<()>,
+    stream: Arc<Streams>,
+}
+
+impl Share {
+    /// Its owner logs in on the connection, or is asked to: nobody is to have it afterwards.
+    pub fn carry_login(&self) {
+        self.stream.login.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Connections {
@@ -41,6 +58,11 @@ impl Connections {
         let least = self.0.iter().min_by_key(|one| one.carried())?;
         let has_room = least.carried() < least.send.current_max_send_streams();
         (has_room || self.0.len() >= most).then(|| least.share())
+    }
+
+    /// Lets go what an owner that has gone has logged in on; the rest is for another one.
+    pub(super) fn log_out(&mut self) {
+        self.0.retain(|one| !one.streams.login.load(Ordering::Relaxed));
     }
 
     /// One more, and room on it.
@@ -54,7 +76,7 @@ impl Connections {
 
 impl One {
     fn share(&self) -> Share {
-        Share { send: self.send.clone(), dialled: None, _stream: self.streams.clone() }
+        Share { send: self.send.clone(), dialled: None, stream: self.streams.clone() }
     }
 
     fn carried(&self) -> usize {

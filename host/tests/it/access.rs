@@ -2,7 +2,7 @@
 
 use flowgate::auth::Mode;
 use flowgate_testkit::{
-    Origin,
+    Origin, Trouble,
     client::request,
     proxy::{Options, Proxy},
 };
@@ -126,4 +126,22 @@ async fn a_password_is_recorded_nowhere() {
     let record = proxy.records().only().await;
     assert_eq!(record.text_at("/proxy-authorization"), Some("ana"));
     assert!(!format!("{}{}", record.name, record.text).contains("cret"));
+}
+
+#[tokio::test]
+async fn who_is_not_admitted_and_asks_nothing_more_is_closed() {
+    let proxy = Proxy::without_plugins(Options::users([("ana", "s3cret")])).await;
+    let asked = [
+        "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nConnection: close\r\n\r\n",
+        "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n",
+        "GET http://a.test/ HTTP/1.0\r\nHost: a.test\r\n\r\n",
+    ];
+
+    for asked in asked {
+        let mut connection = proxy.client().to_proxy().await.unwrap();
+        let refused = connection.exchange(asked).await.unwrap();
+
+        assert_eq!((refused.status(), refused.head.closes()), (407, true), "{asked}");
+        assert_eq!(connection.wire().rest().await.1, Trouble::Closed, "{asked}");
+    }
 }

@@ -235,3 +235,43 @@ async fn straight_and_through_agree_on_every_framing() {
         assert_eq!((&through.content, &through.trailers, &through.trouble), (&straight.content, &straight.trailers, &None), "{what}");
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_its_client_has_had_closed_carries_nothing_more() {
+    // Says how many requests a connection has carried, and ends none.
+    let origin = Origin::speaking(Setup::clear(), |mut wire| async move {
+        for carried in 1.. {
+            if wire.until(b"\r\n\r\n").await.is_err()
+                || wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{carried}")).await.is_err()
+            {
+                break;
+            }
+        }
+    })
+    .await;
+    let proxy = Proxy::without_plugins(Options::new()).await;
+    let (root, host) = (origin.root(), origin.authority());
+
+    for last in [
+        format!("GET {root} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
+        format!("GET {root} HTTP/1.0\r\nHost: {host}\r\n\r\n"),
+    ] {
+        let closing = proxy.client().to_proxy().await.unwrap().exchange(&last).await.unwrap();
+        let next = proxy.client().to_proxy().await.unwrap().exchange(&last).await.unwrap();
+
+        assert_eq!((closing.text(), next.text()), ("1".to_owned(), "1".to_owned()), "{last}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_hears_whom_a_request_of_http_1_0_is_for() {
+    let origin = Origin::start(Setup::clear(), |seen| Script::ok(seen.field_lines())).await;
+    let proxy = Proxy::without_plugins(Options::new()).await;
+    let asked = format!("GET {} HTTP/1.0\r\nA: b\r\n\r\n", origin.root());
+
+    let at_proxy = proxy.client().to_proxy().await.unwrap().exchange(&asked).await.unwrap();
+    let inside = proxy.client().clear(&origin.authority()).await.unwrap().exchange(&asked).await.unwrap();
+
+    let expected = format!("A: b\nHost: {}\n", origin.authority());
+    assert_eq!((at_proxy.text(), inside.text()), (expected.clone(), expected));
+}

@@ -32,6 +32,7 @@ mod interim;
 mod layering;
 mod leaving;
 mod lifecycle;
+mod logins;
 mod messages;
 mod mistakes;
 mod onboarding;

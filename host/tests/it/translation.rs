@@ -1,5 +1,7 @@
 //! A client that speaks HTTP/2 to an origin that speaks HTTP/1.1 only: what the one cannot say the other way is said another way.
 
+use std::{collections::HashMap, sync::Mutex};
+
 use bytes::Bytes;
 use flowgate_testkit::{
     Gate, Origin, Script, Setup, Trouble,
@@ -149,4 +151,34 @@ async fn a_client_that_resets_its_stream_is_missed_by_the_origin() {
     drop((answer, content));
 
     origin.journal().wait("the client's leaving", |requests, _| requests[0].gone.clone()).await;
+}
+
+#[tokio::test]
+async fn a_request_that_a_dead_connection_did_not_take_is_not_given_to_another_dead_one() {
+    let (gate, carried) = (Gate::new(), Mutex::new(HashMap::new()));
+    let origin = Origin::start(Setup::http1(), {
+        let gate = gate.clone();
+        move |seen| {
+            let mut carried = carried.lock().unwrap();
+            let carried = carried.entry(seen.connection).and_modify(|carried| *carried += 1).or_insert(1);
+            // Each connection ends when it is to carry a second request.
+            if *carried > 1 { Script::raw("").close() } else { Script::new(200).hold(&gate).data("first") }
+        }
+    })
+    .await;
+    let (_proxy, mut connection) = connected(&origin).await;
+    let get = || Request::get(origin.root()).body(()).unwrap();
+    let mut both = Vec::new();
+    for at in 1..=2 {
+        both.push(connection.begin(get(), true).await.unwrap().0);
+        origin.journal().wait("both requests", |requests, _| (requests.len() == at).then_some(())).await;
+    }
+    gate.open_for(3);
+    for answer in both {
+        assert_eq!(H2Answer::of(answer).await.unwrap().finish().await.content, b"first");
+    }
+
+    let third = asked(&mut connection, "GET", &origin.root()).await;
+
+    assert_eq!((third.status, &third.content[..], origin.seen().len()), (200, &b"first"[..], 4));
 }

@@ -13,7 +13,7 @@ use super::{Front, Speaks};
 use crate::{
     exchange::{error, local_head, local_refusal},
     flow::{Authority, Fields, HTTP_DATE, LocalResponse, Principal, Refusal, RequestHead},
-    h1::{Framing, encode_response},
+    h1::encode_response,
     io::{HalfReader, HalfWriter},
     tls::{Root, keystore},
 };
@@ -77,17 +77,17 @@ impl Visit<'_> {
     }
 }
 
-/// Answers a client that is not admitted. One that is asked for credentials, and has no content under way, gets its connection back to ask
-/// again on, as some insist on; `None`: the connection has ended.
+/// Answers a client that is not admitted. One that is asked for credentials gets its connection back to ask again on, as some insist on, where
+/// that `persists`; `None`: the connection has ended.
 pub(super) async fn turn_away(
     front: &Front,
     refusal: Refusal,
     method: &Method,
-    framing: Framing,
+    persists: bool,
     reader: HalfReader,
     mut writer: HalfWriter,
 ) -> Option<(HalfReader, HalfWriter)> {
-    if framing != Framing::Empty || !matches!(refusal, Refusal::AuthenticationRequired(_)) {
+    if !persists || !matches!(refusal, Refusal::AuthenticationRequired(_)) {
         front.exchange.refuse(refusal, reader, writer).await;
         return None;
     }
