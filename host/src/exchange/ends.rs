@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{flushes::Flushes, http2};
 use crate::{
     flow::{Direction, Fields, Pieces, ResponseHead},
-    h1::{Framing, HeadLimits, Incoming, Outgoing, Piece, encode_response, trailers_are_sane},
+    h1::{Framing, FramingError, HeadLimits, Incoming, Outgoing, Piece, encode_response, trailers_are_sane},
     hooks::Tap,
     io::{HalfReader, HalfWriter},
 };
@@ -43,6 +43,11 @@ impl<'a> Source<'a> {
     /// HTTP/2 content.
     pub fn http2(stream: RecvStream, idle: Duration) -> Self {
         Self { held: VecDeque::new(), wire: SourceWire::Http2 { stream, owed: 0, done: false }, idle, tap: None }
+    }
+
+    /// Longest silence.
+    pub(super) fn idle(&self) -> Duration {
+        self.idle
     }
 
     /// Lets `tap` hear of all that comes in, as that message's.
@@ -81,7 +86,7 @@ impl<'a> Source<'a> {
         match &mut self.wire {
             SourceWire::Http1 { reader, incoming } => {
                 let at_end = reader.at_end();
-                let taken = incoming.take(reader.buffer(), at_end).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+                let taken = incoming.take(reader.buffer(), at_end).map_err(not_content);
                 if let (Some(tap), Ok(Some(piece))) = (&self.tap, &taken) {
                     heard(tap, piece);
                 }
@@ -122,7 +127,7 @@ impl<'a> Source<'a> {
                         None => {
                             let trailers = stream.trailers().await.map_err(h2_error)?;
                             let trailers = trailers.as_ref().map(http2::fields).unwrap_or_default();
-                            trailers_are_sane(&trailers).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                            trailers_are_sane(&trailers).map_err(not_content)?;
                             *done = true;
                             Piece::End(trailers)
                         }
@@ -178,6 +183,17 @@ impl<'a> Source<'a> {
             SourceWire::Http2 { .. } => std::future::pending().await,
         }
     }
+}
+
+fn not_content(error: FramingError) -> io::Error {
+    let kind = if error == FramingError::EARLY { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::InvalidData };
+    io::Error::new(kind, error)
+}
+
+/// What is wrong with content that came, if that is why there is no more of it.
+pub(super) fn malformed(error: &io::Error) -> Option<&'static str> {
+    let framing: &FramingError = error.get_ref()?.downcast_ref()?;
+    (*framing != FramingError::EARLY).then_some(framing.0)
 }
 
 fn heard((tap, of): &(Arc<dyn Tap>, Direction), piece: &Piece) {
@@ -322,6 +338,9 @@ impl<'a> Responder<'a> {
         match self {
             Self::Http1(writer) => {
                 encode_response(writer.buffer(), head);
+                if framing == Framing::UntilClose {
+                    writer.leave_open();
+                }
                 Ok(Sink::Http1 { writer, outgoing: framing.into() })
             }
             Self::Http2(mut respond, flushes, idle) => {
@@ -340,10 +359,10 @@ impl<'a> Responder<'a> {
         }
     }
 
-    /// Closes the stream without an answer.
-    pub fn disconnect(self) {
+    /// Closes the stream of an HTTP/2 client without an answer.
+    pub fn reset(self, reason: Reason) {
         if let Self::Http2(mut respond, ..) = self {
-            respond.send_reset(Reason::CANCEL);
+            respond.send_reset(reason);
         }
     }
 }
@@ -421,6 +440,12 @@ pub(super) fn was_not_processed(error: &io::Error) -> bool {
     error.is_some_and(|error| {
         error.is_remote() && (error.is_go_away() || error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM))
     })
+}
+
+/// What a client over HTTP/2 is told, in the place of an answer, of an origin that ended its stream: the same, as it would hear without a proxy.
+pub(super) fn passes_on(error: &io::Error) -> Option<Reason> {
+    let said = said_reason(error).filter(|reason| *reason != Reason::NO_ERROR);
+    said.or_else(|| was_not_processed(error).then_some(Reason::REFUSED_STREAM))
 }
 
 /// The system's error, where there is one below.

@@ -124,7 +124,8 @@ async fn hold_request(
 
 /// Holds the content; `None` if it is longer than `limit` and passes unheld.
 async fn hold(open: &mut OpenFlow, of: Direction, limit: usize, content: &mut Source<'_>) -> Result<Option<Held>, Fault> {
-    let broken = |error| if of == Direction::Request { Fault::Client } else { Fault::Origin(error) };
+    let idle = content.idle();
+    let broken = |error| if of == Direction::Request { Fault::of_request(&error, idle) } else { Fault::Origin(error) };
     match content.hold(limit).await.map_err(broken)? {
         Ok((pieces, trailers)) => {
             lock(open.flow()).hold(of, pieces.octets(), trailers.clone());

@@ -47,6 +47,7 @@ fn status(refusal: &Refusal) -> (StatusCode, &'static str) {
     match refusal {
         Refusal::BadRequest(_) | Refusal::BadAuthority(_) => (StatusCode::BAD_REQUEST, "http_request_error"),
         Refusal::HeadTooLarge { .. } => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error"),
+        Refusal::RequestTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "http_request_error"),
         Refusal::ContentTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "http_request_denied"),
         Refusal::AuthenticationRequired(_) => (StatusCode::PROXY_AUTHENTICATION_REQUIRED, "http_request_denied"),
         Refusal::Denied(_) => (StatusCode::FORBIDDEN, "http_request_denied"),

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use h2::Reason;
 use http::{Method, StatusCode, Version};
 use tokio::time::sleep_until;
 
@@ -107,12 +108,30 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Of a request whose content does not come in as it has to, within `idle`.
+    pub(super) fn of_request(error: &io::Error, idle: Duration) -> Self {
+        match ends::malformed(error) {
+            Some(reason) => Self::Refused(Refusal::BadRequest(reason)),
+            // The system says so of a client that is gone.
+            None if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() => {
+                Self::Refused(Refusal::RequestTimeout { after: idle })
+            }
+            None => Self::Client,
+        }
+    }
+
     /// The same for those who count.
     fn ending(&self) -> Ending {
         match self {
             Self::Client => Ending::ClientAborted,
             Self::Origin(_) => Ending::OriginFailed,
-            Self::Refused(Refusal::PluginFailed { .. } | Refusal::Denied(_) | Refusal::ContentTooLarge { .. }) => Ending::Refused,
+            Self::Refused(
+                Refusal::PluginFailed { .. }
+                | Refusal::Denied(_)
+                | Refusal::ContentTooLarge { .. }
+                | Refusal::BadRequest(_)
+                | Refusal::RequestTimeout { .. },
+            ) => Ending::Refused,
             Self::Refused(_) => Ending::OriginFailed,
             Self::Broken(_) | Self::Disconnect => Ending::Refused,
         }
@@ -281,7 +300,13 @@ impl Exchange {
             Fault::Broken(refusal) => {
                 tracing::info!(host = %String::from_utf8_lossy(&request.head.authority), "response broken off: {}", respond::sentence(&refusal));
             }
-            Fault::Disconnect => responder.into_iter().for_each(Responder::disconnect),
+            Fault::Disconnect => responder.into_iter().for_each(|responder| responder.reset(Reason::CANCEL)),
+            Fault::Refused(Refusal::NoResponse { origin, source: Some(error) })
+                if is_http2 && let Some(reason) = ends::passes_on(&error) =>
+            {
+                tracing::info!("{origin} ended a request without a response: {error}");
+                responder.into_iter().for_each(|responder| responder.reset(reason));
+            }
             Fault::Refused(refusal) => {
                 tracing::info!(host = %String::from_utf8_lossy(&request.head.authority), "{}", respond::sentence(&refusal));
                 self.meters.refused(respond::error(&refusal));
@@ -506,7 +531,9 @@ impl Exchange {
                     return Fault::Client;
                 }
             }
-            Err(PumpError::Source(_)) => return Fault::Client,
+            // Of what is being answered already, nothing else can be said.
+            Err(PumpError::Source(_)) if progress.answering.load(Ordering::Relaxed) => return Fault::Client,
+            Err(PumpError::Source(error)) => return Fault::of_request(&error, self.limits.idle),
             Err(PumpError::Filter(refusal)) => return Fault::Refused(*refusal),
             // An origin that neither takes anything nor answers is gone in all but name.
             Err(PumpError::Sink(error)) if error.kind() == io::ErrorKind::TimedOut && !progress.answering.load(Ordering::Relaxed) => {

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     flow::{LocalResponse, Refusal},
     h1::{Framing, HeadError, ReadError, RequestLine, encode_response, request_framing},
-    io::{HalfReader, HalfWriter, Io, Layered},
+    io::{HalfReader, HalfWriter, Io, Layered, abort},
     origin::{CONNECTION_WINDOW, STREAM_WINDOW},
 };
 
@@ -104,7 +104,12 @@ impl Exchange {
         let after = self.run(via, Request::new(head, framing, content), Responder::Http1(&mut writer)).await;
         match after {
             After::Next => Served::Next(reader, writer),
-            After::Abort => Served::Ended,
+            After::Abort => {
+                if writer.is_open_ended() {
+                    abort(reader, writer);
+                }
+                Served::Ended
+            }
             After::Close => {
                 self.linger(reader, writer).await;
                 Served::Ended

@@ -23,6 +23,12 @@ pub enum Refusal {
         /// In octets.
         limit: usize,
     },
+    /// `http_request_error`: the client says no more of its request.
+    #[error("nothing more of the request's content has come for {after:?}")]
+    RequestTimeout {
+        /// How long was waited.
+        after: Duration,
+    },
     /// A held request is larger than its plugin's bound.
     #[error("the content of the request is larger than the {limit} octets that plugin {plugin} may hold")]
     ContentTooLarge {

@@ -72,7 +72,7 @@ impl Incoming {
                 State::Length(0) => return Ok(Some(self.end(Fields::default()))),
                 State::Length(left) => {
                     if buffer.is_empty() {
-                        return if at_end { Err(FramingError("the content ends early")) } else { Ok(None) };
+                        return if at_end { Err(FramingError::EARLY) } else { Ok(None) };
                     }
                     return Ok(Some(Piece::Data(split(buffer, left))));
                 }
@@ -126,7 +126,7 @@ impl Incoming {
 }
 
 fn early(at_end: bool) -> Result<Option<Piece>, FramingError> {
-    if at_end { Err(FramingError("the content ends early")) } else { Ok(None) }
+    if at_end { Err(FramingError::EARLY) } else { Ok(None) }
 }
 
 fn split(buffer: &mut BytesMut, left: &mut u64) -> Bytes {

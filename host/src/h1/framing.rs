@@ -26,6 +26,11 @@ pub enum Framing {
 #[error("{0}")]
 pub struct FramingError(pub &'static str);
 
+impl FramingError {
+    /// The other side ended before its content did.
+    pub const EARLY: Self = Self("the content ends early");
+}
+
 /// Framing of a request.
 ///
 /// # Errors

@@ -31,17 +31,28 @@ pub struct Writer<W> {
     io: W,
     buffer: BytesMut,
     patience: Option<Duration>,
+    open_ended: bool,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Writes to `io`.
     pub fn new(io: W) -> Self {
-        Self { io, buffer: BytesMut::new(), patience: None }
+        Self { io, buffer: BytesMut::new(), patience: None, open_ended: false }
     }
 
     /// From now on a sink that takes nothing for so long is an error, [`io::ErrorKind::TimedOut`].
     pub fn be_patient(&mut self, patience: Duration) {
         self.patience = Some(patience);
+    }
+
+    /// Content begins that ends with the connection.
+    pub fn leave_open(&mut self) {
+        self.open_ended = true;
+    }
+
+    /// An end of the connection is taken for the end of its last content.
+    pub fn is_open_ended(&self) -> bool {
+        self.open_ended
     }
 
     /// Where heads are encoded into.

@@ -6,6 +6,7 @@ mod layer;
 mod tcp;
 
 use std::{
+    any::Any,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -20,9 +21,9 @@ pub use layer::{Layer, Layered};
 pub use tcp::prepare;
 
 /// Octets both ways.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub trait Duplex: AsyncRead + AsyncWrite + Any + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for T {}
+impl<T: AsyncRead + AsyncWrite + Any + Send + Unpin> Duplex for T {}
 
 /// Any connection.
 pub type Io = Box<dyn Duplex>;
@@ -43,6 +44,14 @@ pub fn halves(io: Io, first: BytesMut) -> (HalfReader, HalfWriter) {
 pub fn whole(reader: HalfReader, writer: HalfWriter) -> Rewound {
     let (read, first) = reader.into_parts();
     again(read.unsplit(writer.into_inner()), first)
+}
+
+/// Ends a connection in a way that is not taken for a good one. TLS has that by itself: its end has to be said.
+pub fn abort(reader: HalfReader, writer: HalfWriter) {
+    let io: &dyn Any = &*whole(reader, writer).into_inner();
+    if let Some(stream) = io.downcast_ref() {
+        tcp::abort(stream);
+    }
 }
 
 /// The same connection, with what has been read of it in front.

@@ -22,6 +22,12 @@ pub fn prepare(stream: &TcpStream, keepalive: Duration) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&questions)
 }
 
+/// Has a connection reset when it is dropped. What was sent and has not arrived may be lost.
+pub(super) fn abort(stream: &TcpStream) {
+    // Fails on one that has ended already, which is as good.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

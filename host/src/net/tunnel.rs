@@ -9,7 +9,7 @@ use std::{io, sync::Arc};
 use bytes::BytesMut;
 use http::Method;
 use rustls::server::{Acceptor, ClientHello};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
@@ -94,8 +94,13 @@ pub(super) async fn run(
     let mut reader = reader;
     match first_octets(&front, &mut reader, &authority).await {
         Ok(First::Spoken(Sniffed::Tls)) => {
+            let until = Instant::now() + front.limits.handshake;
+            if names_one_left_alone(&front, &mut reader, until).await {
+                meters.tunnel(Treated::Spliced);
+                return splice(&front, reader, writer, &authority, false).await;
+            }
             meters.tunnel(Treated::Intercepted);
-            intercept(front, whole(reader, writer), scope, authority, client).await;
+            intercept(front, whole(reader, writer), scope, authority, client, until).await;
         }
         Ok(First::Spoken(Sniffed::Http1)) => {
             meters.tunnel(Treated::Intercepted);
@@ -230,8 +235,40 @@ async fn client_speaks(reader: &mut HalfReader) -> io::Result<Sniffed> {
     }
 }
 
+/// Whether the client's hello names a host that is never to be looked into: a tunnel to an address says nothing of whose it is.
+async fn names_one_left_alone(front: &Front, reader: &mut HalfReader, until: Instant) -> bool {
+    if front.policy.load().routes.tunnel.is_empty() {
+        return false;
+    }
+    let name = timeout_at(until, hello_name(reader)).await.ok().flatten();
+    name.is_some_and(|name| front.policy.load().routes.tunnel.is_match(name))
+}
+
+/// The server name in a hello, which stays to be read, as patterns are written for it. `None`: it has none, or is no hello.
+async fn hello_name(reader: &mut HalfReader) -> Option<String> {
+    let (mut acceptor, mut taken) = (Acceptor::default(), 0);
+    loop {
+        while let Some(mut rest) = reader.buffer().get(taken..).filter(|rest| !rest.is_empty()) {
+            taken += acceptor.read_tls(&mut rest).ok()?;
+            if let Some(accepted) = acceptor.accept().ok()? {
+                return accepted.client_hello().server_name().map(plain);
+            }
+        }
+        if reader.fill().await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
 /// Ends the client's TLS with a leaf for the name it asks for, and serves what is inside.
-async fn intercept(front: Arc<Front>, io: impl crate::io::Duplex, scope: Arc<Scope>, authority: Authority, client: &Client) {
+async fn intercept(
+    front: Arc<Front>,
+    io: impl crate::io::Duplex,
+    scope: Arc<Scope>,
+    authority: Authority,
+    client: &Client,
+    until: Instant,
+) {
     let handshake = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
         let hello = Hello::read(&start.client_hello());
@@ -245,7 +282,7 @@ async fn intercept(front: Arc<Front>, io: impl crate::io::Duplex, scope: Arc<Sco
         let stream: Io = Box::new(start.into_stream(config).await?);
         io::Result::Ok((stream, destination, protocol))
     };
-    let ended = timeout(front.limits.handshake, handshake).await;
+    let ended = timeout_at(until, handshake).await;
     front.exchange.meters.handshake(Side::Client, matches!(ended, Ok(Ok(_))));
     match ended {
         Ok(Ok((io, destination, protocol))) => {
@@ -314,5 +351,42 @@ fn explain(front: &Front, scope: &Scope, authority: &Authority, error: &io::Erro
         Some(trouble) => tracing::info!("TLS with the client for {host} failed: {trouble}"),
         // Clients open tunnels ahead of need and drop them; that is no news.
         None => tracing::debug!("TLS with the client for {host} failed: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::aws_lc_rs};
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_name_in_a_hello_is_read_however_that_comes_and_stays_to_be_read() {
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has suites for TLS 1.2 and 1.3")
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = "www.Bank.test".try_into().expect("a name");
+        let mut hello = Vec::new();
+        ClientConnection::new(Arc::new(config), name).expect("a client").write_tls(&mut hello).expect("there is room");
+        let half = &hello[..hello.len() / 2];
+
+        for step in [1, 7, hello.len()] {
+            for (sent, expected) in [(&hello[..], Some("www.bank.test")), (half, None), (b"\x16\x03\x01\x00\x01x", None)] {
+                let (io, mut client) = tokio::io::duplex(step);
+                let (mut reader, _writer) = halves(Box::new(io), BytesMut::new());
+                let send = async {
+                    client.write_all(sent).await.expect("it is read");
+                    drop(client);
+                };
+
+                let (name, ()) = tokio::join!(hello_name(&mut reader), send);
+
+                assert_eq!(name.as_deref(), expected);
+                assert!(sent.starts_with(reader.buffer()) && (expected.is_none() || sent.len() == reader.buffer().len()));
+            }
+        }
     }
 }

@@ -114,7 +114,9 @@ async fn content_that_stands_still_is_broken_off_at_both_ends() {
     up.send(format!("POST /up HTTP/1.1\r\nHost: {}\r\nContent-Length: 10\r\n\r\nhalf", origin.authority())).await.unwrap();
 
     assert_eq!((&down.content[..], down.trouble.is_some()), (&b"half"[..], true));
-    assert!(up.response("POST").await.is_err());
+    let up = up.response("POST").await.unwrap();
+    assert_eq!((up.status(), up.head.get("proxy-status")), (408, Some("flowgate; error=http_request_error")));
+    assert!(up.head.closes() && up.text().contains("nothing more of the request"), "{}", up.text());
     origin.journal().wait("both ends", |requests, _| requests.iter().all(|seen| seen.gone.is_some()).then_some(())).await;
 }
 

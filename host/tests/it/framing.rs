@@ -108,6 +108,50 @@ async fn a_cut_response_is_seen_to_be_cut() {
 }
 
 #[tokio::test]
+async fn a_cut_response_in_clear_is_seen_to_be_cut_where_its_end_is_the_connections() {
+    let cut: [fn() -> (&'static str, Script); 3] = [
+        || ("1.1", Script::raw("HTTP/1.1 200 OK\r\n\r\nhal").reset()),
+        || ("1.0", Script::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhal").close()),
+        || ("1.0", Script::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhal\r\nx\r\n").close()),
+    ];
+
+    for (at, case) in cut.into_iter().enumerate() {
+        let (version, _) = case();
+        let origin = Origin::start(Setup::clear(), move |_| case().1).await;
+        let proxy = Proxy::without_plugins(Options::new()).await;
+        let asked = |target: &str| format!("GET {target} HTTP/{version}\r\nHost: {}\r\n\r\n", origin.authority());
+        let at_proxy = proxy.client().to_proxy().await.unwrap().exchange(asked(&origin.root())).await.unwrap();
+        let inside = proxy.client().clear(&origin.authority()).await.unwrap().exchange(asked("/")).await.unwrap();
+
+        for response in [at_proxy, inside] {
+            assert_eq!((response.text(), response.trouble), ("hal".to_owned(), Some(Trouble::Reset)), "case {at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn content_that_is_none_is_refused_wherever_it_comes_to_light() {
+    let cases = [
+        ("x\r\n", "a chunk size is malformed"),
+        ("3\r\nabcd\r\n", "a chunk is longer than its size"),
+        ("0\r\nHost: b\r\n\r\n", "the trailers would change the message"),
+    ];
+    let origin = Origin::start(Setup::http1(), |_| Script::ok("taken")).await;
+    let proxy = Proxy::without_plugins(Options::new()).await;
+
+    for (content, reason) in cases {
+        let mut connection = proxy.client().h1(&origin.authority()).await.unwrap();
+        connection.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").await.unwrap();
+        origin.journal().wait("the beginning", |requests, _| (requests.last()?.content == b"a").then_some(())).await;
+        let refused = connection.exchange(content).await.unwrap();
+
+        assert_eq!((refused.status(), refused.head.get("proxy-status")), (400, Some("flowgate; error=http_request_error")), "{content}");
+        assert!(refused.head.closes() && refused.text().contains(reason), "{}", refused.text());
+        origin.journal().wait("the break", |requests, _| requests.last()?.gone.clone()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_asks_to_close_is_closed_after_its_answer() {
     let origin = Origin::saying("bye").await;
     let proxy = Proxy::without_plugins(Options::new()).await;

@@ -149,3 +149,15 @@ async fn clients_may_speak_tls_to_the_proxy_itself() {
     assert!(established.starts_with(b"HTTP/1.1 200"), "{established:?}");
     assert_eq!(answer.text(), "inside");
 }
+
+#[tokio::test]
+async fn a_host_left_alone_is_not_opened_where_only_the_hello_names_it() {
+    let origin = Origin::saying("sealed").await;
+    let proxy = Proxy::without_plugins(Options::new().change(|config| config.tunnel.push("*.bank.test".to_owned()))).await;
+    let (ours, theirs) = (proxy.client(), Client::through(proxy.address(), Authority::shared().pem()));
+
+    let sealed = theirs.with_server_name("www.Bank.test").get(&origin.root()).await.unwrap();
+    let opened = ours.with_server_name("www.shop.test").get(&origin.root()).await.unwrap();
+
+    assert_eq!((sealed.text(), opened.text()), ("sealed".to_owned(), "sealed".to_owned()));
+}

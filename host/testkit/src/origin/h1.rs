@@ -101,7 +101,7 @@ impl Exchange<'_> {
                     return Err(End::Ours);
                 }
                 Act::Cut => return Err(End::Ours),
-                Act::Refuse => panic!("there is no such thing in HTTP/1.1"),
+                Act::ResetFor(_) => panic!("there is no such thing in HTTP/1.1"),
                 Act::Reset => {
                     self.wire.reset();
                     return Err(End::Ours);

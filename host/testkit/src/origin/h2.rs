@@ -93,8 +93,8 @@ impl Exchange {
                     self.reset(Reason::INTERNAL_ERROR);
                     return Ok(());
                 }
-                Act::Refuse => {
-                    self.reset(Reason::REFUSED_STREAM);
+                Act::ResetFor(reason) => {
+                    self.reset(reason);
                     return Ok(());
                 }
                 Act::Raw(_) | Act::Echo | Act::Speak(_) | Act::Cut => panic!("{act:?} is for HTTP/1.1 only"),

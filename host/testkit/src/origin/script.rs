@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use h2::Reason;
 
 use super::{Seen, Talk};
 use crate::{gate::Gate, message::Framing, wire::Wire};
@@ -49,8 +50,8 @@ pub enum Act {
     Cut,
     /// RST, or RST_STREAM.
     Reset,
-    /// RST_STREAM that says that nothing was done about the request; HTTP/2 only.
-    Refuse,
+    /// RST_STREAM for that reason; HTTP/2 only.
+    ResetFor(Reason),
 }
 
 impl fmt::Debug for Act {
@@ -70,7 +71,7 @@ impl fmt::Debug for Act {
             Self::Close => "Close",
             Self::Cut => "Cut",
             Self::Reset => "Reset",
-            Self::Refuse => "Refuse",
+            Self::ResetFor(_) => "ResetFor",
         })
     }
 }
@@ -101,7 +102,7 @@ impl Script {
 
     /// No answer: nothing was done. HTTP/2 only.
     pub fn refusing() -> Self {
-        Self { acts: vec![Act::Refuse], framing: Framing::None }
+        Self { acts: vec![Act::ResetFor(Reason::REFUSED_STREAM)], framing: Framing::None }
     }
 
     /// What `make` makes of the whole request.
