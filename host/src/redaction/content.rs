@@ -1,50 +1,52 @@
 //! Blanking inside contents: members of JSON texts, in one piece or as data of server-sent events, and patterns anywhere.
 //!
 //! Place: part of `redaction`. Works on what was kept of a whole content, so a secret that was sent in two chunks is found.
-//! Source: RFC 9535 for paths; the HTML standard, "Server-sent events", for lines.
+//! Source: RFC 9535 for paths.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use regex::bytes::Regex;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::{BLANK, Kind, Member, Redaction, RuleError};
+use super::{BLANK, Kind, Member, Redaction, RuleError, broken::Bare, events};
+
+/// What some programs write before a text (RFC 8259 §8.1).
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Member {
     pub(super) fn new(text: &str) -> Result<Self, RuleError> {
         let path = JsonPath::parse(text).map_err(|error| RuleError::Path(text.to_owned(), error.to_string()))?;
-        Ok(Self { path, bare: last_name(text).and_then(|name| bare(&name)) })
+        Ok(Self { path, bare: Bare::of(text) })
     }
 }
 
-/// The name that a path ends in: `token` of `$.a.token`, `$..token`, `$['token']`.
-fn last_name(path: &str) -> Option<String> {
-    let path = path.trim();
-    if let Some(inner) = path.strip_suffix(']') {
-        let inner = inner.rsplit_once('[')?.1.trim();
-        let quote = inner.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
-        return Some(inner.trim_matches(quote).to_owned());
+impl Kind {
+    /// Senders mislabel what they send, so what it begins like goes before what it is called.
+    pub(super) fn of(media_type: &str, octets: &[u8]) -> Self {
+        let text = without_mark(octets);
+        let is_json = media_type == "application/json" || media_type.ends_with("+json");
+        if begins_as_json(text) {
+            Self::Json
+        } else if media_type == "text/event-stream" || [b"data:".as_slice(), b"event:"].iter().any(|name| text.starts_with(name)) {
+            Self::Events
+        } else if is_json {
+            Self::Json
+        } else {
+            Self::Other
+        }
     }
-    let name = path.rsplit('.').next()?;
-    (!name.is_empty() && name != "*" && name != "$").then(|| name.to_owned())
-}
-
-/// A member of that name in a text that is no whole JSON: its value up to where it ends or the text breaks off.
-fn bare(name: &str) -> Option<Regex> {
-    let name = regex::escape(name);
-    Regex::new(&format!(r#"(?s-u)("{name}"\s*:\s*)("(?:[^"\\]|\\.)*(?:"|\\?\z)|\[[^\]]*\]?|\{{[^}}]*\}}?|[^,}}\]\s]+)"#)).ok()
 }
 
 impl Redaction {
     /// `None`: nothing in it is to be blanked.
     pub(super) fn blank_text(&self, octets: &Bytes, kind: Kind) -> Option<Bytes> {
+        let text = without_mark(octets);
         let text: Cow<'_, [u8]> = match kind {
-            _ if self.paths.is_empty() => Cow::Borrowed(octets),
-            Kind::Json => self.blank_json(octets),
-            Kind::Events => self.blank_events(octets),
-            Kind::Other => Cow::Borrowed(octets),
+            _ if self.paths.is_empty() => Cow::Borrowed(text),
+            Kind::Json => self.blank_json(text),
+            Kind::Events => events::blank(text, |data| if begins_as_json(data) { self.blank_json(data) } else { Cow::Borrowed(data) }),
+            Kind::Other => Cow::Borrowed(text),
         };
         match self.blank_patterns(&text) {
             Cow::Owned(blanked) => Some(blanked.into()),
@@ -80,37 +82,20 @@ impl Redaction {
         for member in &self.paths {
             // A path that ends in no name could lead anywhere in here.
             let Some(bare) = &member.bare else { return Cow::Owned(BLANK.as_bytes().to_vec()) };
-            let blanked = bare.replace_all(&text, format!("${{1}}\"{BLANK}\"").as_bytes());
-            if let Cow::Owned(blanked) = blanked {
+            if let Cow::Owned(blanked) = bare.blank(&text) {
                 text = Cow::Owned(blanked);
             }
         }
         text
     }
+}
 
-    /// Each line of data that is JSON, by itself.
-    fn blank_events<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
-        let (mut out, mut changed) = (Vec::with_capacity(text.len()), false);
-        for line in text.split_inclusive(|octet| matches!(octet, b'\n' | b'\r')) {
-            let Some(data) = line.strip_prefix(b"data:") else {
-                out.extend_from_slice(line);
-                continue;
-            };
-            let end = data.len() - usize::from(matches!(data.last(), Some(b'\n' | b'\r')));
-            let begin = usize::from(data.first() == Some(&b' ')).min(end);
-            let json = &data[begin..end];
-            let blanked = match json.first() {
-                Some(b'{' | b'[') => self.blank_json(json),
-                _ => Cow::Borrowed(json),
-            };
-            changed |= matches!(blanked, Cow::Owned(_));
-            out.extend_from_slice(b"data:");
-            out.extend_from_slice(&data[..begin]);
-            out.extend_from_slice(&blanked);
-            out.extend_from_slice(&data[end..]);
-        }
-        if changed { Cow::Owned(out) } else { Cow::Borrowed(text) }
-    }
+fn without_mark(octets: &[u8]) -> &[u8] {
+    octets.strip_prefix(MARK).unwrap_or(octets)
+}
+
+fn begins_as_json(text: &[u8]) -> bool {
+    matches!(text.iter().find(|octet| !octet.is_ascii_whitespace()), Some(b'{' | b'['))
 }
 
 #[cfg(test)]
@@ -155,7 +140,35 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(blanked(&["$..token"], &[], "application/json", text), expected, "{text}");
         }
-        assert_eq!(blanked(&["$.list[0]"], &[], "application/json", r#"{"list":["secret"#), BLANK);
+        for path in ["$.list[0]", "$['list','b']"] {
+            assert_eq!(blanked(&[path], &[], "application/json", r#"{"list":["secret"#), BLANK, "{path}");
+        }
+    }
+
+    #[test]
+    fn several_documents_in_one_text_are_looked_into() {
+        let text = "{\"token\":{\"x\":{\"y\":1},\"z\":\"SECRET\"}}\n{\"token\":[\"a]\",\"SECRET\"],\"b\":1}\n";
+        let expected = "{\"token\":\"[redacted]\"}\n{\"token\":\"[redacted]\",\"b\":1}\n";
+
+        assert_eq!(blanked(&["$.token"], &[], "application/x-ndjson", text), expected);
+    }
+
+    #[test]
+    fn what_a_text_begins_like_goes_before_its_label() {
+        let (json, shown) = (r#"{"token":"SECRET"}"#, r#"{"token":"[redacted]"}"#);
+        let (events, events_shown) = (format!("data: {json}\n\n"), format!("data: {shown}\n\n"));
+        let table = [
+            ("text/event-stream", json.to_owned(), shown),
+            ("text/plain", format!("\u{feff}{json}"), shown),
+            ("application/json", format!("\u{feff} {json}"), shown),
+            ("text/event-stream", format!("\u{feff}{events}"), &events_shown),
+            ("text/plain", events.clone(), &events_shown),
+            ("application/json", events.clone(), &events_shown),
+        ];
+        for (media_type, text, expected) in table {
+            assert_eq!(blanked(&["$.token"], &[], media_type, &text), expected, "{media_type}: {text}");
+        }
+        assert_eq!(blanked(&["$.b"], &["x+"], "text/plain", "\u{feff}a"), "\u{feff}a");
     }
 
     #[test]
@@ -165,6 +178,21 @@ mod tests {
             "event: a\r\ndata: {\"token\":\"[redacted]\"}\r\n\r\ndata:{\"b\":1}\n\ndata: [DONE]\n\ndata: {\"token\":\"[redacted]\"";
 
         assert_eq!(blanked(&["$.token"], &[], "text/event-stream", text), expected);
+    }
+
+    #[test]
+    fn data_on_several_lines_is_one_text() {
+        let table = [
+            ("data: {\ndata: \"token\": \"SECRET\"\ndata: }\n\n", "data: {\"token\":\"[redacted]\"}\n\n"),
+            ("id: 1\r\ndata:{\r\nevent: a\r\ndata:\"token\": 1}\r\n\r\n", "id: 1\r\ndata:{\"token\":\"[redacted]\"}\r\nevent: a\r\n\r\n"),
+            ("data\ndata:{\"token\":1}\n\ndata: b", "data:{\"token\":\"[redacted]\"}\n\ndata: b"),
+            ("data: {\"a\":1}\ndata: {\"token\":\ndata: \"SECRET", "data: {\"a\":1}\ndata: {\"token\":\ndata: \"[redacted]\"\n"),
+            ("data: {\ndata: \"b\": 1}\n\n", "data: {\ndata: \"b\": 1}\n\n"),
+            ("data:   {\"token\":1}", "data: {\"token\":\"[redacted]\"}"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(blanked(&["$.token"], &[], "text/event-stream", text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Place: made by `app` of the configuration; asked by `plugin` for each flow on its way to observers, so no logger can get around it.
 //! Filters, which decide about traffic, see everything. Knows no plugins.
 
+mod broken;
 mod content;
+mod events;
 
 use std::borrow::Cow;
 
@@ -31,7 +33,7 @@ pub struct Redaction {
 struct Member {
     path: JsonPath,
     /// `None`: the path ends in no name.
-    bare: Option<Regex>,
+    bare: Option<broken::Bare>,
 }
 
 /// Which rule cannot be followed, and why.
@@ -172,18 +174,6 @@ enum Kind {
     Json,
     Events,
     Other,
-}
-
-impl Kind {
-    fn of(media_type: &str, octets: &[u8]) -> Self {
-        if media_type == "text/event-stream" {
-            return Self::Events;
-        }
-        let is_json = media_type == "application/json" || media_type.ends_with("+json");
-        // Clients mislabel what they send; what begins like JSON is looked at as JSON.
-        let begins = octets.iter().find(|octet| !octet.is_ascii_whitespace());
-        if is_json || matches!(begins, Some(b'{' | b'[')) { Self::Json } else { Self::Other }
-    }
 }
 
 fn compiled(pattern: &str) -> Result<Regex, RuleError> {

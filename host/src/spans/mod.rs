@@ -206,12 +206,12 @@ impl Spans {
     fn attributes(&self, scope: &Scope, origin: &Origin, head: &RequestHead, is_known: bool) -> Vec<KeyValue> {
         let text = |text: &str| cut(text, self.value_bytes).to_owned();
         let (path, query) = parts(&head.path);
-        let path = (self.redaction)().text(&path).into_owned();
+        let redaction = (self.redaction)();
         let method = if is_known { head.method.to_string() } else { "_OTHER".to_owned() };
         let mut all = vec![
             KeyValue::new("http.request.method", method),
             KeyValue::new("url.scheme", if origin.scheme == Scheme::Https { "https" } else { "http" }),
-            KeyValue::new("url.path", text(&path)),
+            KeyValue::new("url.path", text(&redaction.text(&path))),
             KeyValue::new("server.address", text(origin.authority.host())),
             KeyValue::new("server.port", i64::from(origin.authority.port())),
             KeyValue::new(
@@ -223,7 +223,7 @@ impl Spans {
                 },
             ),
         ];
-        all.extend(query.map(|query| KeyValue::new("url.query", text(&query))));
+        all.extend(query.map(|query| KeyValue::new("url.query", text(&redaction.text(&query)))));
         if !is_known {
             all.push(KeyValue::new("http.request.method_original", text(head.method.as_str())));
         }
@@ -367,9 +367,9 @@ fn parts(target: &[u8]) -> (String, Option<String>) {
     let text = String::from_utf8_lossy(target);
     let Some((path, query)) = text.split_once('?') else { return (text.into_owned(), None) };
     let name = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) => format!("{name}=REDACTED"),
-        // Nobody can say whether it is a name.
-        None => "REDACTED".to_owned(),
+        Some((name, value)) if value.contains(|character| character != '=') => format!("{name}=REDACTED"),
+        // Nobody can say whether it is a name: base64 ends in `=`, too.
+        _ => "REDACTED".to_owned(),
     };
     let query = (!query.is_empty()).then(|| query.split('&').map(name).collect::<Vec<_>>().join("&"));
     (path.to_owned(), query)
