@@ -1,7 +1,8 @@
 //! The plugins that are shipped beside the logger, as components on real flows. What each makes of every kind of answer is tested natively, beside it.
 
-use std::{fs, path::Path};
+use std::{fs, io::Write, path::Path};
 
+use flate2::{Compression, write::GzEncoder};
 use flowgate_testkit::{
     Origin, Script, Setup,
     component::variant,
@@ -90,6 +91,34 @@ async fn secrets_guard_keeps_credentials_in_the_house() {
     let records = proxy.records().after(2).await;
     assert!(records.iter().all(|record| !record.text.contains(&token())));
     assert_eq!(records.iter().filter(|record| record.text.contains("secrets-guard refused this request")).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_guard_lets_nothing_by_that_it_cannot_look_at() {
+    let origin = answering().await;
+    let options = Options::new().component("secrets-guard", SECRETS_GUARD).change(|config| config.capture_bytes = 64 * 1024);
+    let proxy = Proxy::start(options.resolving(MODELS, &origin)).await;
+    let coded = |text: &str| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let leak = prompt(&format!("{}\n{}", "x".repeat(100_000), token()));
+    let table = [
+        (CHAT, "gzip", coded(&leak), "prompt_not_readable"),
+        (CHAT, "unheard-of", coded(&prompt("hello")), "prompt_not_readable"),
+        (CHAT, "gzip", coded(&prompt(&token())), "credential_in_prompt"),
+        ("https://api.githubcopilot.com/chat/completions/", "identity", prompt(&token()).into_bytes(), "credential_in_prompt"),
+    ];
+
+    for (url, coding, content, code) in table {
+        let answer = proxy.client().post(url, &[FIELDS[0], ("content-encoding", coding)], &content).await.unwrap();
+        let refusal: Value = serde_json::from_str(&answer.text()).unwrap();
+        assert_eq!((answer.status(), &refusal["error"]["code"]), (400, &json!(code)), "{coding}: {url}");
+    }
+    let fine = proxy.client().post(CHAT, &[FIELDS[0], ("content-encoding", "gzip")], &coded(&prompt("hello"))).await.unwrap();
+    assert!(fine.text().contains("Good "));
+    assert_eq!(origin.seen().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

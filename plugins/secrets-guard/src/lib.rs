@@ -4,13 +4,14 @@
 //! this folder's README. What was found is never written anywhere, only what it is called.
 
 mod patterns;
+mod readings;
 mod texts;
 
 use std::collections::BTreeMap;
 
 use flowgate_guest::{
-    BodyMode, Direction, Flow, LocalResponse, Message, MessageAction, MessageFilter, Plugin, Registration, RequestAction, RequestFilter,
-    Rule, chat, log, text,
+    BodyInfo, BodyMode, Direction, Flow, LocalResponse, Message, MessageAction, MessageFilter, Plugin, Registration, RequestAction,
+    RequestFilter, Rule, chat, log, text,
 };
 use patterns::Patterns;
 use serde::Deserialize;
@@ -24,13 +25,16 @@ const POLICY: u16 = 1008;
 /// hexadecimal with some letters have more.
 const LEAST_ENTROPY: f64 = 3.5;
 
+/// What lies below the interfaces of models carries prompts, too (to have their tokens counted, or many at once), as do the interfaces with a `/` at the end.
+const BELOW: &[&str] = &["*/completions/*", "*/responses/*", "*/v1/messages/*"];
+
 /// What may be configured.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Whose requests are looked at; globs. Default: the hosts that are known to answer prompts.
     hosts: Vec<String>,
-    /// Which requests; globs over path with query. Default: the interfaces of models.
+    /// Which requests; globs over path with query. Default: the interfaces of models, and what lies below them.
     paths: Vec<String>,
     /// More patterns, by name; one of a known name takes its place.
     patterns: BTreeMap<String, String>,
@@ -57,7 +61,7 @@ impl Default for Config {
         let owned = |patterns: &[&str]| patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
         Self {
             hosts: owned(chat::HOSTS),
-            paths: owned(chat::PATHS),
+            paths: owned(&[chat::PATHS, BELOW].concat()),
             patterns: BTreeMap::new(),
             without: Vec::new(),
             assignments: false,
@@ -102,13 +106,14 @@ impl RequestFilter for SecretsGuard {
             return RequestAction::Proceed;
         }
         let body = flow.body(Direction::Request);
-        match self.judge(flow, &body) {
-            Some(found) => {
+        let objection = self.judge(flow, &body).or_else(|| self.doubt(flow, flow.body_info(Direction::Request)));
+        match objection {
+            Some(objection) => {
                 // Observers hear of refused requests, too: what they keep is what stands here.
-                if let Err(why) = flow.set_body(Direction::Request, left_out(&found)) {
-                    log::error(format_args!("what was refused is recorded with the credential in it: {why}"));
+                if let Err(why) = flow.set_body(Direction::Request, objection.left_out()) {
+                    log::error(format_args!("what was refused is recorded as it came: {why}"));
                 }
-                RequestAction::Answer(refusal(&found))
+                RequestAction::Answer(objection.refusal())
             }
             None => RequestAction::Proceed,
         }
@@ -117,11 +122,14 @@ impl RequestFilter for SecretsGuard {
 
 impl MessageFilter for SecretsGuard {
     fn on_message(&mut self, flow: &Flow, of: Direction, message: Message) -> MessageAction {
-        let Message::Text(said) = message else { return MessageAction::Pass };
         if of == Direction::Response || self.is_allowed(flow) {
             return MessageAction::Pass;
         }
-        self.judge(flow, said.as_bytes()).map_or(MessageAction::Pass, |_| MessageAction::Close(POLICY))
+        let said = match message {
+            Message::Text(said) => said.into_bytes(),
+            Message::Binary(said) => said,
+        };
+        self.judge(flow, &said).map_or(MessageAction::Pass, |_| MessageAction::Close(POLICY))
     }
 }
 
@@ -135,39 +143,94 @@ impl SecretsGuard {
         hosts || (!self.allow_users.is_empty() && flow.principal().is_some_and(by_user))
     }
 
-    /// What was found that is to be refused, in words.
-    fn judge(&self, flow: &Flow, content: &[u8]) -> Option<String> {
-        let mut found = Vec::new();
-        if texts::each(content, &mut |text| self.patterns.find(text, &mut found)).is_err() {
-            self.patterns.find(&String::from_utf8_lossy(content), &mut found);
-        }
+    /// Credentials that were found and are to be refused.
+    fn judge(&self, flow: &Flow, content: &[u8]) -> Option<Objection> {
+        let found = self.found(content);
         if found.is_empty() {
             return None;
         }
         let found = found.join(", ");
+        self.note(flow, format_args!("holds {found}"));
+        flow.set_tag("secrets-guard.found", &found);
+        self.refuse.then_some(Objection::Credential(found))
+    }
+
+    /// Why a body could hold some that could not be found, where that is to be refused.
+    fn doubt(&self, flow: &Flow, info: BodyInfo) -> Option<Objection> {
+        let why = match info {
+            BodyInfo { wire_length: 0, .. } => return None,
+            BodyInfo { decoded: false, .. } => "its content coding cannot be undone",
+            BodyInfo { truncated: true, .. } => "it is larger than what can be held of it, or its content coding breaks off",
+            _ => return None,
+        };
+        self.note(flow, format_args!("cannot be looked at: {why}"));
+        flow.set_tag("secrets-guard.unseen", why);
+        self.refuse.then_some(Objection::Unseen(why))
+    }
+
+    fn note(&self, flow: &Flow, what: std::fmt::Arguments<'_>) {
         let user = flow.principal().unwrap_or_else(|| "somebody".to_owned());
         let verb = if self.refuse { "refused" } else { "let pass" };
-        log::warn(format_args!("{verb}: what {user} sends to {} holds {found}", flow.host()));
-        flow.set_tag("secrets-guard.found", &found);
-        self.refuse.then_some(found)
+        log::warn(format_args!("{verb}: what {user} sends to {} {what}", flow.host()));
+    }
+
+    /// What credentials there are, by their patterns' names, however the content is read.
+    fn found(&self, content: &[u8]) -> Vec<&str> {
+        let mut found = Vec::new();
+        let mut look = |text: &str| {
+            self.patterns.find(text, &mut found);
+            if let Some(text) = readings::unescaped(text) {
+                self.patterns.find(&text, &mut found);
+            }
+        };
+        if texts::each(content, &mut look).is_err() {
+            look(&String::from_utf8_lossy(content));
+            readings::decoded(content).iter().for_each(|text| look(text));
+        }
+        found
     }
 }
 
-/// What stands in records in a refused request's place. Other credentials could be in it that no pattern knows, so nothing of it is left.
-fn left_out(found: &str) -> String {
-    json!({"left_out": format!("secrets-guard refused this request: it held what looks like a credential ({found})")}).to_string()
+/// Why something is refused.
+enum Objection {
+    /// It holds these.
+    Credential(String),
+    /// It could not be looked at, for this reason.
+    Unseen(&'static str),
 }
 
-/// Reads as an error of either kind of interface, and says what to do.
-fn refusal(found: &str) -> LocalResponse {
-    let message = format!(
-        "This was not sent: it holds what looks like a credential ({found}). Take it out of the message, of the attached files and of the \
-         conversation so far, then send it again. If it was real and has been elsewhere, replace it."
-    );
-    let error = json!({"type": "invalid_request_error", "code": "credential_in_prompt", "param": null, "message": message});
-    let body = json!({"type": "error", "error": error}).to_string();
-    let json = flowgate_guest::Header::new("content-type", "application/json");
-    LocalResponse { status: STATUS, headers: vec![json], body: body.into_bytes() }
+impl Objection {
+    /// What stands in records in a refused request's place. Other credentials could be in it that no pattern knows, so nothing of it is left.
+    fn left_out(&self) -> String {
+        let why = match self {
+            Self::Credential(found) => format!("it held what looks like a credential ({found})"),
+            Self::Unseen(why) => format!("it could not be looked at: {why}"),
+        };
+        json!({"left_out": format!("secrets-guard refused this request: {why}")}).to_string()
+    }
+
+    /// Reads as an error of either kind of interface, and says what to do.
+    fn refusal(&self) -> LocalResponse {
+        let (code, message) = match self {
+            Self::Credential(found) => (
+                "credential_in_prompt",
+                format!(
+                    "This was not sent: it holds what looks like a credential ({found}). Take it out of the message, of the attached files and \
+                     of the conversation so far, then send it again. If it was real and has been elsewhere, replace it."
+                ),
+            ),
+            Self::Unseen(why) => (
+                "prompt_not_readable",
+                format!(
+                    "This was not sent: it could not be looked through for credentials, because {why}. Send less, or without a coding."
+                ),
+            ),
+        };
+        let error = json!({"type": "invalid_request_error", "code": code, "param": null, "message": message});
+        let body = json!({"type": "error", "error": error}).to_string();
+        let json = flowgate_guest::Header::new("content-type", "application/json");
+        LocalResponse { status: STATUS, headers: vec![json], body: body.into_bytes() }
+    }
 }
 
 flowgate_guest::export!(SecretsGuard: request_filter, message_filter);
@@ -230,6 +293,64 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_at_the_beginning_of_a_line_is_found_where_json_is_broken() {
+        let (token, deep) = (token(), "[".repeat(130) + &"]".repeat(130));
+        for body in [
+            format!(r#"{{"prompt": "cut emoji \ud83d and\n{token}\n"}}"#),
+            format!(r#"{{"a": {deep}, "prompt": "x\n{token}"}}"#),
+            format!("{{\"prompt\": \"x\"}}\n{{\"prompt\": \"x\\n{token}\"}}\n"),
+            json!({"arguments": json!({"content": format!("x\n{token}")}).to_string()}).to_string(),
+        ] {
+            let flow: Flow = Sample::new("POST", "https://api.openai.com/v1/completions").request_body(&body).into();
+            assert!(matches!(guard(json!({})).on_request(&flow, true), RequestAction::Answer(_)), "{body}");
+        }
+    }
+
+    #[test]
+    fn other_encodings_are_read() {
+        let text = json!({"prompt": format!("乡{}", token())}).to_string();
+        let body: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let flow: Flow = Sample::new("POST", "https://api.openai.com/v1/completions").request_body(body).into();
+        assert!(matches!(guard(json!({})).on_request(&flow, true), RequestAction::Answer(_)));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_does_not_pass() {
+        let sample = || Sample::new("POST", "https://api.openai.com/v1/completions").user("ana").request_body("{}");
+        for (sample, says) in [(sample().truncated(Direction::Request, 9), "larger"), (sample().still_coded(Direction::Request), "coding")]
+        {
+            let flow: Flow = sample.clone().into();
+
+            let RequestAction::Answer(answer) = guard(json!({})).on_request(&flow, true) else { panic!("{says}: it proceeds") };
+
+            let body: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!((answer.status, &body["error"]["code"]), (400, &json!("prompt_not_readable")));
+            assert!(body["error"]["message"].as_str().unwrap().contains(says), "{body}");
+            assert!(
+                flow.content(Direction::Request).text().contains("could not be looked at") && flow.tag("secrets-guard.unseen").is_some()
+            );
+            assert_eq!(take_lines().len(), 1);
+            let flow: Flow = sample.clone().into();
+            assert_eq!(guard(json!({"refuse": false})).on_request(&flow, true), RequestAction::Proceed);
+            assert!(take_lines()[0].1.contains("let pass") && flow.content(Direction::Request).text() == "{}");
+            assert_eq!(guard(json!({"allow_users": ["ana"]})).on_request(&sample.into(), true), RequestAction::Proceed);
+        }
+        let empty = Sample::new("GET", "https://api.openai.com/v1/responses/x").still_coded(Direction::Request);
+        assert_eq!(guard(json!({})).on_request(&empty.into(), true), RequestAction::Proceed);
+    }
+
+    #[test]
+    fn interfaces_and_what_lies_below_them_are_looked_at() {
+        let paths = Config::default().paths;
+        for path in
+            ["/chat/completions", "/chat/completions/", "/chat/completions/?a", "/v1/responses//", "/v1/messages/count_tokens", "/agents/x"]
+        {
+            assert!(paths.iter().any(|pattern| text::glob(pattern, path)), "{path}");
+        }
+        assert!(!paths.iter().any(|pattern| text::glob(pattern, "/v1/models")));
+    }
+
+    #[test]
     fn users_hosts_and_texts_are_excused_and_noting_alone_is_possible() {
         let leak = token();
         for (config, lines) in [
@@ -261,7 +382,8 @@ mod tests {
 
         assert_eq!(guard.on_message(&flow, Direction::Request, Message::Text(said.clone())), MessageAction::Close(1008));
         assert_eq!(guard.on_message(&flow, Direction::Response, Message::Text(said.clone())), MessageAction::Pass);
-        assert_eq!(guard.on_message(&flow, Direction::Request, Message::Binary(said.into_bytes())), MessageAction::Pass);
+        assert_eq!(guard.on_message(&flow, Direction::Request, Message::Binary(said.into_bytes())), MessageAction::Close(1008));
+        assert_eq!(guard.on_message(&flow, Direction::Request, Message::Binary(vec![0xff, 0, 7])), MessageAction::Pass);
         assert_eq!(guard.on_message(&flow, Direction::Request, Message::Text("{}".into())), MessageAction::Pass);
     }
 
