@@ -15,12 +15,20 @@ use flowgate_guest::{
 };
 use serde::{Deserialize, Serialize};
 pub use tally::Tally;
-use time::{Date, Duration, OffsetDateTime};
+use time::{Date, OffsetDateTime};
 
 /// Days whose counters are kept. The records stay: counters are there to go on with, and no flow lasts for days.
 const KEEP_DAYS: u16 = 7;
-/// Entries that are looked at for being old when a day has begun for a user.
+/// What began before midnight ends after it.
+const LEAST_DAYS: u16 = 2;
+/// Entries that are looked at at a time for being old when a day has begun for a user.
 const LOOK_AT: u32 = 1000;
+/// Seconds for which is known that a day's counters are gone: clocks are not set wrong by more than that often.
+const GONE_FOR: u32 = 60 * 24 * 60 * 60;
+/// Before the days that have counters, in the store. Counters are below their day itself.
+const DAYS: &str = "days/";
+/// Before the days that had some.
+const GONE: &str = "gone/";
 /// How often a change is tried beside other instances. One of them wins each time, and there are few.
 const TRIES: usize = 100;
 
@@ -30,7 +38,7 @@ const TRIES: usize = 100;
 pub struct Config {
     /// Whose models are counted; globs. Default: the hosts that are known to answer prompts.
     hosts: Vec<String>,
-    /// Days whose counters are kept.
+    /// How many of the latest days that had requests keep their counters.
     keep_days: u16,
 }
 
@@ -49,8 +57,11 @@ impl Plugin for Usage {
 
     fn configure(config: Config) -> Result<(Self, Registration), String> {
         let rule = chat::rule(Rule::any().capture(), &config.hosts, chat::PATHS)?;
-        if config.keep_days == 0 {
-            return Err("keep_days is 0: at least the counters of the day are needed".to_owned());
+        if config.keep_days < LEAST_DAYS {
+            return Err(format!(
+                "keep_days is {}: what began before midnight ends after it, so that is {LEAST_DAYS} at least",
+                config.keep_days
+            ));
         }
         let registration = Registration::new("usage", env!("CARGO_PKG_VERSION"))
             .description("Counts turns, completions and tokens per user and day.")
@@ -97,6 +108,10 @@ impl Usage {
         let key = key(day, user);
         for _ in 0..TRIES {
             let before = key_value::get(&key)?;
+            if before.is_none() && key_value::get(&format!("{GONE}{day}"))?.is_some() {
+                // A record that starts again from nothing would take the place of the one that is there.
+                return Err(StoreError::Other(format!("the counters of {day} are gone")));
+            }
             let mut tally = before.as_deref().map_or_else(|| Ok(Tally::default()), Tally::read)?;
             change(&mut tally);
             if key_value::compare_and_set(&key, before.as_deref(), &tally.to_bytes()?)? {
@@ -109,12 +124,22 @@ impl Usage {
         Err(StoreError::Other(format!("{key} changed {TRIES} times meanwhile")))
     }
 
-    /// Lets go of counters that nothing will be added to.
+    /// Lets go of counters that nothing will be added to. Days are counted and not reckoned: those that a clock was ahead for once cost as many
+    /// of the oldest, and not all that lie in between.
     fn forget(&self, today: Date) -> Result<(), StoreError> {
-        let oldest = today.saturating_sub(Duration::days((self.0.keep_days - 1).into())).to_string();
-        // Keys begin with their day, and come sorted.
-        for key in key_value::keys("", LOOK_AT)?.into_iter().take_while(|key| *key < oldest) {
-            key_value::remove(&key)?;
+        let today = format!("{DAYS}{today}");
+        key_value::set(&today, b"", None)?;
+        let mut days = key_value::keys(DAYS, LOOK_AT)?;
+        days.retain(|day| *day <= today);
+        days.truncate(days.len().saturating_sub(self.0.keep_days.into()));
+        for marked in days {
+            let day = marked.trim_start_matches(DAYS);
+            key_value::set(&format!("{GONE}{day}"), b"", Some(GONE_FOR))?;
+            let keys = key_value::keys(&format!("{day}/"), LOOK_AT)?;
+            keys.iter().try_for_each(|key| key_value::remove(key))?;
+            if keys.len() < LOOK_AT as usize {
+                key_value::remove(&marked)?;
+            }
         }
         Ok(())
     }

@@ -104,15 +104,58 @@ fn users_and_days_are_apart_and_another_instance_goes_on() {
     assert_eq!(turns, expected);
 }
 
+fn counted(plugin: &mut Usage, user: &str, day: u64) {
+    plugin.on_flow_end(&chat(user, question(), ANSWER).times(NOON + day * DAY, None).into());
+}
+
+fn counters() -> Vec<String> {
+    key_value::keys("2", 100).unwrap()
+}
+
 #[test]
 fn old_counters_go_and_records_stay() {
     let (mut plugin, _) = configure::<Usage>(r#"{"keep_days": 2}"#).unwrap();
-    for day in 0..4 {
-        plugin.on_flow_end(&chat("ana", question(), ANSWER).times(NOON + day * DAY, None).into());
+    for (user, day) in [("ana", 0), ("bob", 0), ("ana", 1), ("ana", 2), ("ana", 20)] {
+        counted(&mut plugin, user, day);
     }
 
-    assert_eq!(key_value::keys("", 10), Ok(vec!["2025-11-27/ana".to_owned(), "2025-11-28/ana".to_owned()]));
-    assert_eq!(take_records().len(), 4);
+    assert_eq!(counters(), ["2025-11-27/ana", "2025-12-15/ana"]);
+    assert_eq!(key_value::keys(DAYS, 100).unwrap(), ["days/2025-11-27", "days/2025-12-15"]);
+    assert_eq!(take_records().len(), 5);
+    assert!(take_lines().is_empty());
+}
+
+#[test]
+fn an_exchange_that_ends_after_midnight_is_added_to_its_day() {
+    let (mut plugin, _) = configure::<Usage>(r#"{"keep_days": 2}"#).unwrap();
+    [0, 0, 0, 1, 0].into_iter().for_each(|day| counted(&mut plugin, "ana", day));
+
+    assert_eq!(last_record("2025-11-25/ana.json")["requests"], 4);
+}
+
+#[test]
+fn a_clock_that_was_wrong_once_costs_no_counters() {
+    let mut plugin = usage();
+    [5, 5, 400, 5, 6, 6].into_iter().for_each(|day| counted(&mut plugin, "ana", day));
+    assert_eq!(last_record("2025-11-30/ana.json")["requests"], 3);
+    counted(&mut plugin, "ana", 0);
+    counted(&mut plugin, "ana", 6);
+
+    assert_eq!(counters(), ["2025-11-25/ana", "2025-11-30/ana", "2025-12-01/ana", "2026-12-30/ana"]);
+    assert_eq!(last_record("2025-12-01/ana.json")["requests"], 3);
+}
+
+#[test]
+fn no_record_makes_way_for_one_that_begins_again() {
+    let (mut plugin, _) = configure::<Usage>(r#"{"keep_days": 2}"#).unwrap();
+    [0, 0, 1, 2].into_iter().for_each(|day| counted(&mut plugin, "ana", day));
+    take_records();
+
+    counted(&mut plugin, "ana", 0);
+
+    let [(log::Level::Error, line)] = &take_lines()[..] else { panic!("there is one line") };
+    assert!(line.contains("not counted") && line.contains("the counters of 2025-11-25 are gone"), "{line}");
+    assert!(take_records().is_empty());
 }
 
 #[test]
@@ -175,7 +218,7 @@ fn what_cannot_be_counted_is_said() {
 #[test]
 fn bad_configuration_names_what_is_wrong() {
     for (config, names) in
-        [(r#"{"host": []}"#, "`host`"), (r#"{"hosts": []}"#, "hosts is empty"), (r#"{"keep_days": 0}"#, "keep_days is 0")]
+        [(r#"{"host": []}"#, "`host`"), (r#"{"hosts": []}"#, "hosts is empty"), (r#"{"keep_days": 1}"#, "keep_days is 1")]
     {
         let error = configure::<Usage>(config).expect_err("the configuration is bad");
         assert!(error.contains(names), "{error}");
