@@ -69,6 +69,22 @@ impl Lines {
         }
         Some(self.left_out.swap(0, Ordering::Relaxed))
     }
+
+    /// How many were left out since, to be said in a line of its own; 0: none, or there is no turn for that line now.
+    pub fn settle(&self, now: Instant) -> u64 {
+        if self.left_out() == 0 {
+            return 0;
+        }
+        match self.pace.turn(now, Duration::ZERO) {
+            Some(_) => self.left_out.swap(0, Ordering::Relaxed),
+            None => 0,
+        }
+    }
+
+    /// How many were left out since the last one.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]
@@ -108,5 +124,9 @@ mod tests {
         assert_eq!(admitted, 200);
         let later = start + Duration::from_millis(10);
         assert_eq!([lines.admit(later), lines.admit(later)], [Some(1_000_000 - 200), None]);
+
+        // Nobody writes any more.
+        let last = later + Duration::from_millis(10);
+        assert_eq!([lines.settle(later), lines.settle(last), lines.settle(last)], [0, 1, 0]);
     }
 }

@@ -17,6 +17,12 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::task::yield_now;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
+/// Most lines of a head that a plugin has changed or made, twice as many as a head may come with: work on them grows with their square.
+pub(super) const HEAD_LINES: usize = 512;
+/// Most octets of its lines and of its path, twice as many as a head may come with.
+pub(super) const HEAD_OCTETS: usize = 128 * 1024;
+/// Octets of one element of a table.
+const ELEMENT: usize = size_of::<usize>();
 /// Most elements of one table: what large guests need many times over.
 const MAX_TABLE: usize = 100_000;
 /// Most core instances and tables of one component: Python's bring dozens.
@@ -144,10 +150,11 @@ impl Dealings {
     }
 }
 
-/// Bounds the memory of one instance: the sum of its linear memories.
+/// Bounds the memory of one instance: the sum of its linear memories and tables.
 pub(super) struct Memory {
     limit: usize,
     used: usize,
+    tables: usize,
     last_growth: usize,
     refused: bool,
 }
@@ -155,10 +162,10 @@ pub(super) struct Memory {
 impl Memory {
     /// Up to `limit` octets.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, used: 0, last_growth: 0, refused: false }
+        Self { limit, used: 0, tables: 0, last_growth: 0, refused: false }
     }
 
-    /// What it has, in octets.
+    /// Linear memory it has, in octets.
     pub(super) fn used(&self) -> usize {
         self.used
     }
@@ -175,20 +182,25 @@ impl Memory {
 
     /// So full that the next call might fail: three quarters of the limit. Some toolchains leak a little with every call.
     pub(super) fn is_nearly_full(&self) -> bool {
-        self.used > self.limit / 4 * 3
+        self.used + self.tables > self.limit / 4 * 3
+    }
+
+    /// How much more there is after that growth; `None`: it may not grow like that.
+    fn grown(&mut self, growth: usize) -> Option<usize> {
+        if self.used.saturating_add(self.tables).saturating_add(growth) > self.limit {
+            self.refused = true;
+            return None;
+        }
+        self.last_growth = growth;
+        Some(growth)
     }
 }
 
 impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let growth = desired.saturating_sub(current);
-        if self.used.saturating_add(growth) > self.limit {
-            self.refused = true;
-            return Ok(false);
-        }
-        self.used += growth;
-        self.last_growth = growth;
-        Ok(true)
+        let growth = self.grown(desired.saturating_sub(current));
+        self.used += growth.unwrap_or(0);
+        Ok(growth.is_some())
     }
 
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
@@ -196,8 +208,18 @@ impl ResourceLimiter for Memory {
         Ok(())
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE)
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > MAX_TABLE {
+            return Ok(false);
+        }
+        let growth = self.grown(desired.saturating_sub(current) * ELEMENT);
+        self.tables += growth.unwrap_or(0);
+        Ok(growth.is_some())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.tables -= std::mem::take(&mut self.last_growth);
+        Ok(())
     }
 
     fn instances(&self) -> usize {
@@ -227,6 +249,23 @@ mod tests {
         assert!(!memory.memory_growing(40, 61, None).expect("decided"));
         assert!(memory.was_refused());
         assert!(memory.memory_growing(40, 60, None).expect("decided"));
+    }
+
+    #[test]
+    fn tables_count_with_memories() {
+        let mut memory = Memory::new(100 * ELEMENT);
+
+        assert!(memory.memory_growing(0, 50 * ELEMENT, None).expect("decided"));
+        assert!(memory.table_growing(0, 30, None).expect("decided"));
+        assert!(memory.is_nearly_full() && !memory.was_refused() && memory.used() == 50 * ELEMENT);
+        assert!(!memory.table_growing(0, 21, None).expect("decided"));
+        assert!(memory.was_refused());
+        assert!(memory.table_growing(30, 50, None).expect("decided"));
+        assert!(!memory.memory_growing(50 * ELEMENT, 50 * ELEMENT + 1, None).expect("decided"));
+
+        // As many again as the last growth took.
+        memory.table_grow_failed(wasmtime::Error::msg("no memory")).expect("noted");
+        assert!(memory.memory_growing(50 * ELEMENT, 70 * ELEMENT, None).expect("decided"));
     }
 
     #[test]

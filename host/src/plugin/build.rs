@@ -169,6 +169,12 @@ impl Build {
         tracing::error!(plugin = self.info.name, flow = lock(flow).id.0, "the flow is not observed: the plugin failed");
     }
 
+    /// Telling it of a flow broke off where no failure of its own does.
+    pub(super) fn lose_flow(&self) {
+        self.tally.lost.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(plugin = self.info.name, "a flow is not observed: the proxy failed in telling of it");
+    }
+
     /// One call of a hook: counted, timed and noted on the flow's page; not made while the plugin is suspended. Dropping it ends the call.
     pub(super) async fn asked<T>(
         &self,

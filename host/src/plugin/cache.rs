@@ -147,7 +147,7 @@ impl Cache {
             let path = entry?.path();
             // A temporary file of a process that was killed is as good to throw away as anything else.
             if let Ok(file) = fs::symlink_metadata(&path) {
-                files.push((file.modified()?, file.len(), path));
+                files.push((file.modified().unwrap_or(SystemTime::UNIX_EPOCH), file.len(), path));
             }
         }
         files.sort_unstable_by(|(one, ..), (other, ..)| other.cmp(one));
@@ -156,7 +156,8 @@ impl Cache {
             sum += len;
             // The newest is about to be used.
             if at > 0 && sum > self.max_bytes {
-                fs::remove_file(path)?;
+                // Another compiler may have been quicker; whatever else keeps it here is no reason to refuse a good build.
+                fs::remove_file(path).ok();
             }
         }
         Ok(())
@@ -260,7 +261,7 @@ fn component(engine: &Engine, code: &Code) -> wasmtime::Result<Component> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, os::unix::fs::PermissionsExt};
+    use std::{fs::File, os::unix::fs::PermissionsExt, time::Duration};
 
     use tempfile::TempDir;
 
@@ -342,5 +343,21 @@ mod tests {
         cache.keep(&engine, &other, &Component::new(&engine, EMPTY).expect("a component"));
 
         assert!(cache.find(&engine, &hash).is_none() && cache.find(&engine, &other).is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_thrown_away_keeps_nothing_else() {
+        let (_root, mut cache, engine, hash) = filled();
+        let (old, stray) = (files(&cache.folder)[0].clone(), cache.folder.join("stray"));
+        cache.keep(&engine, &Hash::of(b"other"), &Component::new(&engine, EMPTY).expect("a component"));
+        fs::create_dir(&stray).expect("made");
+        for (path, age) in [(&old, 1), (&stray, 2)] {
+            File::open(path).expect("there").set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(9 - age)).expect("set");
+        }
+        cache.max_bytes = 0;
+
+        cache.make_room().expect("as far as it goes");
+
+        assert!(stray.exists() && cache.find(&engine, &hash).is_none() && cache.find(&engine, &Hash::of(b"other")).is_some());
     }
 }

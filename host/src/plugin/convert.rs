@@ -4,7 +4,11 @@
 
 use http::{StatusCode, Version};
 
-use super::{bindings::flowgate::plugin::types, held::Told};
+use super::{
+    bindings::flowgate::plugin::types,
+    budget::{HEAD_LINES, HEAD_OCTETS},
+    held::Told,
+};
 use crate::flow::{self, Authority, Direction, Field, Fields, Flow, Scheme, Scope, is_field_value, is_token};
 
 /// Fields that belong to one connection or to the framing of one message (RFC 9110 §7.6.1 and §8.6, RFC 9112 §6): the host's.
@@ -33,6 +37,17 @@ pub(super) fn check_field(name: &str, value: &[u8]) -> Result<(), String> {
     match is_field_value(value) {
         true => Ok(()),
         false => Err(format!("the value of {name} has an octet in it that no field may hold")),
+    }
+}
+
+/// A head of so many lines and octets, made by a guest.
+pub(super) fn check_head(lines: usize, octets: usize) -> Result<(), String> {
+    if lines > HEAD_LINES {
+        return Err(format!("a head has at most {HEAD_LINES} lines"));
+    }
+    match octets > HEAD_OCTETS {
+        true => Err(format!("a head has at most {HEAD_OCTETS} octets")),
+        false => Ok(()),
     }
 }
 
@@ -217,6 +232,8 @@ pub(super) fn local_response(response: types::LocalResponse) -> Result<flow::Loc
     if has_no_content(status) && !response.body.is_empty() {
         return Err(format!("a {} has no content", response.status));
     }
+    let octets = response.headers.iter().map(|header| header.name.len() + header.value.len()).sum();
+    check_head(response.headers.len(), octets)?;
     let mut fields = Fields::with_capacity(response.headers.len());
     for header in &response.headers {
         if !is_own_field(&header.name) {
@@ -262,6 +279,10 @@ mod tests {
         for response in bad {
             assert!(local_response(response.clone()).is_err(), "{response:?}");
         }
+        let lines = |number| local_response(response(200, &vec![("X-A", "b"); number], "")).map(|response| response.fields.len());
+        assert_eq!((lines(HEAD_LINES), lines(HEAD_LINES + 1).is_err()), (Ok(HEAD_LINES), true));
+        let octets = |number: usize| local_response(response(200, &[("X-A", &"b".repeat(number))], "")).is_ok();
+        assert!(octets(HEAD_OCTETS - 3) && !octets(HEAD_OCTETS - 2));
 
         let good =
             local_response(response(403, &[("Content-Length", "9"), ("X-A", "b"), ("Transfer-Encoding", "chunked")], "no")).expect("good");

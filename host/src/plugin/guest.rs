@@ -142,6 +142,7 @@ impl Guest {
         self.outputs.iter().for_each(Output::end_line);
         self.last.forget();
         self.flow.store(0, Ordering::Relaxed);
+        self.about.settle_lines();
         self.call.take()
     }
 
@@ -216,7 +217,7 @@ mod tests {
         };
         let none = Span { computing: Duration::ZERO, wall: Duration::ZERO };
         let budgets =
-            Budgets { memory: 0, host_calls: 100, output: 0, filter: none, observer: none, configure: none, handoff: none, state: 0 };
+            Budgets { memory: 0, host_calls: 1000, output: 0, filter: none, observer: none, configure: none, handoff: none, state: 0 };
         Guest::new(Arc::new(about), &budgets)
     }
 
@@ -251,6 +252,29 @@ mod tests {
         let text = std::fs::read_to_string(written.path()).expect("text");
         let flow = |line: &str| text.lines().find(|all| all.contains(line)).expect("a line").contains(" flow=");
         assert_eq!([flow("outside"), flow("inside")], [false, true], "{text}");
+    }
+
+    #[test]
+    fn lines_nobody_sees_take_no_turn_and_those_left_out_are_counted_at_last() {
+        use crate::plugin::bindings::flowgate::plugin::log::Host;
+        let written = tempfile::NamedTempFile::new().expect("a file");
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(written.reopen().expect("open"))).finish();
+
+        tracing::subscriber::with_default(subscriber, || {
+            let mut guest = guest();
+            for _ in 0..100 {
+                guest.write(Level::Trace, "unseen".into()).expect("written");
+            }
+            guest.write(Level::Warn, "seen".into()).expect("written");
+            for _ in 0..100 {
+                guest.write(Level::Info, "again".into()).expect("written");
+            }
+        });
+
+        let text = std::fs::read_to_string(written.path()).expect("text");
+        assert!(text.contains("seen") && !text.contains("unseen"), "{text}");
+        let counts = text.split("suppressed=").skip(1).filter_map(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
+        assert_eq!(text.matches(": again").count() + counts.sum::<usize>(), 100, "{text}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! no content, no field values and no query.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
@@ -17,10 +18,16 @@ use crate::{
     hooks::Trace,
 };
 
-/// Flows remembered, at about half a KiB each.
+/// Flows remembered, at about half a KiB each, and never more than twice [`PAGE`] and what is cut to [`LINE`] and [`TEXT`].
 const PAGES: usize = 4096;
 /// Most different steps of one flow: a plugin that answers differently every time is not followed further.
 const STEPS: usize = 256;
+/// Most octets of all steps of one flow, and of all tags: what comes after them is left out.
+const PAGE: usize = 8 * 1024;
+/// Most octets of an address, and of what a call said: a failure says where. The rest is cut off.
+const LINE: usize = 1024;
+/// Most octets of any other text.
+const TEXT: usize = 256;
 
 /// A build, as it is named in explanations and diagnostics.
 #[derive(Debug)]
@@ -100,6 +107,8 @@ struct State {
     ended: Option<Explanation>,
     flow: Weak<Mutex<Flow>>,
     steps: Vec<Note>,
+    /// Of the steps.
+    octets: usize,
 }
 
 struct Note {
@@ -148,6 +157,7 @@ impl Journal {
 impl Page {
     /// A call came back. Calls that repeat one another become one step.
     pub(super) fn note(&self, label: &Arc<Label>, hook: Hook, said: &str, took: Duration, changes: Vec<String>) {
+        let said = cut(said, LINE);
         let mut state = self.state();
         let repeated = state
             .steps
@@ -157,8 +167,13 @@ impl Page {
         if let Some(note) = repeated {
             note.calls += 1;
             note.took += took;
-        } else if state.steps.len() < STEPS {
-            state.steps.push(Note { label: label.clone(), hook, said: said.to_owned(), calls: 1, took, changes });
+            return;
+        }
+        let changes: Vec<String> = changes.iter().map(|change| cut(change, TEXT).into_owned()).collect();
+        let octets = size_of::<Note>() + said.len() + changes.iter().map(|change| size_of::<String>() + change.len()).sum::<usize>();
+        if state.steps.len() < STEPS && state.octets + octets <= PAGE {
+            state.octets += octets;
+            state.steps.push(Note { label: label.clone(), hook, said: said.into_owned(), calls: 1, took, changes });
         }
     }
 
@@ -193,17 +208,30 @@ impl Page {
 
 fn told(flow: &SharedFlow) -> Explanation {
     let flow = lock(flow);
+    let mut left = PAGE;
+    let mut take = |octets: usize| {
+        left = left.saturating_sub(size_of::<(String, String)>() + octets);
+        left > 0
+    };
     let path = flow.request.path.split(|octet| *octet == b'?').next().unwrap_or_default();
     Explanation {
         flow: flow.id.0,
         began: flow.timings.request_start_us(),
-        user: flow.scope.principal.name().map(str::to_owned),
-        method: flow.request.method.to_string(),
-        url: format!("{}{}", flow.origin, String::from_utf8_lossy(path)),
+        user: flow.scope.principal.name().map(|name| cut(name, TEXT).into_owned()),
+        method: cut(flow.request.method.as_str(), TEXT).into_owned(),
+        url: cut(&format!("{}{}", flow.origin, String::from_utf8_lossy(&path[..path.len().min(LINE)])), LINE).into_owned(),
         status: flow.response.as_ref().map(|response| response.status.as_u16()),
-        outcome: flow.outcome.to_string(),
+        outcome: cut(&flow.outcome.to_string(), TEXT).into_owned(),
         steps: Vec::new(),
-        tags: flow.tags.clone(),
+        tags: flow.tags.iter().filter(|(key, value)| take(key.len() + value.len())).cloned().collect(),
+    }
+}
+
+/// The beginning of a text that is too long, which is shown.
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.len() > most {
+        true => format!("{}…", &text[..text.floor_char_boundary(most)]).into(),
+        false => text.into(),
     }
 }
 
@@ -219,5 +247,38 @@ impl Note {
             micros: u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
             changes: self.changes.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::tests::flow;
+
+    #[test]
+    fn a_page_has_so_many_octets_whatever_is_noted_on_it() {
+        let mut long = flow(&format!("/{}", "ü".repeat(30_000)));
+        long.tags = (0..64).map(|number| (format!("x.{number}"), "t".repeat(1000))).collect();
+        let (journal, shared, label) = (
+            Journal::default(),
+            SharedFlow::new(long.into()),
+            Arc::new(Label { plugin: "x".into(), version: "1".into(), hash: String::new() }),
+        );
+        let page = journal.open(&shared);
+        for number in 0..1000 {
+            let said = format!("{number} {}", "ü".repeat(4096));
+            page.note(&label, Hook::Request, &said, Duration::ZERO, vec!["y".repeat(60_000)]);
+        }
+        let shortly = page.explain().expect("it is in progress");
+        page.close(&shared);
+
+        let Explanation { url, steps, tags, .. } = page.explain().expect("it has ended");
+
+        assert_eq!((&url, steps.len(), &tags), (&shortly.url, shortly.steps.len(), &shortly.tags));
+        assert!(url.len() <= LINE + '…'.len_utf8() && url.starts_with("https://a.test/üü") && url.ends_with('…'), "{url}");
+        let octets: usize = steps.iter().map(|step| step.said.len() + step.changes.iter().map(String::len).sum::<usize>()).sum();
+        assert!((PAGE / 2..=PAGE).contains(&octets) && steps[0].said.starts_with("0 ü") && steps[0].said.ends_with('…'), "{octets}");
+        let octets: usize = tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert!((PAGE / 2..=PAGE).contains(&octets) && tags[0].0 == "x.0", "{octets}");
     }
 }

@@ -31,7 +31,7 @@ use super::{
     hook::Hook,
     instance::Failure,
     journal::Page,
-    observe::{Heard, Shared, View},
+    observe::{Heard, Shared, View, caught},
     set::Set,
     settings::{Limits, OnFailure},
 };
@@ -290,18 +290,30 @@ impl Listener {
 /// Tells of one flow's messages in their order, and of its end when the connection has gone.
 async fn tell(crowd: Arc<Crowd>, mut queued: Receiver<Queued>, telling: Telling) {
     let Crowd { build, view, tasks, turns, .. } = &*crowd;
-    // Nothing of it changes any more but its tags.
-    let flow = view.of(&telling.shared, tasks).await;
     while let Some(Queued { mut told, heard, _octets }) = queued.recv().await {
-        told.content = view.of_message(&heard, tasks).await;
-        told.content.truncate(telling.limit);
-        // Never closed.
-        let _turn = turns.acquire().await;
-        build.tell_message(told, &flow, &telling).await;
+        let telling = async {
+            // Nothing of it changes any more but its tags.
+            let flow = view.of(&telling.shared, tasks).await;
+            told.content = view.of_message(&heard, tasks).await;
+            told.content.truncate(telling.limit);
+            // Never closed.
+            let _turn = turns.acquire().await;
+            build.tell_message(told, &flow, &telling).await;
+        };
+        if caught(telling).await.is_none() {
+            build.tally.missed.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(plugin = build.info.name, "a WebSocket message is not observed: the proxy failed in telling of it");
+        }
     }
     if telling.ends {
-        let _turn = turns.acquire().await;
-        build.tell_end(&flow, telling.shown, telling.held.as_ref(), &telling.page).await;
+        let telling = async {
+            let flow = view.of(&telling.shared, tasks).await;
+            let _turn = turns.acquire().await;
+            build.tell_end(&flow, telling.shown, telling.held.as_ref(), &telling.page).await;
+        };
+        if caught(telling).await.is_none() {
+            build.lose_flow();
+        }
     }
 }
 

@@ -5,10 +5,14 @@
 //! places taken: a new flow waits for one within a bound, then runs unobserved, and is counted.
 
 use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex as StdMutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -69,11 +73,7 @@ impl Observers {
         let turns = Arc::new(Semaphore::new(build.pool.width()));
         let ended = Arc::new(Mutex::new(ended));
         for _ in 0..build.pool.width() {
-            let (build, turns, ended, view) = (build.clone(), turns.clone(), ended.clone(), view.clone());
-            let tell = move |tasks| tell(build.clone(), turns.clone(), ended.clone(), view.clone(), tasks);
-            let spawning = tasks.clone();
-            // One that panics about a flow is followed by another.
-            tasks.spawn(async move { while spawning.spawn(tell(spawning.clone())).await.is_err() {} });
+            tasks.spawn(tell(build.clone(), turns.clone(), ended.clone(), view.clone(), tasks.clone()));
         }
         let crowd = Arc::new(Crowd::new(build.clone(), turns, limits, view, tasks));
         Self { build, queue, patience: limits.patience, crowd, crowded: AtomicBool::new(false) }
@@ -86,13 +86,27 @@ impl Observers {
 
     /// A place, if one is free.
     pub(super) fn try_reserve(&self) -> Option<Place> {
-        self.queue.clone().try_reserve_owned().ok()
+        let place = self.queue.clone().try_reserve_owned().ok();
+        self.catch_up();
+        place
+    }
+
+    /// So many places are free that it keeps up again: said once, and when it next does not, that is said, too. One free place says nothing:
+    /// while it does not keep up, they come and go.
+    fn catch_up(&self) {
+        if self.crowded.load(Ordering::Relaxed)
+            && self.queue.capacity() * 2 >= self.queue.max_capacity()
+            && self.crowded.swap(false, Ordering::Relaxed)
+        {
+            let unobserved = self.build.tally.unobserved.load(Ordering::Relaxed);
+            tracing::info!(plugin = self.build.info.name, unobserved, "the plugin keeps up again");
+        }
     }
 
     /// A place, waited for within the bound.
     pub(super) async fn reserve(&self) -> Option<Place> {
         if let Ok(Ok(place)) = timeout(self.patience, self.queue.clone().reserve_owned()).await {
-            self.crowded.store(false, Ordering::Relaxed);
+            self.catch_up();
             return Some(place);
         }
         self.build.tally.unobserved.fetch_add(1, Ordering::Relaxed);
@@ -107,11 +121,34 @@ impl Observers {
 pub(super) struct Shared {
     flow: SharedFlow,
     shown: OnceCell<SharedFlow>,
+    /// Notes on the flow that what is shown has.
+    tags: StdMutex<Vec<(String, String)>>,
 }
 
 impl Shared {
     pub(super) fn new(flow: SharedFlow) -> Arc<Self> {
-        Arc::new(Self { flow, shown: OnceCell::new() })
+        Arc::new(Self { flow, shown: OnceCell::new(), tags: StdMutex::default() })
+    }
+
+    /// Notes that the flow got since what is shown was made of it. Those of observers are on what is shown alone, and stay.
+    fn follow_tags(&self, shown: &SharedFlow, redaction: &Redaction) {
+        let mut known = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = {
+            let flow = lock(&self.flow);
+            if *known == flow.tags {
+                return;
+            }
+            flow.tags.clone()
+        };
+        let mut shown = lock(shown);
+        for (key, value) in now.iter().filter(|tag| !known.contains(tag)) {
+            let value = redaction.text(value).into_owned();
+            match shown.tags.iter_mut().find(|(known, _)| known == key) {
+                Some((_, old)) => *old = value,
+                None => shown.tags.push((key.clone(), value)),
+            }
+        }
+        *known = now;
     }
 }
 
@@ -139,7 +176,11 @@ pub(super) struct View {
 impl View {
     /// The flow without what they are not to see, by the rules that held when the first of them asked.
     pub(super) async fn of(&self, shared: &Shared, tasks: &Tasks) -> SharedFlow {
-        shared.shown.get_or_init(|| self.redacted(shared.flow.clone(), tasks)).await.clone()
+        let shown = shared.shown.get_or_init(|| self.redacted(shared.flow.clone(), tasks)).await;
+        if !Arc::ptr_eq(shown, &shared.flow) {
+            shared.follow_tags(shown, &self.redaction.load());
+        }
+        shown.clone()
     }
 
     async fn redacted(&self, flow: SharedFlow, tasks: &Tasks) -> SharedFlow {
@@ -206,15 +247,30 @@ async fn tell(build: Arc<Build>, turns: Arc<Semaphore>, ended: Arc<Mutex<Receive
         };
         // Those who tell of messages take turns with these. Never closed.
         let turn = turns.acquire().await;
-        let Ended { shared, shown, page } = next;
-        let flow = view.of(&shared, &tasks).await;
-        build.tell_end(&flow, shown, None, &page).await;
-        drop((turn, flow, shared, page));
+        let telling = async {
+            let Ended { shared, shown, page } = next;
+            let flow = view.of(&shared, &tasks).await;
+            build.tell_end(&flow, shown, None, &page).await;
+        };
+        if caught(telling).await.is_none() {
+            build.lose_flow();
+        }
+        drop(turn);
         if since.elapsed() >= SPELL {
             yield_now().await;
             since = Instant::now();
         }
     }
+}
+
+/// Runs that to its end; `None`: it panicked, which is nobody's end but its own.
+pub(super) async fn caught<T>(telling: impl Future<Output = T>) -> Option<T> {
+    let mut telling = pin!(telling);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| telling.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -237,6 +293,38 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &shared.flow));
         let value = |flow: &SharedFlow| lock(flow).request.fields.iter().next().map(|field| field.value().to_vec());
         assert_eq!((value(&first), value(&shared.flow)), (Some(b"[redacted]".to_vec()), Some(b"a.test".to_vec())));
+    }
+
+    #[tokio::test]
+    async fn notes_that_come_later_are_shown_too_and_those_of_observers_stay() {
+        let redaction = Redaction::new(&[], &[], &["s3cret".to_owned()]).expect("good rules");
+        let view = View { redaction: Arc::new(ArcSwap::from_pointee(redaction)), ..view(&[]) };
+        let (shared, tasks) = (Shared::new(Arc::new(flow("/").into())), Tasks::new());
+        let tag = |flow: &SharedFlow, key: &str, value: &str| {
+            let tags = &mut lock(flow).tags;
+            tags.retain(|(known, _)| known != key);
+            tags.push((key.to_owned(), value.to_owned()));
+        };
+        tag(&shared.flow, "a.early", "1");
+        tag(&view.of(&shared, &tasks).await, "a.early", "of an observer");
+
+        tag(&shared.flow, "a.late", "it is s3cret");
+        let shown = view.of(&shared, &tasks).await;
+        let late = lock(&shown).tags.clone();
+        tag(&shared.flow, "a.late", "other");
+        view.of(&shared, &tasks).await;
+
+        let told = |pairs: [(&str, &str); 2]| pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(late, told([("a.early", "of an observer"), ("a.late", "it is [redacted]")]));
+        assert_eq!(lock(&shown).tags, told([("a.early", "of an observer"), ("a.late", "other")]));
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_what_panics_and_nothing_else() {
+        let outcomes =
+            [caught(async { 1 }).await, caught(async { if true { panic!("told to") } else { 2 } }).await, caught(async { 3 }).await];
+
+        assert_eq!(outcomes, [Some(1), None, Some(3)]);
     }
 
     #[tokio::test]

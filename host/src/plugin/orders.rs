@@ -149,6 +149,9 @@ impl Swap {
     async fn previous(&self, name: &str) -> anyhow::Result<(Hash, Wanted)> {
         let live = self.slots.get(name).and_then(|slot| slot.live.as_ref());
         let live = live.with_context(|| format!("plugin {name} is not in service: `flowgate plugin list` says which are"))?;
+        // Of that one nobody knows yet whether it is any good; going back would take its place unseen.
+        let is_loading = self.slots.get(name).is_some_and(|slot| slot.loading.is_some());
+        ensure!(!is_loading, "a newer build of plugin {name} is being loaded: ask again when it is live or refused");
         ensure!(self.before().is_some(), "no builds are kept: there is nothing to go back to");
         let history = self.histories.get(name);
         let previous = history.and_then(|history| history.previous());

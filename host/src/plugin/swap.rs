@@ -115,7 +115,7 @@ pub(super) struct Loading {
     is_file: bool,
     octets: Bytes,
     /// It is gone back to.
-    pub(super) back: Option<Undone>,
+    back: Option<Undone>,
     _stop: DropGuard,
 }
 
@@ -210,7 +210,7 @@ impl Swap {
             tokio::select! {
                 Some(ready) = self.ready.1.recv() => self.settle(ready).await,
                 // One after the other.
-                Some(order) = orders.recv(), if self.changing.is_none() => self.obey(order).await,
+                Some(order) = orders.recv(), if self.changing.is_none() && !self.is_going_back() => self.obey(order).await,
                 () = due.notified() => self.scan().await,
             }
             self.answer_reloads();
@@ -220,6 +220,10 @@ impl Swap {
 
     pub(super) fn is_loading(&self) -> bool {
         self.slots.values().any(|slot| slot.loading.is_some())
+    }
+
+    fn is_going_back(&self) -> bool {
+        self.slots.values().any(|slot| slot.loading.as_ref().is_some_and(|loading| loading.back.is_some()))
     }
 
     pub(super) fn before(&self) -> Option<Before> {

@@ -27,6 +27,8 @@ pub(super) struct Shelf {
     ending: BTreeSet<(u64, Arc<str>)>,
     /// Keys whose entry (or its absence) has not been written.
     unwritten: BTreeSet<Arc<str>>,
+    /// What those cost whose entry is gone: as long as nothing can be written, there would be ever more of them.
+    gone: u64,
 }
 
 struct Entry {
@@ -67,13 +69,20 @@ impl Shelf {
         if used > self.quota && used > self.used {
             return Err(StoreError::Full(self.quota));
         }
+        let is_gone = before == 0 && self.unwritten.contains(key);
+        let gone = self.gone - if is_gone { trace(key) } else { 0 };
+        // Between two commits no more can go than there was.
+        if before == 0 && used + gone > self.quota.saturating_mul(2) {
+            return Err(StoreError::Full(self.quota));
+        }
+        self.gone = gone;
         let (key, is_stored) = match self.entries.remove_entry(key) {
             Some((key, entry)) => {
                 self.forget_end(&key, entry.expires);
                 (key, entry.is_stored)
             }
             // The disk may still hold one that was removed.
-            None => (key.into(), self.unwritten.contains(key)),
+            None => (key.into(), is_gone),
         };
         self.used = used;
         self.ending.extend(expires.map(|at| (at, key.clone())));
@@ -87,9 +96,12 @@ impl Shelf {
         self.used -= cost(&key, &entry.value);
         self.forget_end(&key, entry.expires);
         match entry.is_stored {
-            true => self.unwritten.insert(key),
-            false => self.unwritten.remove(&key),
-        };
+            true => {
+                self.gone += trace(&key);
+                self.unwritten.insert(key);
+            }
+            false => drop(self.unwritten.remove(&key)),
+        }
     }
 
     pub(super) fn compare_and_set(&mut self, key: &str, expected: Option<&[u8]>, value: Bytes, now: u64) -> Result<bool, StoreError> {
@@ -139,6 +151,7 @@ impl Shelf {
     /// What has to be written, once; from here on the disk may know those keys.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         let keys = std::mem::take(&mut self.unwritten);
+        self.gone = 0;
         let change = |key: Arc<str>| {
             let entry = self.entries.get_mut(&key);
             let now = entry.map(|entry| {
@@ -152,7 +165,15 @@ impl Shelf {
 
     /// Those could not be written.
     pub(super) fn put_back(&mut self, changes: &[Change]) {
-        self.unwritten.extend(changes.iter().map(|change| change.key.clone()));
+        for Change { key, .. } in changes {
+            match self.entries.get_mut(key) {
+                // The disk holds what was there before, or will.
+                Some(entry) => entry.is_stored = true,
+                None if !self.unwritten.contains(key) => self.gone += trace(key),
+                None => {}
+            }
+            self.unwritten.insert(key.clone());
+        }
     }
 
     fn live(&self, key: &str, now: u64) -> Option<&Entry> {
@@ -174,6 +195,11 @@ impl Entry {
 
 fn cost(key: &str, value: &Bytes) -> u64 {
     (key.len() + value.len()) as u64 + OVERHEAD
+}
+
+/// The same for a key whose entry is gone.
+fn trace(key: &str) -> u64 {
+    key.len() as u64 + OVERHEAD
 }
 
 /// Digits only: what `parse` takes besides is no counter.
@@ -313,5 +339,41 @@ mod tests {
         shelf.put_back(&changes);
 
         assert_eq!(written(&mut shelf), [("a".to_owned(), false)]);
+    }
+
+    #[test]
+    fn what_the_disk_still_holds_goes_from_it_whatever_could_not_be_written() {
+        let mut shelf = shelf();
+        shelf.set("a", bytes("1"), None, 0).unwrap();
+        written(&mut shelf);
+        shelf.remove("a");
+        let changes = shelf.take_changes();
+        shelf.set("a", bytes("2"), None, 0).unwrap();
+        shelf.put_back(&changes);
+        shelf.remove("a");
+
+        assert_eq!(written(&mut shelf), [("a".to_owned(), false)]);
+    }
+
+    #[test]
+    fn keys_that_cannot_be_written_are_bounded() {
+        let mut shelf = shelf();
+        let churn = |shelf: &mut Shelf, number: u64| {
+            let key = format!("{number:04}");
+            shelf.set(&key, bytes("1"), None, 0)?;
+            let changes = shelf.take_changes();
+            shelf.put_back(&changes);
+            shelf.remove(&key);
+            Ok(())
+        };
+        let most = 2 * shelf.quota / (OVERHEAD + 4);
+
+        let kept = (0..1000).take_while(|number| churn(&mut shelf, *number).is_ok()).count() as u64;
+        assert!((most - 1..=most).contains(&kept), "{kept}");
+        assert_eq!(churn(&mut shelf, 1000), Err(StoreError::Full(shelf.quota)));
+        assert_eq!((written(&mut shelf).len() as u64, shelf.used()), (kept, 0));
+
+        // The disk takes something again.
+        assert_eq!(churn(&mut shelf, 1000), Ok(()));
     }
 }

@@ -25,6 +25,8 @@ use crate::{
 
 /// Coded content of more octets than these is decoded off the runtime.
 const DECODE_HERE: usize = 64 * 1024;
+/// Most names of fields that are told to have changed.
+const MAX_NAMES: usize = 32;
 /// Most notes on one flow.
 const MAX_TAGS: usize = 64;
 /// Most octets of a note, key and value together.
@@ -220,7 +222,8 @@ impl Before {
     }
 }
 
-/// Names of fields that are not what they were. Looked for between the first and the last line that differ: each name costs a look at all lines.
+/// Names of fields that are not what they were, the first of them. Looked for between the first and the last line that differ: each name costs
+/// a look at all lines.
 fn changed_fields(before: &Fields, now: &Fields) -> Vec<String> {
     let (old, new) = (before.iter().as_slice(), now.iter().as_slice());
     let first = old.iter().zip(new).take_while(|(one, other)| one == other).count();
@@ -231,9 +234,24 @@ fn changed_fields(before: &Fields, now: &Fields) -> Vec<String> {
         let name = field.name_str();
         if !changed.iter().any(|known| known.eq_ignore_ascii_case(name)) && !before.get_all(name).eq(now.get_all(name)) {
             changed.push(name.to_owned());
+            if changed.len() == MAX_NAMES {
+                break;
+            }
         }
     }
     changed
+}
+
+/// Whether the head has room for another line of so many octets, in the place of those of the name `replaced`.
+///
+/// # Errors
+/// It would be larger than a plugin may make it.
+fn check_room(flow: &Flow, of: Direction, octets: usize, replaced: Option<&str>) -> Result<(), String> {
+    let Some(fields) = flow.fields(of) else { return Ok(()) };
+    let path = if of == Direction::Request { flow.request.path.len() } else { 0 };
+    let stay = fields.iter().filter(|field| replaced.is_none_or(|name| !field.is(name)));
+    let (lines, all) = stay.fold((1, path + octets), |(lines, all), field| (lines + 1, all + field.line().len()));
+    convert::check_head(lines, all)
 }
 
 fn index(of: Direction) -> usize {
@@ -283,6 +301,7 @@ impl Guest {
     fn set_host(&mut self, handle: &Resource<Handle>, of: Direction, value: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
         self.change(handle, of, |flow| {
             Authority::parse_or(&value, Some(flow.origin.scheme.default_port())).map_err(|error| error.to_string())?;
+            check_room(flow, of, value.len(), Some("host"))?;
             if flow.request.fields.contains("host") {
                 flow.request.fields.set("host", &value);
             }
@@ -379,6 +398,7 @@ impl HostFlow for Guest {
         }
         self.change(&flow, of, |flow| {
             convert::check_field(&name, &value)?;
+            check_room(flow, of, name.len() + value.len(), Some(&name))?;
             if let Some(fields) = flow.fields_mut(of) {
                 fields.set(&name, &value);
             }
@@ -400,6 +420,7 @@ impl HostFlow for Guest {
             if of == Direction::Request && name.eq_ignore_ascii_case("host") {
                 return Err("a request has one host: it can be set, not added".into());
             }
+            check_room(flow, of, name.len() + value.len(), None)?;
             if let Some(fields) = flow.fields_mut(of) {
                 fields.push(&name, &value);
             }
@@ -442,6 +463,8 @@ impl HostFlow for Guest {
             if !convert::is_path(&path) {
                 return Err(format!("{path:?} is not a path with query"));
             }
+            let lines: usize = flow.request.fields.iter().map(|field| field.line().len()).sum();
+            convert::check_head(0, lines + path.len())?;
             flow.request.path = path.into();
             Ok(())
         })
@@ -546,5 +569,12 @@ mod tests {
         for (now, names) in table {
             assert_eq!(changed_fields(&before, &fields(now)), names, "{now:?}");
         }
+    }
+
+    #[test]
+    fn so_many_fields_that_changed_are_named() {
+        let now: Fields = (0..MAX_NAMES + 10).map(|number| crate::flow::Field::new(format!("x-{number}").as_bytes(), b"")).collect();
+
+        assert_eq!(changed_fields(&Fields::default(), &now).len(), MAX_NAMES);
     }
 }

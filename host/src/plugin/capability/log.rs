@@ -26,13 +26,7 @@ impl log::Host for Guest {
         if self.about.scene.is_some() {
             return Ok(true);
         }
-        Ok(match level {
-            log::Level::Trace => tracing::enabled!(Level::TRACE),
-            log::Level::Debug => tracing::enabled!(Level::DEBUG),
-            log::Level::Info => tracing::enabled!(Level::INFO),
-            log::Level::Warn => tracing::enabled!(Level::WARN),
-            log::Level::Error => tracing::enabled!(Level::ERROR),
-        })
+        Ok(is_seen(level))
     }
 
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
@@ -55,11 +49,13 @@ impl About {
             };
             return scene.line(format!("{level}: {}", sanitised(text)));
         }
-        let Some(suppressed) = self.lines.admit(Instant::now()) else { return };
-        let (plugin, version, hash) = (self.name.as_str(), self.version.get().map_or("", String::as_str), self.hash.as_str());
-        if suppressed > 0 {
-            tracing::warn!(plugin, version, hash, suppressed, "lines of the plugin were left out: it writes too many");
+        // What nobody sees takes no turn of what somebody would.
+        if !is_seen(level) {
+            return;
         }
+        let Some(suppressed) = self.lines.admit(Instant::now()) else { return };
+        self.own_up(suppressed);
+        let (plugin, version, hash) = self.label();
         let text = sanitised(text);
         let flow = (flow != 0).then_some(flow);
         match level {
@@ -69,6 +65,40 @@ impl About {
             log::Level::Warn => tracing::warn!(plugin, version, hash, flow, "{text}"),
             log::Level::Error => tracing::error!(plugin, version, hash, flow, "{text}"),
         }
+    }
+
+    /// A call has ended: says how many lines were left out, if nobody has said so since.
+    pub(in crate::plugin) fn settle_lines(&self) {
+        self.own_up(self.lines.settle(Instant::now()));
+    }
+
+    fn own_up(&self, suppressed: u64) {
+        let (plugin, version, hash) = self.label();
+        if suppressed > 0 {
+            tracing::warn!(plugin, version, hash, suppressed, "lines of the plugin were left out: it writes too many");
+        }
+    }
+
+    fn label(&self) -> (&str, &str, &str) {
+        (&self.name, self.version.get().map_or("", String::as_str), &self.hash)
+    }
+}
+
+/// The last who could say so.
+impl Drop for About {
+    fn drop(&mut self) {
+        self.own_up(self.lines.left_out());
+    }
+}
+
+/// Whether lines of that level are written anywhere.
+fn is_seen(level: log::Level) -> bool {
+    match level {
+        log::Level::Trace => tracing::enabled!(Level::TRACE),
+        log::Level::Debug => tracing::enabled!(Level::DEBUG),
+        log::Level::Info => tracing::enabled!(Level::INFO),
+        log::Level::Warn => tracing::enabled!(Level::WARN),
+        log::Level::Error => tracing::enabled!(Level::ERROR),
     }
 }
 

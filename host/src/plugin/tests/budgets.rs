@@ -113,6 +113,32 @@ async fn what_a_call_hands_over_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_is_made_no_larger_than_it_may_be() {
+    let lines = vec!["add-header"; 600];
+    let value = "y".repeat(50_000);
+    // The flow has a line of its own: `Host: a.test`.
+    let cases = [
+        (json!({ "on_request": lines, "header": ["x", "y"] }), 512, "y", "/"),
+        (json!({ "on_request": ["add-header", "add-header", "add-header"], "header": ["x", value] }), 3, value.as_str(), "/"),
+        (json!({ "on_request": ["add-header", "set-header", "set-header"], "header": ["x", value] }), 2, value.as_str(), "/"),
+        (json!({ "on_request": "set-path", "path": format!("/{}", "p".repeat(200_000)) }), 1, "a.test", "/asked"),
+    ];
+    for (config, lines, last, path) in cases {
+        let bench = strict("x", config).start().await;
+        let mut open = bench.open(path).expect("wanted");
+        let (course, flow) = open.course();
+
+        course.request(flow, false).await.expect("a head that cannot grow is no failure");
+
+        let flow = lock(flow);
+        let fields = &flow.request.fields;
+        assert_eq!(fields.len(), lines);
+        assert_eq!(fields.iter().last().map(|field| field.value()), Some(last.as_bytes()));
+        assert_eq!(flow.request.path, path);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_of_a_gigabyte_ends_within_the_memory_of_the_instance() {
     let plan = strict("bad", json!({ "paths": ["/bad"], "on_request": "answer", "swollen": 1 << 30 }));
 

@@ -252,6 +252,39 @@ async fn flows_beyond_all_places_run_unobserved_and_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn that_a_plugin_does_not_keep_up_is_said_each_time_it_begins() {
+    let written = tempfile::NamedTempFile::new().expect("a file");
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(written.reopen().expect("open"))).finish();
+    // Places are asked for on this thread.
+    let _seen = tracing::subscriber::set_default(subscriber);
+    let said = |what: &str| fs::read_to_string(written.path()).expect("text").matches(what).count();
+    let mut plan = Plan::new().with("watcher", recording());
+    plan.settings.limits.places = 2;
+    plan.settings.limits.patience = Duration::from_millis(5);
+    let bench = plan.start().await;
+    let begun = async || {
+        let mut open = bench.open("/").expect("wanted");
+        if let Some(reserved) = open.course().0.reserve() {
+            reserved.await;
+        }
+        open
+    };
+
+    for times in 1..=2 {
+        let open = [begun().await, begun().await, begun().await];
+        assert_eq!((said("does not keep up"), said("keeps up again")), (times, times - 1));
+        drop(open);
+        timeout(PATIENCE, async {
+            while said("keeps up again") < times {
+                begun().await;
+            }
+        })
+        .await
+        .expect("all have been told of");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flow_can_be_explained() {
     let config = json!({ "on_request": "set-header", "on_response": ["set-status"], "status": 418, "header": ["x-secret", "value"] });
     let bench = Plan::new().with("painter", config).start().await;

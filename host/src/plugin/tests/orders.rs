@@ -39,6 +39,48 @@ async fn one_goes_back_to_the_build_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_a_newer_build_is_loaded_there_is_no_going_back() {
+    let mut plan = keeping("x", json!({ "on_request_if_marked": "sleep" })).change("x", |own| own.wall = Duration::from_secs(3600));
+    (plan.settings.replay, plan.settings.limits.replay.time) = (1, Duration::from_secs(3600));
+    let mut bench = plan.start().await;
+    bench.swap("x", &variant(1));
+    let second = bench.live("x").await;
+    bench.pass("/").await.expect("passed");
+
+    // It hangs in the flow that it is tried on.
+    bench.swap("x", &super::replaying::marked());
+    timeout(PATIENCE, async {
+        while !bench.platform.status().iter().any(|status| status.name == "x" && status.loading) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it is being loaded");
+    let error = bench.platform.rollback("x").await.expect_err("the newer one is on its way").to_string();
+
+    assert!(error.contains("a newer build of plugin x is being loaded"), "{error}");
+    let status = bench.platform.status().into_iter().find(|status| status.name == "x").expect("known");
+    assert_eq!((status.loading, status.rolled_back_from), (true, None));
+    assert_eq!(serving(&bench, "x"), second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_settings_wait_for_who_goes_back() {
+    let mut bench = keeping("x", recording()).start().await;
+    let first = serving(&bench, "x");
+    bench.swap("x", &variant(1));
+    bench.live("x").await;
+    let mut settings = bench.settings.clone();
+    settings.plugins.get_mut("x").expect("there").on_failure = OnFailure::Refuse;
+
+    let (back, changed) = tokio::join!(bench.platform.rollback("x"), bench.platform.reconfigure(settings));
+
+    assert_eq!(back.expect("there is one before").hash, first);
+    assert_eq!(changed.expect("good settings"), ["x"]);
+    assert_eq!(serving(&bench, "x"), first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn going_back_outlives_a_restart() {
     let mut bench = keeping("x", recording()).start().await;
     let first = serving(&bench, "x");

@@ -4,7 +4,7 @@ use super::{swapping::renamed, *};
 use crate::flow::Direction;
 
 /// The same component, which does what it is told to if it is marked.
-fn marked() -> Vec<u8> {
+pub(super) fn marked() -> Vec<u8> {
     renamed("the chameleon's own mark", "not chameleon's own mark")
 }
 
