@@ -218,9 +218,9 @@ impl Playing<'_> {
         }
     }
 
-    /// Holds the whole content, if it is no more than that.
+    /// Holds the whole content, if it is no more than that. What was not recorded whole is too large as well: nobody would be given a part for it.
     fn hold(&mut self, of: Direction, body: &RecordedBody, limit: usize) -> Result<bool, Fault> {
-        if body.kept() > limit {
+        if body.length > limit as u64 || body.is_cut() {
             self.open.course().0.overflow(of)?;
             return Ok(false);
         }
@@ -264,6 +264,9 @@ impl Playing<'_> {
                 self.now(piece.at);
                 passed.note(&piece.octets);
             }
+            if body.is_cut() {
+                lock(&passed.flow).content_mut(of).miss(body.length - body.kept() as u64);
+            }
             return Ok(());
         };
         for piece in pieces {
@@ -283,8 +286,8 @@ impl Playing<'_> {
                 }
             }
         }
-        // Dropped, the plugins are told that it broke off.
-        let ended = body.ended.ok_or(Fault::Broken)?;
+        // Dropped, the plugins are told that it broke off: so does what was not recorded whole.
+        let ended = body.ended.filter(|_| !body.is_cut()).ok_or(Fault::Broken)?;
         self.now(ended);
         if let Some(decoder) = &mut decoder {
             decoder.finish().map_err(|_| Fault::Broken)?;
@@ -392,7 +395,7 @@ async fn converse(audience: &dyn Audience, recorded: &RecordedFlow, mut open: Op
         audience.now(recorded.began + frame.at);
         let mut passing = frame.clone();
         if let Some(limit) = needs.filter.filter(|_| frame.kind != MessageKind::Closed) {
-            let verdict = match frame.content.len() > limit {
+            let verdict = match frame.length > limit as u64 || frame.is_cut() {
                 true => messages.overflow(frame.sent),
                 false => messages.filter(frame.sent, message(frame)).await,
             };
@@ -433,4 +436,118 @@ fn sentence(refusal: &Refusal) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+    use crate::{
+        flow::ResponseHead,
+        hooks::{Course, Needs},
+        recording::testing::flow,
+    };
+
+    /// What is wanted of contents, and what came of it.
+    #[derive(Default)]
+    struct Listener {
+        whole: Option<usize>,
+        told: Arc<Mutex<Vec<(Direction, &'static str)>>>,
+    }
+
+    impl Listener {
+        fn needs(&self) -> Needs {
+            Needs { filter: self.whole.is_some(), capture: 1000, whole: self.whole }
+        }
+
+        fn tell(&self, of: Direction, what: &'static str) {
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).push((of, what));
+        }
+    }
+
+    impl Audience for Listener {
+        fn hooks(&self) -> &dyn Hooks {
+            self
+        }
+
+        fn now(&self, _: u64) {}
+
+        fn told(&self) -> BoxFuture<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    impl Hooks for Listener {
+        fn wants_host(&self, _: &str) -> bool {
+            true
+        }
+
+        fn open(&self, _: &Probe<'_>) -> Option<Box<dyn Course>> {
+            Some(Box::new(Self { whole: self.whole, told: self.told.clone() }))
+        }
+    }
+
+    impl Course for Listener {
+        fn reserve(&mut self) -> Option<BoxFuture<'_, ()>> {
+            None
+        }
+
+        fn request_needs(&self) -> Needs {
+            self.needs()
+        }
+
+        fn request<'a>(&'a mut self, _: &'a SharedFlow, body_held: bool) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+            self.tell(Direction::Request, if body_held { "whole" } else { "not" });
+            Box::pin(async { Ok(Verdict::Proceed) })
+        }
+
+        fn overflow(&mut self, of: Direction) -> Result<(), Refusal> {
+            self.tell(of, "overflow");
+            Ok(())
+        }
+
+        fn response_needs(&mut self, _: &ResponseHead) -> Needs {
+            self.needs()
+        }
+
+        fn response<'a>(&'a mut self, _: &'a SharedFlow, body_held: bool) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+            self.tell(Direction::Response, if body_held { "whole" } else { "not" });
+            Box::pin(async { Ok(Verdict::Proceed) })
+        }
+
+        fn end(self: Box<Self>, _: SharedFlow) {}
+    }
+
+    /// Of the response's content only the first piece was recorded.
+    fn cut() -> RecordedFlow {
+        let mut recorded = flow(1);
+        if let Some(response) = &mut recorded.response {
+            response.body.pieces.truncate(1);
+        }
+        recorded
+    }
+
+    #[tokio::test]
+    async fn what_was_not_recorded_whole_is_captured_as_a_part() {
+        let rehearsed = rehearse(&Listener::default(), &cut()).await;
+
+        let played = rehearsed.flow.expect("it was wanted");
+        let content = &played.response_content;
+        assert_eq!((content.kept(), content.seen(), content.is_truncated()), (11, 22, true));
+        assert!(!played.request_content.is_cut());
+    }
+
+    #[tokio::test]
+    async fn what_was_not_recorded_whole_is_not_held_as_whole() {
+        for limit in [15, 100] {
+            let listener = Listener { whole: Some(limit), ..Listener::default() };
+
+            rehearse(&listener, &cut()).await;
+
+            let told = std::mem::take(&mut *listener.told.lock().unwrap_or_else(PoisonError::into_inner));
+            let (sent, got) = (Direction::Request, Direction::Response);
+            assert_eq!(told, [(sent, "whole"), (got, "overflow"), (got, "not")], "{limit}");
+        }
+    }
 }

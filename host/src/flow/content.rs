@@ -75,6 +75,12 @@ impl Content {
         self.pieces.push(piece);
     }
 
+    /// So many octets more passed, and nobody has them any more. Nothing is kept from there on.
+    pub fn miss(&mut self, octets: u64) {
+        self.seen += octets;
+        self.is_full |= octets > 0;
+    }
+
     /// Octets that passed on the wire.
     pub fn seen(&self) -> u64 {
         self.seen

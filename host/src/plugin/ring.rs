@@ -91,7 +91,7 @@ impl Ring {
 
     fn add(&self, flow: RecordedFlow, of: Vec<Arc<Label>>) {
         let flow = flow.detached();
-        let entry = Entry { octets: flow.octets() + head(&flow) + FLOW, flow: Arc::new(flow), of };
+        let entry = Entry { octets: flow.occupied() + head(&flow) + FLOW, flow: Arc::new(flow), of };
         let most = self.most.load(Ordering::Relaxed);
         let mut kept = self.kept();
         let names: Vec<Arc<Label>> = entry.of.clone();
@@ -175,7 +175,7 @@ impl Keeper for Coming {
     }
 
     fn keep(&self, flow: RecordedFlow, is_cut: bool) {
-        self.release(flow.octets());
+        self.release(flow.occupied());
         if !is_cut {
             self.ring.add(flow, self.of.clone());
         }
@@ -290,7 +290,7 @@ mod tests {
             held
         };
 
-        assert_eq!((pass(&[600, 400]), ring.of("a").len()), (1000, 1));
+        assert_eq!((pass(&[600, 400]), ring.of("a").len()), (1000 + 2 * size_of::<recording::RecordedPiece>(), 1));
         assert_eq!((pass(&[600, 401]), ring.of("a").len()), (0, 1));
         assert_eq!(ring.under_way.held(), 0);
         assert!(().open(&crate::hooks::Probe { host: "", method: &http::Method::GET, path: b"" }).is_none());

@@ -25,7 +25,7 @@ use crate::{
 pub struct GalleryLimits {
     /// Flows that have ended and can be looked at. Full: the oldest goes.
     pub flows: usize,
-    /// Octets of content that all of them hold, those in progress included. Full: what comes is not kept.
+    /// Octets that contents and messages of all of them occupy, those in progress included. Full: what comes is not kept.
     pub bytes: usize,
     /// Octets of one content or message; the rest of it is not kept.
     pub body: usize,
@@ -137,7 +137,7 @@ impl Gallery {
 
     fn forget(&self) {
         let all = std::mem::take(&mut *self.guard());
-        self.release(all.iter().map(|flow| flow.octets()).sum());
+        self.release(all.iter().map(|flow| flow.occupied()).sum());
     }
 }
 
@@ -155,7 +155,7 @@ impl Keeper for Gallery {
                 self.release(octets);
                 return false;
             };
-            let freed = oldest.octets();
+            let freed = oldest.occupied();
             held = self.held.fetch_sub(freed, Ordering::Relaxed) - freed;
         }
         true
@@ -178,7 +178,7 @@ impl Keeper for Gallery {
             if ended.len() > self.limits.flows { ended.pop_front() } else { None }
         };
         if let Some(oldest) = oldest {
-            self.release(oldest.octets());
+            self.release(oldest.occupied());
         }
         let _ = self.news.send(Arc::new(Glance::at(&flow)));
         if !self.is_watched() {
@@ -283,7 +283,7 @@ mod tests {
         let (one, other) = (gallery.watch(), gallery.watch());
         for id in 1..=3 {
             let flow = flow(id);
-            assert!(gallery.hold(flow.octets()));
+            assert!(gallery.hold(flow.occupied()));
             gallery.keep(flow, false);
         }
 
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!((gallery.latest().len(), gallery.held.load(Ordering::Relaxed), gallery.is_watched()), (0, 0, false));
         // What was still on its way.
         let late = flow(4);
-        assert!(gallery.hold(late.octets()));
+        assert!(gallery.hold(late.occupied()));
         gallery.keep(late, false);
         assert!(gallery.latest().is_empty());
     }

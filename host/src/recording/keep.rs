@@ -29,7 +29,7 @@ use crate::{
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Octets of content that flows hold at a time, those that wait to be written included. Full: what comes is not kept, which is counted.
+    /// Octets that contents and messages of flows occupy at a time, those that wait to be written included. Full: what comes is not kept, which is counted.
     pub bytes: usize,
     /// Octets of one message's content; the rest of it is not kept.
     pub body: usize,
@@ -113,7 +113,7 @@ impl Keeper for Recorder {
         if is_cut {
             self.counts.cut.fetch_add(1, Ordering::Relaxed);
         }
-        let octets = flow.octets();
+        let octets = flow.occupied();
         let sent = guard(&self.queue).as_ref().is_some_and(|queue| queue.try_send(flow).is_ok());
         if !sent {
             self.release(octets);
@@ -139,7 +139,7 @@ fn write(mut file: FlowFile, ended: &Receiver<RecordedFlow>, counts: &Counts) {
                 }
             }
         }
-        counts.room.release(flow.octets());
+        counts.room.release(flow.occupied());
     }
     if let Err(error) = file.sync() {
         tracing::error!(file = %file.path().display(), %error, "recorded flows may not have reached the disk");
@@ -184,12 +184,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        flow::{Direction, SharedFlow},
+        flow::{Direction, MessageKind, PassedMessage, SharedFlow},
         hooks::Tap,
-        recording::{read, testing::running},
+        recording::{RecordedFrame, RecordedPiece, read, testing::running},
     };
 
-    const LIMITS: Limits = Limits { bytes: 100, body: 90, queue: 4 };
+    /// Two pieces of 40 octets, and nearly a third.
+    const LIMITS: Limits = Limits { bytes: 100 + 2 * size_of::<RecordedPiece>(), body: 90, queue: 4 };
 
     /// A flow that runs.
     fn take(recorder: &Arc<Recorder>) -> (Box<dyn Course>, Arc<dyn Tap>) {
@@ -219,5 +220,33 @@ mod tests {
         let bodies: Vec<_> =
             read(&[path]).expect("flows").into_iter().map(|flow| (flow.request.body.kept(), flow.request.body.length)).collect();
         assert_eq!(bodies, [(80, 120), (0, 81)]);
+    }
+
+    #[tokio::test]
+    async fn messages_take_room_were_they_empty_and_none_comes_after_one_that_had_none() {
+        const MESSAGE: usize = size_of::<RecordedFrame>();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("flows");
+        let recorder = Recorder::start(&path, Limits { bytes: 3 * MESSAGE + 9, body: 8, queue: 4 }).expect("started");
+        let flow = SharedFlow::new(running().into());
+        let mut course = watch(None, recorder.clone());
+        let tap = course.begun(&flow).expect("it is watched");
+        let messages = course.messages(&flow).expect("they are watched");
+
+        // The second is too long, the fourth finds no room, and nor does what comes after it.
+        for content in ["", "123456789", "12345678", "12", ""] {
+            let (content, at) = (Bytes::from_static(content.as_bytes()), std::time::Instant::now());
+            messages
+                .passed(PassedMessage { sent: Direction::Request, kind: MessageKind::Text, at, length: content.len() as u64, content })
+                .await;
+            assert!(recorder.counts.room.held() <= recorder.limits.bytes);
+        }
+        drop((course, tap, messages));
+        let kept = recorder.close();
+
+        assert_eq!((kept, recorder.counts.room.held()), (Kept { written: 1, lost: 0, cut: 1 }, 0));
+        let flows = read(&[path]).expect("flows");
+        let frames: Vec<_> = flows[0].frames.iter().map(|frame| (frame.length, frame.content.len())).collect();
+        assert_eq!(frames, [(0, 0), (9, 0), (8, 8)]);
     }
 }

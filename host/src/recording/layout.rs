@@ -20,7 +20,7 @@ pub(super) struct Malformed(pub(super) &'static str);
 
 /// A flow as octets.
 pub(super) fn encode(flow: &RecordedFlow) -> Bytes {
-    let mut out = Out(BytesMut::with_capacity(flow.octets() + 4096));
+    let mut out = Out(BytesMut::with_capacity(flow.occupied() + 4096));
     out.number(flow.id);
     out.number(flow.began);
     out.address(flow.client);

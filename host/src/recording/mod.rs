@@ -127,10 +127,27 @@ impl RecordedFlow {
         self
     }
 
-    /// Octets of content it holds, which is nearly all it occupies.
-    pub fn octets(&self) -> usize {
-        let response = self.response.as_ref().map_or(0, |response| response.body.kept());
-        self.request.body.kept() + response + self.frames.iter().map(|frame| frame.content.len()).sum::<usize>()
+    /// Octets that its contents and messages occupy, which is nearly all it does: each piece and each message counts, were it empty.
+    pub fn occupied(&self) -> usize {
+        let response = self.response.as_ref().map_or(0, |response| response.body.occupied());
+        self.request.body.occupied() + response + self.frames.iter().map(RecordedFrame::occupied).sum::<usize>()
+    }
+}
+
+impl RecordedPiece {
+    fn occupied(&self) -> usize {
+        self.octets.len() + size_of::<Self>()
+    }
+}
+
+impl RecordedFrame {
+    fn occupied(&self) -> usize {
+        self.content.len() + size_of::<Self>()
+    }
+
+    /// Recording was cut short.
+    pub fn is_cut(&self) -> bool {
+        self.length > self.content.len() as u64
     }
 }
 
@@ -145,6 +162,10 @@ impl RecordedBody {
     /// Octets that are kept.
     pub fn kept(&self) -> usize {
         self.pieces.iter().map(|piece| piece.octets.len()).sum()
+    }
+
+    fn occupied(&self) -> usize {
+        self.pieces.iter().map(RecordedPiece::occupied).sum()
     }
 
     /// All that is kept, as one piece.

@@ -21,10 +21,10 @@ pub trait Keeper: Send + Sync + 'static {
     /// Most octets of one content, and of one WebSocket message; where the keeper is choosy, of all messages of one flow.
     fn body(&self) -> usize;
 
-    /// Whether a flow may hold so many octets more.
+    /// Whether a flow may occupy so many octets more ([`RecordedFlow::occupied`]).
     fn hold(&self, octets: usize) -> bool;
 
-    /// A flow holds so many octets less.
+    /// A flow occupies so many octets less.
     fn release(&self, octets: usize);
 
     /// A flow has begun: its request's head is known.
@@ -66,6 +66,8 @@ struct State {
     is_cut: bool,
     /// What messages occupy.
     spoken: usize,
+    /// A message is missing: none is noted any more.
+    is_full: bool,
     /// Per direction: the message in progress is passed over by filters, and noted when it has passed.
     unasked: [bool; 2],
 }
@@ -77,7 +79,7 @@ impl State {
         if keeper.is_choosy()
             && let Some(flow) = self.flow.take()
         {
-            keeper.release(flow.octets());
+            keeper.release(flow.occupied());
         }
     }
 }
@@ -101,7 +103,7 @@ impl Take {
             outcome: Outcome::InProgress,
         };
         keeper.begun(&recorded);
-        let state = State { flow: Some(recorded), is_cut: false, spoken: 0, unasked: [false; 2] };
+        let state = State { flow: Some(recorded), is_cut: false, spoken: 0, is_full: false, unasked: [false; 2] };
         Arc::new(Self { keeper: keeper.clone(), began: Instant::now(), state: Mutex::new(state) })
     }
 
@@ -113,13 +115,23 @@ impl Take {
     fn frame(&self, sent: Direction, kind: MessageKind, at: Instant, length: u64, content: &Bytes) {
         let at = self.at(at);
         let mut state = guard(&self.state);
-        state.spoken += content.len() + size_of::<RecordedFrame>();
+        let state = &mut *state;
+        if state.is_full {
+            return;
+        }
+        let mut frame = RecordedFrame { sent, kind, at, length, content: content.clone() };
+        state.spoken += frame.occupied();
         let is_much = self.keeper.is_choosy() && state.spoken > self.keeper.body();
         let Some(flow) = &mut state.flow else { return };
-        let kept = content.len() <= self.keeper.body() && self.keeper.hold(content.len());
-        let content = if kept { content.clone() } else { Bytes::new() };
-        let is_cut = content.len() as u64 != length;
-        flow.frames.push(RecordedFrame { sent, kind, at, length, content });
+        if content.len() > self.keeper.body() || !self.keeper.hold(frame.occupied()) {
+            frame.content = Bytes::new();
+            // Once a message is missing, what comes after it would stand in its place.
+            state.is_full = !self.keeper.hold(frame.occupied());
+        }
+        let is_cut = frame.content.len() as u64 != length || state.is_full;
+        if !state.is_full {
+            flow.frames.push(frame);
+        }
         if is_cut || is_much {
             state.cut(&*self.keeper);
         }
@@ -151,8 +163,9 @@ impl Tap for Take {
         // Once something is missing, what comes after it would stand in its place.
         let is_whole = !body.is_cut() && body.length as usize + octets.len() <= self.keeper.body();
         body.length += octets.len() as u64;
-        if is_whole && self.keeper.hold(octets.len()) {
-            body.pieces.push(RecordedPiece { at, octets: octets.clone() });
+        let piece = RecordedPiece { at, octets: octets.clone() };
+        if is_whole && self.keeper.hold(piece.occupied()) {
+            body.pieces.push(piece);
         } else {
             state.cut(&*self.keeper);
         }
