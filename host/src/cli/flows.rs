@@ -64,19 +64,24 @@ pub(super) fn run(command: Flows) -> Result<(), Failure> {
 /// # Errors
 /// As for [`recording::read`].
 pub(super) fn read(files: &[PathBuf]) -> Result<Vec<RecordedFlow>, Failure> {
-    recording::read(files).map_err(Failure::Usage)
+    recording::read(files, say).map_err(Failure::Usage)
+}
+
+/// On standard error, which may be closed.
+fn say(remark: String) {
+    let _ = writeln!(io::stderr(), "flowgate: {}", harmless_line(&remark));
 }
 
 /// The flow of that number.
 fn find(file: &Path, id: u64) -> Result<RecordedFlow, Failure> {
     let (mut found, mut first, mut last) = (None, None, 0);
-    recording::each(&[file], |flow| {
+    let look = |flow: RecordedFlow| {
         (first, last) = (first.or(Some(flow.id)), flow.id);
         if flow.id == id {
             found = Some(flow);
         }
-    })
-    .map_err(Failure::Usage)?;
+    };
+    recording::each(&[file], look, say).map_err(Failure::Usage)?;
     let none = || anyhow::anyhow!("there is no flow {id}: the first is {}, the last {last}", first.unwrap_or_default());
     found.ok_or_else(none).map_err(Failure::Usage)
 }
@@ -113,7 +118,7 @@ fn write(path: &Path, octets: &[u8]) -> anyhow::Result<()> {
 
 fn list(file: &Path) -> Result<(), Failure> {
     let mut table = Table::new(["FLOW", "TIME", "USER", "METHOD", "URL", "STATUS", "SENT", "GOT", "MESSAGES", "OUTCOME"]);
-    recording::each(&[file], |flow| {
+    let look = |flow: RecordedFlow| {
         let response = flow.response.as_ref();
         table.row([
             flow.id.to_string(),
@@ -127,8 +132,8 @@ fn list(file: &Path) -> Result<(), Failure> {
             flow.frames.len().to_string(),
             flow.outcome.to_string(),
         ]);
-    })
-    .map_err(Failure::Usage)?;
+    };
+    recording::each(&[file], look, say).map_err(Failure::Usage)?;
     table.print();
     Ok(())
 }

@@ -25,6 +25,10 @@ const KIND: &[u8] = b"flowgate flows ";
 const ENTRY: usize = 12;
 /// Most octets of one flow, inflated: what no recording makes is not read either.
 const MAX_FLOW: u32 = 1 << 30;
+/// Most octets of one flow as it stands: what cannot be compressed grows by a part in 256 (`ZSTD_compressBound`).
+const MAX_PACKED: u32 = MAX_FLOW + (MAX_FLOW >> 8);
+/// What a flow as it stands begins with (RFC 8878 §3.1.1).
+const ZSTD: &[u8] = &0xFD2F_B528_u32.to_le_bytes();
 /// Flows are text mostly, and are written while traffic passes: quick goes before small.
 const LEVEL: i32 = 1;
 
@@ -42,7 +46,7 @@ impl FlowFile {
     /// Makes the file (mode 0600), or goes on after the last flow in it.
     ///
     /// # Errors
-    /// It cannot be written to, another process writes to it, or it holds something else.
+    /// It cannot be written to, another process writes to it, it is damaged, or it holds something else.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let opening = || format!("opening the flow file {}", path.display());
         let mut options = OpenOptions::new();
@@ -61,6 +65,9 @@ impl FlowFile {
                 flows += 1;
             }
             length = entries.at;
+            if entries.left > 0 {
+                tracing::warn!(file = %path.display(), octets = entries.left, "the file ended in an unfinished flow, which is taken off");
+            }
         }
         file.set_len(length).with_context(opening)?;
         file.seek(SeekFrom::End(0)).with_context(opening)?;
@@ -140,18 +147,18 @@ pub(super) fn parse(octets: &[u8]) -> anyhow::Result<Vec<RecordedFlow>> {
     Ok(flows)
 }
 
-/// Shows them one by one.
+/// Shows them one by one. How many octets at the end are no whole flow.
 ///
 /// # Errors
 /// As for [`parse`].
-pub(super) fn each(from: impl BufRead, mut look: impl FnMut(RecordedFlow)) -> anyhow::Result<()> {
+pub(super) fn each(from: impl BufRead, mut look: impl FnMut(RecordedFlow)) -> anyhow::Result<u64> {
     let mut entries = Entries::of(from)?;
     let mut at = 0;
     while let Some(flow) = entries.next()? {
         at += 1;
         look(layout::decode(flow).with_context(|| format!("flow {at} in it cannot be read"))?);
     }
-    Ok(())
+    Ok(entries.left)
 }
 
 fn named(path: &Path) -> String {
@@ -171,6 +178,31 @@ fn entry(flow: &[u8]) -> io::Result<Vec<u8>> {
     Ok(entry)
 }
 
+/// What stands before each flow.
+struct Head {
+    length: u32,
+    inflated: u32,
+    sum: u32,
+}
+
+impl Head {
+    /// The octets begin with one; `None`: there are too few.
+    fn of(octets: &[u8]) -> Option<Self> {
+        let (numbers, _) = octets.get(..ENTRY)?.as_chunks::<4>();
+        let number = |nth: usize| u32::from_le_bytes(numbers[nth]);
+        Some(Self { length: number(0), inflated: number(1), sum: number(2) })
+    }
+}
+
+/// Whether a whole flow is somewhere in it.
+fn holds_entry(octets: &[u8]) -> bool {
+    let begins = octets.windows(ZSTD.len()).enumerate().filter(|(at, found)| *at >= ENTRY && *found == ZSTD);
+    begins.map(|(at, _)| octets.split_at(at)).any(|(before, rest)| {
+        let head = Head::of(&before[before.len() - ENTRY..]);
+        head.is_some_and(|head| rest.get(..head.length as usize).is_some_and(|packed| checksum(packed) == head.sum))
+    })
+}
+
 /// CRC-32 as in gzip (RFC 1952 §8).
 fn checksum(octets: &[u8]) -> u32 {
     let mut crc = Crc::new();
@@ -183,6 +215,8 @@ struct Entries<R> {
     from: R,
     /// Octets of those that were taken.
     at: u64,
+    /// Octets behind them that are no whole flow.
+    left: u64,
 }
 
 impl<R: BufRead> Entries<R> {
@@ -197,17 +231,27 @@ impl<R: BufRead> Entries<R> {
             );
         }
         from.consume(MAGIC.len());
-        Ok(Self { from, at: MAGIC.len() as u64 })
+        Ok(Self { from, at: MAGIC.len() as u64, left: 0 })
     }
 
     /// The next flow's octets; `None`: there is no other whole one.
     fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
-        let Some(head) = self.whole(ENTRY as u64)? else { return Ok(None) };
-        let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let (length, inflated, sum) = (number(0), number(4), number(8));
-        let Some(packed) = self.whole(length.into())? else { return Ok(None) };
-        let damaged = || format!("it is damaged at octet {}: what comes before can be had from a copy cut off there", self.at);
-        ensure!(checksum(&packed) == sum && inflated <= MAX_FLOW, damaged());
+        let at = self.at;
+        let damaged = || format!("it is damaged at octet {at}: what comes before can be had from a copy cut off there");
+        let head = self.octets(ENTRY as u64)?;
+        let Some(Head { length, inflated, sum }) = Head::of(&head) else {
+            self.left = head.len() as u64;
+            return Ok(None);
+        };
+        ensure!(inflated <= MAX_FLOW && length <= MAX_PACKED, damaged());
+        let packed = self.octets(length.into())?;
+        if packed.len() < length as usize {
+            // A crash leaves the beginning of one flow; a length that is wrong would take the flows behind it away.
+            ensure!(!holds_entry(&packed), damaged());
+            self.left = (ENTRY + packed.len()) as u64;
+            return Ok(None);
+        }
+        ensure!(checksum(&packed) == sum, damaged());
         let mut flow = Vec::new();
         let decoder = zstd::stream::read::Decoder::with_buffer(&packed[..]).with_context(damaged)?;
         decoder.take(u64::from(inflated) + 1).read_to_end(&mut flow).with_context(damaged)?;
@@ -216,11 +260,11 @@ impl<R: BufRead> Entries<R> {
         Ok(Some(flow.into()))
     }
 
-    /// So many octets; `None`: there are fewer. Grows with what is there, not with what is said to come.
-    fn whole(&mut self, length: u64) -> io::Result<Option<Vec<u8>>> {
+    /// So many octets, or as many as there are. Grows with these, not with what is said to come.
+    fn octets(&mut self, length: u64) -> io::Result<Vec<u8>> {
         let mut octets = Vec::new();
         self.from.by_ref().take(length).read_to_end(&mut octets)?;
-        Ok((octets.len() as u64 == length).then_some(octets))
+        Ok(octets)
     }
 }
 
@@ -289,6 +333,41 @@ mod tests {
         let error = format!("{:#}", parse(&damaged).expect_err("damaged"));
 
         assert!(error.contains(&format!("damaged at octet {}", MAGIC.len())), "{error}");
+    }
+
+    #[test]
+    fn a_length_that_is_wrong_takes_no_other_flow_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("flows");
+        let one = to_octets([&flow(1)]).expect("octets");
+        let two = to_octets([&flow(1), &flow(2)]).expect("octets");
+        let damaged = |octets: &[u8], at: usize, octet: u8| {
+            let mut octets = octets.to_vec();
+            octets[MAGIC.len() + at] = octet;
+            octets
+        };
+        // Past the end with another flow behind it; longer than any flow; inflated to more than any flow.
+        for octets in [damaged(&two, 2, 1), damaged(&one, 3, 0xff), damaged(&one, 7, 0xff)] {
+            fs::write(&path, &octets).expect("written");
+
+            for error in [FlowFile::open(&path).err(), parse(&octets).err()] {
+                let error = format!("{:#}", error.expect("refused"));
+                assert!(error.contains(&format!("damaged at octet {}", MAGIC.len())), "{error}");
+            }
+            assert_eq!(fs::read(&path).expect("there"), octets);
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let (one, two) = (to_octets([&flow(1)]).expect("octets"), to_octets([&flow(1), &flow(2)]).expect("octets"));
+        for length in [one.len(), one.len() + 5, one.len() + ENTRY, two.len() - 1] {
+            let mut flows = 0;
+
+            let left = each(&two[..length], |_| flows += 1).expect("flows");
+
+            assert_eq!((flows, left as usize), (1, length - one.len()));
+        }
     }
 
     #[test]

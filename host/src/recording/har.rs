@@ -18,7 +18,7 @@ use super::{
     read::{address, content_fields, fields_of, target},
     text,
 };
-use crate::flow::{Content, Direction, Fields, MessageKind, Outcome, RequestHead, ResponseHead};
+use crate::flow::{Content, Direction, Field, Fields, MessageKind, Outcome, RequestHead, ResponseHead, is_field_value};
 
 /// Most octets that exported content may have once its codings are undone.
 const MAX_DECODED: usize = 256 << 20;
@@ -82,10 +82,16 @@ struct Pair {
     name: String,
     #[serde(default)]
     value: String,
+    /// In base64, where the value is no UTF-8.
+    #[serde(rename = "_octets", default, skip_serializing_if = "Option::is_none")]
+    octets: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 struct Content12 {
+    /// Octets, codings undone; also where they are not here any more.
+    #[serde(default)]
+    size: Option<f64>,
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
@@ -116,6 +122,8 @@ struct Message {
     opcode: f64,
     #[serde(default)]
     data: String,
+    #[serde(rename = "_flowgate", default)]
+    own: OwnFrame,
 }
 
 /// What an archive of our own says besides.
@@ -129,6 +137,12 @@ struct Own {
     port: u16,
     outcome: Option<String>,
     cause: String,
+    /// In base64, where the URL says another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    /// In base64, where it is no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     request: OwnBody,
     response: OwnBody,
 }
@@ -137,9 +151,12 @@ struct Own {
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct OwnBody {
-    /// Octets on the wire, where not all were recorded.
+    /// Where not all were recorded: the octets that are here, and on the wire those that are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<u64>,
+    /// Its codings could not be undone.
+    #[serde(skip_serializing_if = "is_false")]
+    coded: bool,
     /// It ended before it was whole.
     #[serde(skip_serializing_if = "is_false")]
     broken: bool,
@@ -148,6 +165,18 @@ struct OwnBody {
     pieces: Vec<(u64, usize)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trailers: Vec<Pair>,
+}
+
+/// What nobody else says about a WebSocket message.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct OwnFrame {
+    /// Octets it had, where not all were recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<u64>,
+    /// A text that was cut within a character.
+    #[serde(skip_serializing_if = "is_false")]
+    text: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -169,15 +198,19 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
     let entry: Entry = serde_json::from_value(entry)?;
     let began =
         text::micros(&entry.started_date_time).with_context(|| format!("startedDateTime {:?} is no time", entry.started_date_time))?;
-    let (origin, path) = target(&entry.request.url)?;
+    let (origin, said) = target(&entry.request.url)?;
+    let is_path = |path: &Bytes| path.iter().all(|octet| *octet > b' ' && *octet != 0x7f);
+    let path = decoded(entry.own.path.as_deref()).filter(is_path).unwrap_or(said);
     let method = Method::from_bytes(entry.request.method.as_bytes()).with_context(|| format!("{:?} is no method", entry.request.method))?;
     let fields = fields_of(entry.request.headers.iter().map(Pair::both))?;
     let content = entry.request.post_data.map(octets).transpose()?.unwrap_or_default();
     let version = version(&entry.request.http_version);
     let sent = micros(entry.timings.send);
     let authority = fields.get("host").map_or_else(|| Bytes::from(said_authority(&entry.request.url)), Bytes::copy_from_slice);
-    let head = RequestHead { method, scheme: origin.scheme, authority, path, version, fields: content_fields(fields, content.len()) };
-    let request = RecordedMessage { head, at: 0, body: entry.own.request.body(content, sent)? };
+    let body = entry.own.request.body(content, sent)?;
+    let is_head = method == Method::HEAD;
+    let head = RequestHead { method, scheme: origin.scheme, authority, path, version, fields: entry.own.request.fields(fields, &body) };
+    let request = RecordedMessage { head, at: 0, body };
     let Timings { blocked, dns, connect, send, wait } = entry.timings;
     let head_at = [blocked, dns, connect, send, wait].into_iter().map(micros).sum::<u64>();
     let ended = micros(entry.time).max(head_at);
@@ -186,15 +219,20 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
         Some(status) => {
             let status = StatusCode::from_u16(status).with_context(|| format!("{status} is no status"))?;
             let fields = fields_of(entry.response.headers.iter().map(Pair::both))?;
+            let has_none = is_head || status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT;
+            let size = entry.response.content.size.filter(|size| !has_none && *size > 0.0);
             let content = octets(entry.response.content)?;
+            let is_gone = content.is_empty();
+            let mut body = entry.own.response.body(content, ended)?;
+            if let Some(size) = size.filter(|_| is_gone) {
+                // Browsers let go of contents, and still say how large they were.
+                body.length = body.length.max(size as u64);
+            }
             let version = self::version(&entry.response.http_version);
-            let head = ResponseHead {
-                status,
-                reason: Some(reason(entry.response.status_text)),
-                version,
-                fields: content_fields(fields, content.len()),
-            };
-            Some(RecordedMessage { head, at: head_at, body: entry.own.response.body(content, ended)? })
+            let odd = decoded(entry.own.reason.as_deref()).filter(|reason| is_field_value(reason));
+            let reason = odd.or_else(|| reason(entry.response.status_text, version));
+            let head = ResponseHead { status, reason, version, fields: entry.own.response.fields(fields, &body) };
+            Some(RecordedMessage { head, at: head_at, body })
         }
     };
     let outcome = match entry.own.outcome.as_deref() {
@@ -222,16 +260,22 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
 }
 
 impl OwnBody {
-    fn of(body: &RecordedBody, fields: &Fields) -> Self {
-        let is_plain = !fields.contains("content-encoding");
+    /// Of content that is written as so many octets.
+    fn of(body: &RecordedBody, fields: &Fields, octets: usize, coded: bool) -> Self {
+        let is_as_it_was = coded || !fields.contains("content-encoding");
         let pieces = body.pieces.iter().map(|piece| (piece.at, piece.octets.len()));
-        let trailers = body.trailers.iter().map(|field| Pair { name: field.name_str().to_owned(), value: text::of_octets(field.value()) });
         Self {
-            length: body.is_cut().then_some(body.length),
+            length: body.is_cut().then(|| octets as u64 + body.length - body.kept() as u64),
+            coded,
             broken: body.ended.is_none(),
-            pieces: if is_plain { pieces.collect() } else { Vec::new() },
-            trailers: trailers.collect(),
+            pieces: if is_as_it_was { pieces.collect() } else { Vec::new() },
+            trailers: body.trailers.iter().map(Pair::of).collect(),
         }
+    }
+
+    /// Those that go with that content.
+    fn fields(&self, fields: Fields, body: &RecordedBody) -> Fields {
+        if self.coded { fields } else { content_fields(fields, body) }
     }
 
     /// That content, as it arrived as far as that is known.
@@ -252,9 +296,24 @@ impl OwnBody {
 }
 
 impl Pair {
-    fn both(&self) -> (&str, String) {
-        (self.name.as_str(), self.value.clone())
+    fn of(field: &Field) -> Self {
+        let (name, value) = (field.name_str().to_owned(), text::of_octets(field.value()));
+        Self { name, value, octets: odd(field.value()) }
     }
+
+    fn both(&self) -> (&str, Vec<u8>) {
+        let octets = decoded(self.octets.as_deref());
+        (self.name.as_str(), octets.map_or_else(|| self.value.clone().into_bytes(), Vec::from))
+    }
+}
+
+/// In base64, what no text says.
+fn odd(octets: &[u8]) -> Option<String> {
+    std::str::from_utf8(octets).is_err().then(|| BASE64_STANDARD.encode(octets))
+}
+
+fn decoded(odd: Option<&str>) -> Option<Bytes> {
+    Some(BASE64_STANDARD.decode(odd?).ok()?.into())
 }
 
 fn said_authority(url: &str) -> String {
@@ -281,17 +340,17 @@ fn version(text: &str) -> Version {
     }
 }
 
-/// What no status line may hold is left out: it means nothing (RFC 9112 §4).
-fn reason(text: String) -> Bytes {
+/// What no status line may hold is left out: it means nothing (RFC 9112 §4). There is none from HTTP/2 on.
+fn reason(text: String, version: Version) -> Option<Bytes> {
     let text: String = text.chars().filter(|sign| !sign.is_control()).collect();
-    text.into()
+    (version < Version::HTTP_2 || !text.is_empty()).then(|| text.into())
 }
 
 fn octets(content: Content12) -> anyhow::Result<Bytes> {
     let text = match content.text {
         Some(text) if !text.is_empty() => text,
         _ => {
-            let form = content.params.iter().map(|Pair { name, value }| format!("{name}={value}")).collect::<Vec<_>>();
+            let form = content.params.iter().map(|Pair { name, value, .. }| format!("{name}={value}")).collect::<Vec<_>>();
             return Ok(form.join("&").into());
         }
     };
@@ -313,12 +372,18 @@ fn frame(message: Message, began: u64) -> anyhow::Result<Option<RecordedFrame>> 
         1 => (MessageKind::Text, Bytes::from(message.data)),
         opcode @ (2 | 8) => {
             let octets = BASE64_STANDARD.decode(message.data.trim()).context("a WebSocket message of it is no base64")?;
-            (if opcode == 8 { MessageKind::Closed } else { MessageKind::Binary }, octets.into())
+            let kind = match opcode {
+                8 => MessageKind::Closed,
+                _ if message.own.text => MessageKind::Text,
+                _ => MessageKind::Binary,
+            };
+            (kind, octets.into())
         }
         _ => return Ok(None),
     };
     let at = moment(message.time).saturating_sub(began);
-    Ok(Some(RecordedFrame { sent, kind, at, length: content.len() as u64, content }))
+    let length = message.own.length.unwrap_or_default().max(content.len() as u64);
+    Ok(Some(RecordedFrame { sent, kind, at, length, content }))
 }
 
 /// The flows as an archive.
@@ -343,6 +408,11 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
         Outcome::OriginFailed(why) => ("origin-failed", why.as_str()),
         Outcome::AnsweredBy(whom) => ("answered-by", whom.as_str()),
     };
+    let (post_data, own_request) = content(body, &head.fields)?;
+    let got = flow.response.as_ref().map(|response| content(&response.body, &response.head.fields)).transpose()?;
+    let (got, own_response) = got.unwrap_or_default();
+    let url = flow.url();
+    let is_said = target(&url).is_ok_and(|(_, path)| path == head.path);
     let own = Own {
         id: Some(flow.id),
         connection: Some(flow.connection),
@@ -351,12 +421,14 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
         port: flow.client.port(),
         outcome: Some(outcome.to_owned()),
         cause: cause.to_owned(),
-        request: OwnBody::of(body, &head.fields),
-        response: flow.response.as_ref().map(|response| OwnBody::of(&response.body, &response.head.fields)).unwrap_or_default(),
+        path: (!is_said).then(|| BASE64_STANDARD.encode(&head.path)),
+        reason: flow.response.as_ref().and_then(|response| odd(response.head.reason.as_deref()?)),
+        request: own_request,
+        response: own_response,
     };
     let mut request = json!({
         "method": head.method.as_str(),
-        "url": flow.url(),
+        "url": url,
         "httpVersion": named(head.version),
         "cookies": [],
         "headers": pairs(&head.fields),
@@ -365,7 +437,7 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
         "bodySize": body.length,
     });
     if !body.pieces.is_empty() {
-        request["postData"] = content(body, &head.fields)?;
+        request["postData"] = post_data;
     }
     let response = match &flow.response {
         Some(RecordedMessage { head, body, .. }) => json!({
@@ -374,7 +446,7 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
             "httpVersion": named(head.version),
             "cookies": [],
             "headers": pairs(&head.fields),
-            "content": content(body, &head.fields)?,
+            "content": got,
             "redirectURL": head.fields.get("location").map(text::of_octets).unwrap_or_default(),
             "headersSize": -1,
             "bodySize": body.length,
@@ -402,17 +474,23 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
 }
 
 fn message(frame: &RecordedFrame, began: u64) -> Value {
-    let (opcode, data) = match (frame.kind, std::str::from_utf8(&frame.content)) {
+    let text = std::str::from_utf8(&frame.content);
+    let own = OwnFrame { length: frame.is_cut().then_some(frame.length), text: frame.kind == MessageKind::Text && text.is_err() };
+    let (opcode, data) = match (frame.kind, text) {
         (MessageKind::Text, Ok(text)) => (1, text.to_owned()),
         (MessageKind::Text | MessageKind::Binary, _) => (2, BASE64_STANDARD.encode(&frame.content)),
         (MessageKind::Closed, _) => (8, BASE64_STANDARD.encode(&frame.content)),
     };
     let sent = if frame.sent == Direction::Request { "send" } else { "receive" };
-    json!({ "type": sent, "time": (began + frame.at) as f64 / 1e6, "opcode": opcode, "data": data })
+    let mut message = json!({ "type": sent, "time": (began + frame.at) as f64 / 1e6, "opcode": opcode, "data": data });
+    if own.length.is_some() || own.text {
+        message["_flowgate"] = json!(own);
+    }
+    message
 }
 
 fn pairs(fields: &Fields) -> Value {
-    fields.iter().map(|field| json!({ "name": field.name_str(), "value": text::of_octets(field.value()) })).collect()
+    fields.iter().map(|field| json!(Pair::of(field))).collect()
 }
 
 fn query(path: &[u8]) -> Value {
@@ -422,21 +500,25 @@ fn query(path: &[u8]) -> Value {
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| json!({ "name": name, "value": value })).collect()
 }
 
-fn content(body: &RecordedBody, fields: &Fields) -> anyhow::Result<Value> {
+/// A content, and what HAR has no place for about it.
+fn content(body: &RecordedBody, fields: &Fields) -> anyhow::Result<(Value, OwnBody)> {
     let mut kept = Content::keeping(body.kept());
     body.pieces.iter().for_each(|piece| kept.pass(&piece.octets));
     let decoded = kept.decoded(fields, MAX_DECODED);
     ensure!(decoded.octets.len() < MAX_DECODED, "its content has more than {MAX_DECODED} octets");
+    // What cannot be undone wholly stays as it was.
+    let is_coded = decoded.trouble.is_some();
+    let octets = if is_coded { body.octets() } else { decoded.octets };
     let media_type = fields.get("content-type").map(text::of_octets).unwrap_or_default();
-    let mut content = json!({ "size": decoded.octets.len(), "mimeType": media_type });
-    match std::str::from_utf8(&decoded.octets) {
+    let mut content = json!({ "size": octets.len(), "mimeType": media_type });
+    match std::str::from_utf8(&octets) {
         Ok(text) => content["text"] = text.into(),
         Err(_) => {
-            content["text"] = BASE64_STANDARD.encode(&decoded.octets).into();
+            content["text"] = BASE64_STANDARD.encode(&octets).into();
             content["encoding"] = "base64".into();
         }
     }
-    Ok(content)
+    Ok((content, OwnBody::of(body, fields, octets.len(), is_coded)))
 }
 
 fn named(version: Version) -> &'static str {

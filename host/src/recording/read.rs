@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{RecordedFlow, file, har, records};
+use super::{RecordedBody, RecordedFlow, file, har, records};
 use crate::flow::{Authority, Fields, Origin, Scheme, is_field_value, is_token};
 
 /// Octets of the largest file that is read whole: it is held in memory, and its flows beside it.
@@ -32,17 +32,14 @@ pub enum Source {
     Record,
 }
 
-/// All flows of these files and folders, in that order, a folder's files by name; numbered through where there is more than one file.
+/// All flows of these files and folders, in that order, a folder's files by name; numbered through where there is more than one file. What has
+/// to be said about them goes to `say`.
 ///
 /// # Errors
-/// A file cannot be read, or holds no flows; names it and says what helps. All of it has more than 2 GiB.
-pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<RecordedFlow>> {
-    for path in paths {
-        let length = fs::metadata(path).map_or(0, |there| if there.is_file() { there.len() } else { 0 });
-        ensure!(length <= MAX_FILE, "{}", too_large(path, length));
-    }
+/// A file cannot be read, or holds no flows; names it and says what helps. It has more than 2 GiB.
+pub fn read(paths: &[impl AsRef<Path>], say: impl FnMut(String)) -> anyhow::Result<Vec<RecordedFlow>> {
     let mut flows = Vec::new();
-    each(paths, |flow| flows.push(flow))?;
+    walk(paths, true, |flow| flows.push(flow), say)?;
     Ok(flows)
 }
 
@@ -50,7 +47,11 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<RecordedFlow>> {
 ///
 /// # Errors
 /// As for [`read`]; files that are no flow files have more than 2 GiB.
-pub fn each(paths: &[impl AsRef<Path>], mut look: impl FnMut(RecordedFlow)) -> anyhow::Result<()> {
+pub fn each(paths: &[impl AsRef<Path>], look: impl FnMut(RecordedFlow), say: impl FnMut(String)) -> anyhow::Result<()> {
+    walk(paths, false, look, say)
+}
+
+fn walk(paths: &[impl AsRef<Path>], at_once: bool, mut look: impl FnMut(RecordedFlow), mut say: impl FnMut(String)) -> anyhow::Result<()> {
     let mut files = Vec::new();
     for path in paths {
         collect(path.as_ref(), &mut files)?;
@@ -64,7 +65,10 @@ pub fn each(paths: &[impl AsRef<Path>], mut look: impl FnMut(RecordedFlow)) -> a
             }
             look(flow);
         };
-        each_of(path, numbered).with_context(|| format!("reading flows from {}", path.display()))?;
+        let left = each_of(path, at_once, numbered).with_context(|| format!("reading flows from {}", path.display()))?;
+        if left > 0 {
+            say(format!("{} ends in an unfinished flow: its last {left} octets are left out", path.display()));
+        }
     }
     ensure!(
         count > 0,
@@ -74,23 +78,27 @@ pub fn each(paths: &[impl AsRef<Path>], mut look: impl FnMut(RecordedFlow)) -> a
     Ok(())
 }
 
-fn each_of(path: &Path, look: impl FnMut(RecordedFlow)) -> anyhow::Result<()> {
-    let mut file = BufReader::new(File::open(path)?);
-    if file::is_flow_file(file.fill_buf()?) {
+/// Shows the flows of one file. How many octets at its end are no whole flow.
+fn each_of(path: &Path, at_once: bool, look: impl FnMut(RecordedFlow)) -> anyhow::Result<u64> {
+    let file = File::open(path)?;
+    let there = file.metadata()?;
+    let size = if there.is_file() { there.len() } else { 0 };
+    let mut file = BufReader::new(file);
+    let is_flow_file = file::is_flow_file(file.fill_buf()?);
+    if is_flow_file {
+        ensure!(!at_once || size <= MAX_FILE, "{}: `flowgate flows show` takes flow files of any size", too_large(size));
         return file::each(file, look);
     }
+    ensure!(size <= MAX_FILE, "{}: name a smaller one", too_large(size));
     let mut octets = Vec::new();
     let length = file.take(MAX_FILE + 1).read_to_end(&mut octets)? as u64;
-    ensure!(length <= MAX_FILE, "{}", too_large(path, length));
+    ensure!(length <= MAX_FILE, "{}: name a smaller one", too_large(length));
     parse(octets.into())?.1.into_iter().for_each(look);
-    Ok(())
+    Ok(0)
 }
 
-fn too_large(path: &Path, length: u64) -> String {
-    format!(
-        "{} has {length} octets, and at most {MAX_FILE} are read at once: `flowgate flows show` takes flow files of any size",
-        path.display()
-    )
+fn too_large(size: u64) -> String {
+    format!("it has {size} octets or more, and at most {MAX_FILE} are read at once")
 }
 
 /// The flows in the octets of one file.
@@ -155,12 +163,14 @@ pub(super) fn target(url: &str) -> anyhow::Result<(Origin, Bytes)> {
 }
 
 /// Field lines of pairs; pseudo-header fields of HTTP/2 are no fields.
-pub(super) fn fields_of<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> anyhow::Result<Fields> {
+pub(super) fn fields_of<'a>(pairs: impl Iterator<Item = (&'a str, Vec<u8>)>) -> anyhow::Result<Fields> {
     let mut fields = Fields::default();
     for (name, value) in pairs.filter(|(name, _)| !name.starts_with(':')) {
-        // Texts of more than Latin-1 were UTF-8 on the wire.
-        let value = value.trim_matches([' ', '\t']);
-        ensure!(is_token(name.as_bytes()) && is_field_value(value.as_bytes()), "{name:?} with {value:?} is no field");
+        let mut value = value.as_slice();
+        while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+            value = rest;
+        }
+        ensure!(is_token(name.as_bytes()) && is_field_value(value), "{name:?} with {:?} is no field", String::from_utf8_lossy(value));
         // Never kept: who was admitted is said otherwise.
         if !name.eq_ignore_ascii_case("proxy-authorization") {
             fields.push(name, value);
@@ -169,12 +179,15 @@ pub(super) fn fields_of<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> a
     Ok(fields)
 }
 
-/// What describes content that is there with its codings undone.
-pub(super) fn content_fields(mut fields: Fields, length: usize) -> Fields {
-    fields.remove("content-encoding");
+/// What describes content whose codings are undone. Content that is not there (a response to HEAD, status 304) was never coded here, and how long
+/// it would be is still so; what is there in part is a part of what was said.
+pub(super) fn content_fields(mut fields: Fields, body: &RecordedBody) -> Fields {
     fields.remove("transfer-encoding");
-    if fields.contains("content-length") {
-        fields.set("content-length", length.to_string());
+    if body.kept() > 0 {
+        fields.remove("content-encoding");
+        if fields.contains("content-length") && body.ended.is_some() && !body.is_cut() {
+            fields.set("content-length", body.length.to_string());
+        }
     }
     fields
 }
@@ -203,7 +216,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("some.har");
         fs::write(&path, content).expect("written");
-        format!("{:#}", read(&[path]).expect_err("no flows"))
+        format!("{:#}", read(&[path], |_| {}).expect_err("no flows"))
     }
 
     #[test]
@@ -228,6 +241,55 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_holds_what_has_no_place_in_one() {
+        let mut asked = flow(1);
+        asked.request.head.method = http::Method::HEAD;
+        asked.request.head.path = Bytes::from_static(b"/caf\xe9?q=#1");
+        asked.request.head.fields.push("X-Name", b"Andr\xe9");
+        let response = asked.response.as_mut().expect("one");
+        (response.body, response.head.reason) = (RecordedBody::whole(Bytes::new(), 150), Some(Bytes::from_static(b"D\xe9j\xe0 vu")));
+        response.head.fields.push("Content-Encoding", "gzip");
+        response.head.fields.push("Content-Length", "5000");
+        let mut strange = flow(2);
+        let response = strange.response.as_mut().expect("one");
+        response.head.fields.push("Content-Encoding", "strange, gzip");
+        response.head.fields.push("X-Name", b"Andr\xe9");
+        response.body.trailers.push("X-Name", b"Andr\xe9");
+        let mut cut = flow(3);
+        let response = cut.response.as_mut().expect("one");
+        (response.head.version, response.head.reason) = (http::Version::HTTP_2, None);
+        response.head.fields.push("Content-Length", "5000");
+        response.body.length = 5000;
+        let mut spoken = conversation(4);
+        (spoken.frames[0].length, spoken.frames[0].content) = (9, Bytes::from_static(b"caf\xc3"));
+        spoken.frames[1].length = 7000;
+        let flows = [asked, strange, cut, spoken];
+
+        let (_, read) = parse(har::export(&flows).expect("an archive").to_string().into()).expect("flows");
+
+        for (read, flow) in read.iter().zip(&flows) {
+            assert_eq!(read, flow);
+        }
+        assert_eq!(read.len(), flows.len());
+    }
+
+    #[test]
+    fn what_a_browser_let_go_of_is_cut() {
+        let mut archive = har::export(&[flow(1), flow(2)]).expect("an archive");
+        for (at, method) in [(0, "GET"), (1, "HEAD")] {
+            let entry = &mut archive["log"]["entries"][at];
+            (entry["request"]["method"], entry["response"]["content"]) = (method.into(), json!({ "size": 5000, "mimeType": "text/plain" }));
+            entry.as_object_mut().expect("an object").remove("_flowgate");
+        }
+
+        let (_, flows) = parse(archive.to_string().into()).expect("flows");
+
+        let bodies: Vec<_> =
+            flows.iter().filter_map(|flow| Some(&flow.response.as_ref()?.body)).map(|body| (body.length, body.kept())).collect();
+        assert_eq!(bodies, [(5000, 0), (0, 0)]);
+    }
+
+    #[test]
     fn coded_content_comes_out_of_an_archive_decoded_and_whole() {
         let mut coded = flow(1);
         let response = coded.response.as_mut().expect("one");
@@ -235,13 +297,19 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut encoder, b"hello").expect("written");
         let octets = Bytes::from(encoder.finish().expect("written"));
+        response.head.fields.push("Content-Length", octets.len().to_string());
         (response.body.length, response.body.pieces) = (octets.len() as u64, vec![RecordedPiece { at: 200, octets }]);
+        let mut cut = coded.clone();
+        let body = &mut cut.response.as_mut().expect("one").body;
+        body.pieces[0].octets.truncate(body.length as usize - 1);
 
-        let (_, read) = parse(har::export(&[coded]).expect("an archive").to_string().into()).expect("flows");
+        let (_, read) = parse(har::export(&[coded, cut]).expect("an archive").to_string().into()).expect("flows");
 
+        let body = &read[1].response.as_ref().expect("a response").body;
+        assert_eq!((body.octets(), body.length), (Bytes::from_static(b"hello"), 6));
         let response = read[0].response.as_ref().expect("a response");
         assert_eq!((response.body.octets(), response.head.fields.contains("content-encoding")), (Bytes::from_static(b"hello"), false));
-        assert!(!response.body.is_cut());
+        assert_eq!((response.head.fields.get("content-length"), response.body.is_cut()), (Some(b"5".as_slice()), false));
     }
 
     #[test]
@@ -249,7 +317,7 @@ mod tests {
         for (name, path) in [("completions", "/v1/engines/copilot-codex/completions"), ("telemetry", "/telemetry")] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/logger/tests/golden/{name}.record.json"));
 
-            let flows = read(&[file]).expect("a flow");
+            let flows = read(&[file], |_| {}).expect("a flow");
 
             let [flow] = flows.as_slice() else { panic!("{flows:?}") };
             assert_eq!((flow.user.as_deref(), &flow.outcome), (Some("satomic"), &Outcome::Completed));
@@ -261,12 +329,34 @@ mod tests {
     #[test]
     fn what_is_too_large_for_memory_is_not_read_at_once() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("large.flows");
-        File::create(&path).and_then(|file| file.set_len(MAX_FILE + 1)).expect("made");
+        let [flows, other] = ["large.flows", "large.har"].map(|name| folder.path().join(name));
+        for (path, begin) in [(&flows, file::MAGIC), (&other, b"{".as_slice())] {
+            fs::write(path, begin).and_then(|()| File::options().write(true).open(path)?.set_len(MAX_FILE + 7)).expect("made");
+        }
+        let at_once = |path| format!("{:#}", read(&[path], |_| {}).expect_err("too large"));
+        let said = at_once(&flows);
+        assert!(said.contains("2147483655 octets") && said.contains("large.flows") && said.contains("flows show"), "{said}");
+        let one_by_one = format!("{:#}", each(&[&other], |_| {}, |_| {}).expect_err("too large"));
+        for said in [at_once(&other), one_by_one] {
+            assert!(said.contains("2147483655 octets") && said.contains("a smaller one") && !said.contains("flows show"), "{said}");
+        }
+    }
 
-        let error = format!("{:#}", read(&[path]).expect_err("too large"));
+    #[test]
+    fn what_is_left_out_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("torn.flows");
+        let whole = file::to_octets([&flow(1)]).expect("octets");
+        fs::write(&path, [&whole, &whole[file::MAGIC.len()..whole.len() - 1]].concat()).expect("written");
+        let mut said = Vec::new();
 
-        assert!(error.contains("2147483649 octets") && error.contains("flows show"), "{error}");
+        let flows = read(&[&path], |remark| said.push(remark)).expect("flows");
+
+        let left = whole.len() - file::MAGIC.len() - 1;
+        assert_eq!(
+            (flows.len(), said),
+            (1, vec![format!("{} ends in an unfinished flow: its last {left} octets are left out", path.display())])
+        );
     }
 
     #[test]
@@ -280,8 +370,8 @@ mod tests {
             move || fs::write(pipe, file::to_octets([&flow(1), &flow(2)]).expect("octets")).expect("written")
         });
 
-        assert_eq!(read(&[pipe]).expect("flows").len(), 2);
-        assert_eq!(read(&[folder.path().to_owned()]).expect("flows").len(), 1);
+        assert_eq!(read(&[pipe], |_| {}).expect("flows").len(), 2);
+        assert_eq!(read(&[folder.path()], |_| {}).expect("flows").len(), 1);
         writer.join().expect("no panic");
     }
 
@@ -294,7 +384,7 @@ mod tests {
         fs::write(inner.join("c.har"), har::export(&[flow(1)]).expect("an archive").to_string()).expect("written");
         fs::write(folder.path().join("README.md"), "not this").expect("written");
 
-        let flows = read(&[folder.path().to_owned()]).expect("flows");
+        let flows = read(&[folder.path()], |_| {}).expect("flows");
 
         assert_eq!(flows.iter().map(|flow| flow.id).collect::<Vec<_>>(), [1, 2, 3]);
     }

@@ -88,22 +88,17 @@ pub(super) fn parse(record: Value, id: u64) -> anyhow::Result<RecordedFlow> {
         true => (Bytes::new(), Bytes::new(), messages(&sent, &got, took)),
         false => (sent, got, Vec::new()),
     };
-    let head = RequestHead {
-        method,
-        scheme: origin.scheme,
-        authority,
-        path,
-        version: Version::HTTP_11,
-        fields: content_fields(request_fields, sent.len()),
-    };
-    let mut request = RecordedMessage { head, at: 0, body: RecordedBody::whole(sent, 0) };
-    lengthen(&mut request.body, &record.flowgate.request);
+    let mut body = RecordedBody::whole(sent, 0);
+    lengthen(&mut body, &record.flowgate.request);
+    let fields = content_fields(request_fields, &body);
+    let head = RequestHead { method, scheme: origin.scheme, authority, path, version: Version::HTTP_11, fields };
+    let request = RecordedMessage { head, at: 0, body };
     let response = status.map(|status| {
         let status = StatusCode::from_u16(status).with_context(|| format!("{status} is no status"))?;
-        let fields = content_fields(headers(&record.response.headers)?, got.len());
-        let head = ResponseHead { status, reason: None, version: Version::HTTP_11, fields };
         let mut body = RecordedBody::whole(got, took);
         lengthen(&mut body, &record.flowgate.response);
+        let fields = content_fields(headers(&record.response.headers)?, &body);
+        let head = ResponseHead { status, reason: None, version: Version::HTTP_11, fields };
         anyhow::Ok(RecordedMessage { head, at: took, body })
     });
     let response = response.transpose()?;
@@ -145,7 +140,8 @@ fn consumed(text: &str) -> anyhow::Result<u64> {
 }
 
 fn headers(headers: &Map<String, Value>) -> anyhow::Result<Fields> {
-    fields_of(headers.iter().map(|(name, value)| (name.as_str(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))))
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    fields_of(headers.iter().map(|(name, value)| (name.as_str(), text(value).into_bytes())))
 }
 
 fn content(text: String, note: &Note) -> anyhow::Result<Bytes> {

@@ -25,7 +25,7 @@ async fn recorded(proxy: Proxy) -> (Vec<RecordedFlow>, Vec<u8>) {
     let folder = proxy.stop().await;
     let path = folder.path().join("traffic.flows");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    (recording::read(std::slice::from_ref(&path)).unwrap(), fs::read(&path).unwrap())
+    (recording::read(std::slice::from_ref(&path), |_| {}).unwrap(), fs::read(&path).unwrap())
 }
 
 #[tokio::test]
