@@ -10,6 +10,8 @@ mod retention;
 mod traces;
 
 use std::{
+    fs::File,
+    io::{self, ErrorKind},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,13 +21,14 @@ use std::{
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use rustix::fs::Access;
 use tokio_util::sync::CancellationToken;
 
 use self::{desk::Desk, origins::Origins, retention::Retention, traces::Traces};
 use crate::{
     admin::{self, Socket, Token},
     auth::{Gate, LoginLimits, Mode, Users},
-    config::{self, Config, PluginConfig, limits},
+    config::{self, Config, PluginConfig, Secret, limits},
     exchange::{self, Exchange},
     flow::CaptureBudget,
     h1::HeadLimits,
@@ -146,6 +149,36 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
         admin.serve(desk, admin_bounds, &watched);
     }
     Ok(App { network, logs, platform, writer, recorder, traces, local, watched, admin: address, draining, reload })
+}
+
+/// Looks at the files that [`start`] would open or make, and makes none of them.
+///
+/// # Errors
+/// As for [`start`].
+pub fn check_files(config: &Config) -> anyhow::Result<()> {
+    if config.admin.listen.is_some() {
+        let file = config.admin.token_file.clone().unwrap_or_else(|| Token::path(&config.state_dir));
+        match &config.admin.token {
+            Some(given) => drop(chosen(given)?),
+            None if file.symlink_metadata().is_ok() => drop(Token::open(&file)?),
+            None => can_be_made(&file).with_context(|| format!("making the admin token {}", file.display()))?,
+        }
+    }
+    let Some(file) = &config.record else { return Ok(()) };
+    match File::options().read(true).write(true).open(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => can_be_made(file),
+        opened => opened.map(drop),
+    }
+    .with_context(|| format!("opening {}", file.display()))
+}
+
+fn can_be_made(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+fn chosen(token: &Secret) -> anyhow::Result<Token> {
+    Token::chosen(&token.0).context("reading FLOWGATE_ADMIN_TOKEN")
 }
 
 /// Loads what [`start`] would load, and lets it go again.
@@ -332,7 +365,7 @@ impl Network {
 async fn admin(config: &Config, socket: Option<TcpListener>) -> anyhow::Result<Option<admin::Listener>> {
     let Some(address) = config.admin.listen else { return Ok(None) };
     let token = match (&config.admin.token, &config.admin.token_file) {
-        (Some(given), _) => Token::chosen(&given.0).context("reading FLOWGATE_ADMIN_TOKEN")?,
+        (Some(given), _) => chosen(given)?,
         (None, Some(file)) => Token::open_or_create(file)?,
         (None, None) => Token::open_or_create(&Token::path(&config.state_dir))?,
     };
@@ -591,6 +624,23 @@ fn globs(patterns: &[String]) -> anyhow::Result<GlobSet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn another_configuration_with_the_same_users_goes_on_with_their_gate() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (users, tasks) = (folder.path().join("users"), Tasks::new());
+        std::fs::write(&users, "").expect("written");
+        let required = Config { auth: Mode::Require, users: Some(users.clone()), ..Config::in_folder(folder.path()) };
+        let before = gate(&required, None, &tasks).expect("read");
+
+        let reloaded = gate(&Config { tunnel: vec!["a.test".to_owned()], ..required.clone() }, Some(&before), &tasks).expect("read");
+
+        assert!(reloaded.is_same(&before));
+        assert!(!gate(&required, None, &tasks).expect("read").is_same(&before));
+        std::fs::remove_file(&users).expect("removed");
+        assert!(gate(&required, Some(&before), &tasks).is_err());
+        assert!(gate(&Config { auth: Mode::Identify, ..required }, Some(&before), &tasks).is_ok(), "nobody is looked up");
+    }
 
     #[test]
     fn a_plugin_nobody_wrote_about_runs_as_documented() {

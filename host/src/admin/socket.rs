@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{Operator, routes};
-use crate::{io::Layered, tasks::Tasks};
+use crate::{io::Layered, stamp::Stamp, tasks::Tasks};
 
 /// Most octets of a socket's path: `sun_path` has 104 on macOS and 108 on Linux, the end included.
 const LONGEST: usize = 103;
@@ -37,6 +37,8 @@ pub fn path(state: &Path) -> PathBuf {
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
+    /// As it was made; `None`: it was gone at once.
+    made: Option<Stamp>,
     /// Whose socket it is.
     owner: u32,
     connections: usize,
@@ -74,22 +76,28 @@ impl Socket {
             Ok::<_, io::Error>(fs::metadata(&path)?.uid())
         };
         let owner = protect().with_context(|| format!("protecting the socket {}", path.display()))?;
-        Ok(Some(Self { listener, path, owner, connections }))
+        Ok(Some(Self { listener, made: Stamp::at(&path), path, owner, connections }))
     }
 
     /// Answers on it until `tasks` are told to stop.
     pub fn serve(self, operator: Arc<dyn Operator>, tasks: &Tasks) {
         let stopping = tasks.stopping().clone();
         tasks.spawn(async move {
-            let Self { listener, path, owner, connections } = self;
+            let Self { listener, path, made, owner, connections } = self;
             let listener = Guarded { listener, owner, places: Arc::new(Semaphore::new(connections)) };
             let served = axum::serve(listener, routes::router(operator)).with_graceful_shutdown(stopping.cancelled_owned()).await;
             if let Err(error) = served {
                 tracing::error!(%error, "the local interface has ended");
             }
-            // What is left would only be taken over by the next start.
-            let _ = fs::remove_file(path);
+            remove(&path, made);
         });
+    }
+}
+
+/// Takes away what would only be taken over by the next start, unless that has done so: then another proxy's socket lies there.
+fn remove(path: &Path, made: Option<Stamp>) {
+    if made.is_some() && Stamp::at(path) == made {
+        let _ = fs::remove_file(path);
     }
 }
 
@@ -153,6 +161,19 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&state), mode(&path(&state))), (0o700, 0o600));
         assert_eq!(socket.owner, fs::metadata(folder.path()).unwrap().uid());
+    }
+
+    #[tokio::test]
+    async fn another_proxys_socket_is_not_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = Socket::bind(folder.path(), 1).await.unwrap().unwrap();
+        fs::remove_file(&old.path).unwrap();
+        let new = Socket::bind(folder.path(), 1).await.unwrap().unwrap();
+
+        remove(&old.path, old.made);
+        assert!(new.path.exists());
+        remove(&new.path, new.made);
+        assert!(!new.path.exists());
     }
 
     #[test]

@@ -54,6 +54,14 @@ impl Token {
         if let Some(token) = Self::create(path).with_context(|| format!("making the admin token {}", path.display()))? {
             return Ok(token);
         }
+        Self::open(path)
+    }
+
+    /// The one in that file.
+    ///
+    /// # Errors
+    /// The file cannot be read, others may read it, or what it holds is no token.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
         let read = || -> anyhow::Result<Self> {
             let mode = fs::metadata(path)?.permissions().mode() & 0o777;
             ensure!(mode & 0o077 == 0, "others may read it (mode {mode:03o}); run: chmod 600 {}", path.display());
@@ -63,17 +71,29 @@ impl Token {
     }
 
     fn create(path: &Path) -> anyhow::Result<Option<Self>> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let mut file = match file {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
-            file => file?,
-        };
+        if fs::symlink_metadata(path).is_ok() {
+            return Ok(None);
+        }
         let mut octets = [0; OCTETS];
         OsRng.fill_bytes(&mut octets);
         let token = BASE64_URL_SAFE_NO_PAD.encode(octets);
-        file.write_all(format!("{token}\n").as_bytes())?;
-        file.sync_all()?;
-        Ok(Some(Self(token)))
+        // Beside it, and there under its name once it is whole: an empty one would be refused ever after.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let unfinished = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
+        let made = (|| {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            file.write_all(format!("{token}\n").as_bytes())?;
+            file.sync_all()?;
+            // Unlike a rename it leaves what somebody else has made meanwhile.
+            match fs::hard_link(&unfinished, path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
+                Err(_) => fs::rename(&unfinished, path).map(|()| Some(Self(token))),
+                Ok(()) => Ok(Some(Self(token))),
+            }
+        })();
+        // Best effort: it hides.
+        let _ = fs::remove_file(&unfinished);
+        Ok(made?)
     }
 
     /// Whether that value of `Authorization` holds it.

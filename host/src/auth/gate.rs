@@ -76,6 +76,12 @@ impl Gate {
         Some(verifier.users.reread().map(|()| self.clone()))
     }
 
+    /// Whether both know of the same logins.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.verifier.as_ref().zip(other.verifier.as_ref()).is_some_and(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
     /// What `Proxy-Authorization` (its value, where there is one) makes of a client.
     ///
     /// Cancelling is safe: a hash that has begun is finished and remembered by nobody.

@@ -19,7 +19,7 @@ pub use basic::{Credentials, Password};
 pub use gate::{Gate, LoginLimits};
 pub use hash::{Scheme, hash_password};
 pub use htpasswd::check_name;
-pub use users::{Change, Users, names, remove, set};
+pub use users::{Change, Users, names, others_read, remove, set};
 
 /// How much is asked of a client.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -152,7 +152,7 @@ pub enum Change {
     Replaced,
 }
 
-/// Gives a user an entry, in place of the old one. A file that is not there is made, with mode 0600; every other line stays as it is. The new
+/// Gives a user an entry, in place of the old one. A file that is not there is made, with mode 0600; every other line stays as it is, and so do owner and mode. The new
 /// file takes the old one's place at once and whole.
 ///
 /// # Errors
@@ -174,6 +174,11 @@ pub fn remove(path: &Path, name: &str) -> anyhow::Result<()> {
         Some(text) => Ok((text, ())),
         None => bail!("there is no user {name:?} in it"),
     })
+}
+
+/// The mode of a users file that every user of the machine can read, and so try passwords against; `None`: it is none.
+pub fn others_read(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|file| file.mode() & 0o777).filter(|mode| mode & 0o004 != 0)
 }
 
 /// The names of all users, in the order of the file.
@@ -214,8 +219,8 @@ fn replace(path: &Path, folder: &Path, text: &str, old: Option<&Metadata>) -> an
                 // Edited by an administrator, read by the proxy's own user.
                 std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid())).context("keeping its owner")?;
             }
-            // A group that could read it still can; nobody else ever does.
-            file.set_permissions(fs::Permissions::from_mode(old.mode() & 0o040 | 0o600))?;
+            // Whoever could read it still can: a proxy that runs as somebody else must not lose its users.
+            file.set_permissions(fs::Permissions::from_mode(old.mode() & 0o777))?;
         }
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -238,7 +243,15 @@ fn load(path: &Path) -> anyhow::Result<(Table, Stamp)> {
 fn read(path: &Path) -> anyhow::Result<(String, Metadata)> {
     // Before it is opened: a pipe would block.
     ensure!(fs::metadata(path)?.is_file(), "this is no file");
-    let file = File::open(path)?;
+    let file = File::open(path).map_err(|error| match fs::metadata(path) {
+        Ok(file) if error.kind() == ErrorKind::PermissionDenied => anyhow::Error::from(error).context(format!(
+            "it belongs to user {}, group {}, with mode {:03o}: let the proxy's group read it (chgrp, chmod 640)",
+            file.uid(),
+            file.gid(),
+            file.mode() & 0o777
+        )),
+        _ => error.into(),
+    })?;
     let metadata = file.metadata()?;
     ensure!(metadata.len() <= MAX_FILE_BYTES, "it is larger than {MAX_FILE_BYTES} octets");
     let mut octets = Vec::new();
@@ -359,15 +372,19 @@ mod tests {
     }
 
     #[test]
-    fn edits_keep_lines_and_close_the_file_to_others() {
+    fn edits_keep_lines_and_mode() {
         let fixture = Fixture::new(&format!("# staff\nana:{HASH}\n"));
         fs::set_permissions(&fixture.path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(others_read(&fixture.path), Some(0o644));
 
         assert_eq!(set(&fixture.path, "ana", "$2b$new").unwrap(), Change::Replaced);
         assert_eq!(set(&fixture.path, "bo", HASH).unwrap(), Change::Added);
 
         assert_eq!(fs::read_to_string(&fixture.path).unwrap(), format!("# staff\nana:$2b$new\nbo:{HASH}\n"));
-        assert_eq!(fs::metadata(&fixture.path).unwrap().mode() & 0o007, 0);
+        assert_eq!(fs::metadata(&fixture.path).unwrap().mode() & 0o777, 0o644, "the proxy may be somebody else");
+        fs::set_permissions(&fixture.path, fs::Permissions::from_mode(0o640)).unwrap();
+        set(&fixture.path, "bo", HASH).unwrap();
+        assert_eq!((fs::metadata(&fixture.path).unwrap().mode() & 0o777, others_read(&fixture.path)), (0o640, None));
         assert_eq!(names(&fixture.path).unwrap(), ["ana", "bo"]);
         assert_eq!(fs::read_dir(fixture.path.parent().unwrap()).unwrap().count(), 1, "no temporary file remains");
     }

@@ -5,11 +5,8 @@ use std::{fs, path::PathBuf};
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::{Failure, configured, print, put};
-use crate::{
-    config::Flags,
-    tls::{Permitted, Root, rotation},
-};
+use super::{Failure, print, put, state_folder};
+use crate::tls::{Permitted, Root, rotation};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
@@ -45,6 +42,9 @@ pub(super) enum Ca {
         place: Place,
         #[command(flatten)]
         permit: Permit,
+        /// Let the next root sign for all names, although the one in use may not; without this and --permit it may sign for the same
+        #[arg(long, conflicts_with_all = ["permit", "finish"])]
+        permit_everything: bool,
         /// The next root becomes the one in use; the key of the old one is deleted
         #[arg(long, conflicts_with = "permit")]
         finish: bool,
@@ -77,7 +77,7 @@ pub(super) struct Place {
 
 impl Place {
     fn folder(self) -> Result<PathBuf, Failure> {
-        Ok(configured(Flags { state: self.state, config: self.config, ..Flags::default() })?.state_dir)
+        state_folder(self.state, self.config)
     }
 }
 
@@ -99,9 +99,10 @@ pub(super) fn run(command: Ca) -> Result<(), Failure> {
             show("certificate", &rotation::finish(&place.folder()?)?);
             print(format_args!("restart the proxy; then take the certificate in flowgate-ca-previous.pem out of the clients"));
         }
-        Ca::Rotate { place, permit, finish: false } => {
+        Ca::Rotate { place, permit, permit_everything, finish: false } => {
             let permitted = permit.parse()?;
-            show("next", &rotation::begin(&place.folder()?, &permitted)?);
+            let is_said = permit_everything || !permitted.is_everything();
+            show("next", &rotation::begin(&place.folder()?, is_said.then_some(&permitted))?);
             print(format_args!("let all clients trust it too (`flowgate ca export` gives both), then run `flowgate ca rotate --finish`"));
         }
     }

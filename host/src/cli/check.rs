@@ -19,6 +19,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
 
     let root = Root::open_or_create(&config.state_dir)?;
     print(format_args!("# root: {}, valid until {}", root.subject(), root.not_after().date()));
+    app::check_files(config)?;
     let trust = Trust::load(&config.upstream_ca, &[])?;
     print(format_args!(
         "# origins: verified against {} roots of the system and {} of upstream-ca",

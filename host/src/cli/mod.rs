@@ -26,9 +26,11 @@ mod user;
 mod why;
 
 use std::{
+    ffi::OsString,
     fmt,
     io::{self, Write},
     num::NonZero,
+    path::PathBuf,
     sync::OnceLock,
 };
 
@@ -183,6 +185,15 @@ fn environment() -> Result<Flags, Failure> {
     Ok(read.flags)
 }
 
+/// The state folder of a proxy. Where one is named, no file is read: whatever else is wrong with it has nothing to do with that folder.
+fn state_folder(state: Option<PathBuf>, config: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    match (state, config) {
+        (Some(state), None) => std::path::absolute(&state)
+            .map_err(|error| Failure::Usage(anyhow::Error::from(error).context(format!("finding {}", state.display())))),
+        (state, config) => Ok(configured(Flags { state, config, ..environment()? })?.state_dir),
+    }
+}
+
 fn configured(flags: Flags) -> Result<Config, Failure> {
     let mut config = Config::load(flags).map_err(Failure::Usage)?;
     config.compiler = compile::program();
@@ -230,23 +241,39 @@ fn describe(plugin: &PluginInfo) -> String {
     format!("{} {} ({place}, {hash})", plugin.name, plugin.version)
 }
 
-/// As many workers as there are processors for this process; `TOKIO_WORKER_THREADS` says otherwise.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+/// As many workers as there are processors for this process; [`WORKERS`] says otherwise.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     use anyhow::Context;
-    let workers = match std::env::var_os("TOKIO_WORKER_THREADS") {
-        None => std::thread::available_parallelism().ok(),
-        Some(_) => None,
+    let workers = workers(std::env::var_os(WORKERS))?;
+    Ok(scheduler(workers).enable_all().build().context("starting the runtime")?)
+}
+
+/// Says how many threads there are for traffic.
+const WORKERS: &str = "TOKIO_WORKER_THREADS";
+/// More are a slip of the hand: no machine has so many processors.
+const MOST_WORKERS: usize = 4096;
+
+fn workers(said: Option<OsString>) -> Result<NonZero<usize>, Failure> {
+    let Some(said) = said.filter(|said| !said.is_empty()) else {
+        return Ok(std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN));
     };
-    scheduler(workers).enable_all().build().context("starting the runtime")
+    let number = said.to_str().and_then(|text| text.parse::<NonZero<usize>>().ok()).filter(|number| number.get() <= MOST_WORKERS);
+    number.ok_or_else(|| {
+        Failure::Usage(anyhow::anyhow!(
+            "{WORKERS} is {said:?}, but must be a number of threads between 1 and {MOST_WORKERS}; without it there is one for each processor"
+        ))
+    })
 }
 
 /// A single worker has nobody to share tasks with. Without the queues that are made for sharing each request costs 6 % less, and of many
 /// connections that are busy at once none waits longer than others: a shared queue has room for 256 tasks, and what is beyond comes last.
-fn scheduler(workers: Option<NonZero<usize>>) -> tokio::runtime::Builder {
-    match workers.map(NonZero::get) {
-        Some(1) => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
+fn scheduler(workers: NonZero<usize>) -> tokio::runtime::Builder {
+    if workers == NonZero::<usize>::MIN {
+        return tokio::runtime::Builder::new_current_thread();
     }
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(workers.get());
+    builder
 }
 
 #[cfg(test)]
@@ -264,15 +291,21 @@ mod tests {
     fn one_processor_has_no_scheduler_that_shares() {
         use tokio::runtime::{Handle, RuntimeFlavor};
 
-        let flavor = |workers| {
-            let runtime = scheduler(NonZero::new(workers)).build().expect("threads can be started");
-            runtime.block_on(async { Handle::current().runtime_flavor() })
+        let flavor = |said: &str| {
+            let runtime = scheduler(workers(Some(said.into())).expect("a number")).build().expect("threads can be started");
+            runtime.block_on(async { (Handle::current().runtime_flavor(), Handle::current().metrics().num_workers()) })
         };
 
-        assert_eq!(
-            (flavor(1), flavor(2), flavor(0)),
-            (RuntimeFlavor::CurrentThread, RuntimeFlavor::MultiThread, RuntimeFlavor::MultiThread)
-        );
+        assert_eq!([flavor("1"), flavor("3")], [(RuntimeFlavor::CurrentThread, 1), (RuntimeFlavor::MultiThread, 3)]);
+    }
+
+    #[test]
+    fn a_number_of_threads_is_one() {
+        for said in ["0", "-1", "many", "1.5", "4097", " "] {
+            let failure = workers(Some(said.into())).expect_err(said);
+            assert!(failure.code() == 2 && failure.to_string().contains("between 1 and 4096"), "{said}: {failure}");
+        }
+        assert_eq!(workers(Some(OsString::new())).ok(), workers(None).ok(), "nothing said");
     }
 
     #[test]

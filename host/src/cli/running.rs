@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use http::Method;
 use serde::de::DeserializeOwned;
 
-use super::{Failure, configured, harmless_line, print, runtime};
-use crate::{
-    admin::{self, AskError},
-    config::Flags,
-};
+use super::{Failure, harmless_line, print, runtime, state_folder};
+use crate::admin::{self, AskError};
 
 /// Which running proxy is meant.
 #[derive(Debug, clap::Args)]
@@ -28,8 +25,7 @@ impl Running {
     /// # Errors
     /// It does not run, or says no.
     pub(super) fn ask<T: DeserializeOwned>(self, method: Method, target: &str) -> Result<T, Failure> {
-        let flags = Flags { config: self.config, state: self.state, ..Flags::default() };
-        let socket = admin::path(&configured(flags)?.state_dir);
+        let socket = admin::path(&state_folder(self.state, self.config)?);
         let asked = runtime()?.block_on(admin::ask(&socket, method, target));
         asked.map_err(|error| match error {
             AskError::Refused(_) => Failure::Usage(error.into()),

@@ -9,7 +9,7 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
@@ -19,7 +19,7 @@ use crate::{app::Sockets, config::Flags};
 /// says their name (`FileDescriptorName` of the unit): `tls`, `admin`, and any other for clients that speak HTTP in clear.
 ///
 /// # Errors
-/// One of them is no TCP socket that listens.
+/// One of them is no TCP socket that listens, or there are two for operators.
 pub(super) fn sockets(flags: &mut Flags) -> anyhow::Result<Sockets> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
@@ -30,7 +30,15 @@ pub(super) fn sockets(flags: &mut Flags) -> anyhow::Result<Sockets> {
         let Some(socket) = socket else { continue };
         match name {
             "tls" => sockets.tls.push(socket),
-            "admin" => sockets.admin = Some(socket),
+            "admin" => {
+                if let Some(other) = &sockets.admin {
+                    let (one, two) = (address(other)?, address(&socket)?);
+                    bail!(
+                        "the service manager passes two sockets named admin, for {one} and {two}: there may be one, so take a ListenStream= away"
+                    );
+                }
+                sockets.admin = Some(socket);
+            }
             _ => sockets.clear.push(socket),
         }
     }

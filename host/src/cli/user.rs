@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use clap::Subcommand;
 
 use super::{Failure, print};
-use crate::auth::{self, Change, Password, Scheme};
+use crate::auth::{self, Change, Password, Scheme, Users};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum User {
@@ -65,6 +65,13 @@ pub(super) fn run(command: User) -> Result<(), Failure> {
             match auth::set(&file.path, &name, &auth::hash_password(&password, scheme)?)? {
                 Change::Added => print(format_args!("{name} added to {}", file.path.display())),
                 Change::Replaced => print(format_args!("{name} has another password now in {}", file.path.display())),
+            }
+            // What a proxy would make of it.
+            if let Err(error) = Users::open(&file.path) {
+                print(format_args!("the proxy refuses the whole file until it is mended: {error:#}"));
+            }
+            if let Some(mode) = auth::others_read(&file.path) {
+                print(format_args!("every user of this machine can read it (mode {mode:03o}); chmod 640 and the proxy's group are enough"));
             }
         }
         User::Remove { name, file } => {

@@ -204,6 +204,16 @@ impl Facts {
     }
 }
 
+/// What a root may sign for, by its certificate alone: one that has expired is still to be followed by another.
+pub(super) fn permitted_by(path: &Path) -> anyhow::Result<Permitted> {
+    let facts = || {
+        let pem = read(path)?;
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).with_context(|| format!("this is no certificate in PEM; {MEND}"))?;
+        Facts::of(&der)
+    };
+    facts().map(|facts| facts.permitted).with_context(|| format!("reading root certificate {}", path.display()))
+}
+
 /// Both files of a root, where there are none.
 pub(super) fn create(key_path: &Path, path: &Path, permitted: &Permitted) -> anyhow::Result<()> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("making the root key")?;

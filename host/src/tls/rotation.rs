@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use super::{
     Root,
     permitted::Permitted,
-    root::{CERTIFICATE_FILE, KEY_FILE, create, lock, present, rename, sync},
+    root::{CERTIFICATE_FILE, KEY_FILE, create, lock, permitted_by, present, rename, sync},
 };
 
 const NEXT_KEY_FILE: &str = "flowgate-ca-next-key.pem";
@@ -18,11 +18,11 @@ const NEXT_CERTIFICATE_FILE: &str = "flowgate-ca-next.pem";
 /// The certificate that was in use before, without its key: for taking it out of stores of trust.
 const PREVIOUS_FILE: &str = "flowgate-ca-previous.pem";
 
-/// Makes the next root.
+/// Makes the next root. `None`: it may sign for what the one in use may.
 ///
 /// # Errors
 /// There is one, or none in use yet.
-pub fn begin(state_dir: &Path, permitted: &Permitted) -> anyhow::Result<Root> {
+pub fn begin(state_dir: &Path, permitted: Option<&Permitted>) -> anyhow::Result<Root> {
     let _lock = lock(state_dir)?;
     let (key, certificate) = next_files(state_dir);
     ensure!(
@@ -36,7 +36,11 @@ pub fn begin(state_dir: &Path, permitted: &Permitted) -> anyhow::Result<Root> {
         "the next root certificate is there already ({}): let clients trust it, then `flowgate ca rotate --finish`",
         certificate.display()
     );
-    create(&key, &certificate, permitted)?;
+    let permitted = match permitted {
+        Some(permitted) => permitted.clone(),
+        None => permitted_by(&state_dir.join(CERTIFICATE_FILE))?,
+    };
+    create(&key, &certificate, &permitted)?;
     Root::open(&key, certificate)
 }
 
@@ -91,24 +95,20 @@ mod tests {
     use super::*;
     use crate::tls::testing;
 
-    fn everything() -> Permitted {
-        Permitted::default()
-    }
-
     #[test]
     fn both_roots_are_there_until_the_new_one_takes_over() {
         let (folder, old) = testing::root();
         let state = folder.path();
         assert!(next(state).unwrap().is_none() && finish(state).is_err());
 
-        let new = begin(state, &everything()).unwrap();
+        let new = begin(state, None).unwrap();
 
         assert_ne!(new.fingerprint(), old.fingerprint());
         assert_ne!(new.subject(), old.subject(), "stores of trust can tell them apart");
         assert_eq!(fs::metadata(state.join(NEXT_KEY_FILE)).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Root::open_or_create(state).unwrap().fingerprint(), old.fingerprint(), "the old one signs");
         assert_eq!(next(state).unwrap().unwrap().fingerprint(), new.fingerprint());
-        assert!(begin(state, &everything()).is_err(), "one at a time");
+        assert!(begin(state, None).is_err(), "one at a time");
 
         let old_key = fs::read(state.join(KEY_FILE)).unwrap();
         let finished = finish(state).unwrap();
@@ -121,11 +121,23 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_stays_unless_another_one_or_none_is_asked_for() {
+        let some = |name: &str| Permitted::parse(&[name.to_owned()]).unwrap();
+        let table = [(None, some("a.test")), (Some(some("b.test")), some("b.test")), (Some(Permitted::default()), Permitted::default())];
+        for (asked, expected) in table {
+            let folder = tempfile::tempdir().unwrap();
+            Root::create(folder.path(), &some("a.test")).unwrap();
+
+            assert_eq!(begin(folder.path(), asked.as_ref()).unwrap().permitted(), &expected, "{asked:?}");
+        }
+    }
+
+    #[test]
     fn a_change_that_was_broken_off_is_finished_at_the_next_start() {
         for steps in 0..3 {
             let (folder, _old) = testing::root();
             let state = folder.path();
-            let new = begin(state, &everything()).unwrap();
+            let new = begin(state, None).unwrap();
             rename(&state.join(CERTIFICATE_FILE), &state.join(PREVIOUS_FILE)).unwrap();
             if steps > 0 {
                 rename(&state.join(NEXT_KEY_FILE), &state.join(KEY_FILE)).unwrap();
@@ -142,6 +154,6 @@ mod tests {
     fn there_is_no_next_root_before_there_is_one() {
         let folder = tempfile::tempdir().unwrap();
 
-        assert!(begin(folder.path(), &everything()).unwrap_err().to_string().contains("flowgate ca create"));
+        assert!(begin(folder.path(), None).unwrap_err().to_string().contains("flowgate ca create"));
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path};
 use flowgate_testkit::{
     Authority, Client, Origin, Response,
     client::request,
-    guests, prometheus,
+    guests, program, prometheus,
     proxy::{ADMIN_TOKEN, Options, Proxy},
 };
 use serde_json::json;
@@ -21,6 +21,21 @@ async fn ask(address: SocketAddr, method: &str, path: &str, host: &str, fields: 
 
 fn bearer() -> String {
     format!("Bearer {ADMIN_TOKEN}")
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_no_half_made_token() {
+    // No file may grow, which is what a full disk comes to.
+    const FULL: &str = r#"trap '' XFSZ; ulimit -f 0; exec "$0" "$@""#;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program::command("/bin/sh", folder.path());
+    let run = ["run", "--listen", "127.0.0.1:0", "--state", "state", "--admin", "127.0.0.1:0"];
+    let output = program::output(command.args(["-c", FULL, env!("CARGO_BIN_EXE_flowgate")]).args(run)).await.unwrap();
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("making the admin token"), "{said}");
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("state")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("admin-token")), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::{
 
 /// What each part may name of the others. Everything may name `flow`; `main` and `trace` are left out: they name and are named by few.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("admin", &["hooks", "io", "meters", "plugin", "recording", "redaction", "tasks", "usage"]),
+    ("admin", &["hooks", "io", "meters", "plugin", "recording", "redaction", "stamp", "tasks", "usage"]),
     // The guard of a running flow hands it to its course at the end.
     ("flow", &["hooks"]),
     ("fuzzing", &[]),

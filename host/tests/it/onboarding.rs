@@ -1,7 +1,7 @@
 //! What the proxy says about itself, to whoever sets a client up.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use flowgate::tls::{Permitted, Root, rotation};
+use flowgate::tls::{Root, rotation};
 use flowgate_testkit::{
     Authority, Client, Response,
     client::request,
@@ -93,7 +93,7 @@ async fn the_root_is_there_in_every_form() {
 async fn while_roots_are_rotated_every_form_has_both() {
     let options = Options::new().change_in(|config, _| {
         Root::open_or_create(&config.state_dir).unwrap();
-        rotation::begin(&config.state_dir, &Permitted::default()).unwrap();
+        rotation::begin(&config.state_dir, None).unwrap();
     });
     let proxy = Proxy::without_plugins(options).await;
     let next = rotation::next(&proxy.config().state_dir).unwrap().unwrap();

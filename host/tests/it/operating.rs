@@ -301,6 +301,86 @@ async fn a_changed_file_is_noticed() {
 }
 
 #[tokio::test]
+async fn what_keeps_the_proxy_from_starting_is_found_by_check() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, token, mode) in [("short", "abc", 0o600), ("open", "0123456789abcdef", 0o644)] {
+        fs::write(folder.path().join(file), token).unwrap();
+        fs::set_permissions(folder.path().join(file), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let admin = ["--admin", "127.0.0.1:0"];
+    let cases: [(&[&str], &str, &str); 5] = [
+        (&["--record", "none/x.flows"], "", "none/x.flows"),
+        (&["--admin-token-file", "none/token"], "", "none/token"),
+        (&["--admin-token-file", "short"], "", "at least 16 characters"),
+        (&["--admin-token-file", "open"], "", "chmod 600"),
+        (&[], "abc", "at least 16 characters"),
+    ];
+    for (arguments, token, expected) in cases {
+        for command in ["check", "run"] {
+            let mut tried = program::command(BINARY, folder.path());
+            tried.args([command, "--listen", "127.0.0.1:0", "--state", "state", "--logs", "logs"]).args(admin).args(arguments);
+            if !token.is_empty() {
+                tried.env("FLOWGATE_ADMIN_TOKEN", token);
+            }
+            let output = program::output(&mut tried).await.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(1) && said.contains(expected), "{command} {arguments:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn users_that_nobody_asks_for_keep_nothing_from_starting() {
+    let program = Program::start(BINARY, &["--users", "nobody", "--auth", "identify"]).await;
+
+    let checked = printed(&program.command(BINARY, &["check", "--users", "nobody", "--auth", "identify"]).await);
+
+    assert!(checked.contains("# users: not looked at") && checked.contains("# good"), "{checked}");
+}
+
+#[tokio::test]
+async fn a_broken_configuration_keeps_no_command_from_a_folder_that_is_named() {
+    let origin = Origin::saying("ok").await;
+    let (program, _) = running(&origin).await;
+    for broken in ["listen = '0.0.0.0:1'\n", "nonsense"] {
+        fs::write(program.folder().join("flowgate.toml"), broken).unwrap();
+
+        assert!(printed(&program.command(BINARY, &["plugin", "list"]).await).contains("logger"), "{broken}");
+        assert!(printed(&program.command(BINARY, &["ca", "export"]).await).contains("BEGIN CERTIFICATE"), "{broken}");
+        let named = program.command(BINARY, &["ca", "show", "--config", "flowgate.toml"]).await;
+        assert_eq!(named.status.code(), Some(2), "{broken}: what is named is read");
+    }
+}
+
+#[tokio::test]
+async fn a_users_file_that_the_proxy_would_refuse_is_spoken_of_when_a_user_is_added() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("users"), "bo:plain-text\n").unwrap();
+    fs::set_permissions(folder.path().join("users"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(folder.path().join("password"), "not-a-secret\n").unwrap();
+
+    let mut command = program::command(BINARY, folder.path());
+    command.args(["user", "add", "ana", "--users", "users", "--bcrypt", "--password-stdin"]);
+    let output = program::output(command.stdin(fs::File::open(folder.path().join("password")).unwrap())).await.unwrap();
+
+    let said = printed(&output);
+    assert!(said.contains("ana added") && said.contains("the proxy refuses the whole file") && said.contains("line 1"), "{said}");
+    assert!(said.contains("every user of this machine can read it (mode 644)"), "{said}");
+    assert_eq!(fs::metadata(folder.path().join("users")).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+#[tokio::test]
+async fn a_number_of_threads_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program::command(BINARY, folder.path());
+    command.args(["run", "--listen", "127.0.0.1:0"]).env("TOKIO_WORKER_THREADS", "0");
+
+    let (code, said) = refused(&program::output(&mut command).await.unwrap());
+
+    assert!(code == 2 && said.contains("TOKIO_WORKER_THREADS is \"0\""), "{said}");
+}
+
+#[tokio::test]
 async fn a_file_that_comes_after_the_start_is_noticed() {
     let origin = Origin::saying("ok").await;
     let (program, target) = running(&origin).await;

@@ -86,6 +86,21 @@ async fn early_answer_of(address: std::net::SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_second_socket_for_operators_is_refused_as_nobody_would_answer_on_it() {
+    const TWICE: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=admin:admin; exec "$0" "$@" 3<&0 4<&0 0</dev/null"#;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+
+    let mut command = program::command("/bin/sh", folder.path());
+    command.args(["-c", TWICE, BINARY, "run", "--listen", "127.0.0.1:0"]).stdin(std::os::fd::OwnedFd::from(socket));
+    let output = program::output(&mut command).await.unwrap();
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("two sockets named admin") && said.contains(&address.to_string()), "{said}");
+}
+
+#[tokio::test]
 async fn a_socket_for_everybody_is_refused_as_an_address_would_be() {
     let folder = tempfile::tempdir().unwrap();
     let socket = TcpListener::bind("0.0.0.0:0").unwrap();
