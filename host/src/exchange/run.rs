@@ -180,12 +180,17 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Whose head the client gets is known, as far as it is now.
     fn answered(&self, status: StatusCode) {
-        if let Some(underway) = self.underway {
-            underway.answered(status.as_u16());
-        }
-        if let Some(span) = self.span {
-            span.answered(status.as_u16());
-        }
+        answered(self.underway, self.span, status);
+    }
+}
+
+/// The same, of where it is counted and told of.
+fn answered(underway: Option<&Underway>, span: Option<&FlowSpan>, status: StatusCode) {
+    if let Some(underway) = underway {
+        underway.answered(status.as_u16());
+    }
+    if let Some(span) = span {
+        span.answered(status.as_u16());
     }
 }
 
@@ -269,12 +274,7 @@ impl Exchange {
         if let Some(open) = open.as_deref_mut() {
             if let Some(local) = filter::request(open, request, responder).await? {
                 let closes = request.ends_connection();
-                if let Some(underway) = &request.underway {
-                    underway.answered(local.status.as_u16());
-                }
-                if let Some(span) = &request.span {
-                    span.answered(local.status.as_u16());
-                }
+                answered(request.underway.as_ref(), request.span.as_ref(), local.status);
                 send(&local, &request.head.method, closes, responder).await?;
                 return Ok(if closes { After::Close } else { After::Next });
             }

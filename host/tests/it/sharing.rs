@@ -108,6 +108,35 @@ async fn a_request_that_the_origin_resets_is_reset_for_the_same_reason() {
     }
 }
 
+/// Empty SETTINGS (RFC 9113 §6.5).
+const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// GOAWAY that says that no stream was looked at (§6.8).
+const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[tokio::test]
+async fn what_an_origin_that_goes_away_has_not_begun_can_be_asked_again_by_its_client() {
+    let origin = Origin::speaking(Setup::http2(), |mut wire| async move {
+        wire.send(SETTINGS).await.unwrap();
+        wire.exactly(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()).await.unwrap();
+        // Up to a HEADERS frame; who only looks in sends none.
+        while let Ok(frame) = wire.exactly(9).await {
+            let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]);
+            wire.exactly(length as usize).await.unwrap();
+            if frame[3] == 1 {
+                wire.send(GOAWAY).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let proxy = Proxy::without_plugins(Options::new()).await;
+    let mut connection = proxy.client().h2(&origin.authority()).await.unwrap();
+
+    let (answer, _content) = connection.begin(Request::post(origin.root()).body(()).unwrap(), false).await.unwrap();
+    let Some(Failure::Http2(heard)) = H2Answer::of(answer).await.err() else { panic!("there is an answer") };
+
+    assert_eq!((heard.reason(), heard.is_reset(), heard.is_remote()), (Some(Reason::REFUSED_STREAM), true, true));
+}
+
 #[tokio::test]
 async fn a_stream_that_the_origin_resets_is_reset_for_the_same_reason() {
     let gate = Gate::new();
