@@ -73,6 +73,11 @@ impl Tasks {
         self.cut.cancel();
     }
 
+    /// Cancelled when severable tasks are dropped.
+    pub fn cutting(&self) -> &CancellationToken {
+        &self.cut
+    }
+
     /// How many still run.
     pub fn len(&self) -> usize {
         self.tracker.len()

@@ -49,8 +49,21 @@ pub const HOSTS: &[&str] = &[
 ];
 
 /// Where the interfaces are; patterns for rules.
-pub const PATHS: &[&str] =
-    &["*/completions", "*/completions?*", "*/responses", "*/responses?*", "*/v1/messages", "*/v1/messages?*", "*/agents/*"];
+pub const PATHS: &[&str] = &[
+    "*/completions",
+    "*/completions/",
+    "*/completions?*",
+    "*/completions/?*",
+    "*/responses",
+    "*/responses/",
+    "*/responses?*",
+    "*/responses/?*",
+    "*/v1/messages",
+    "*/v1/messages/",
+    "*/v1/messages?*",
+    "*/v1/messages/?*",
+    "*/agents/*",
+];
 
 /// `rule` for those of a configuration's hosts and paths: [`HOSTS`] and [`PATHS`] where it names none.
 ///

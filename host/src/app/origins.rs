@@ -4,6 +4,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use anyhow::Context;
+
 use super::exchange;
 use crate::{
     config::{self, Config, limits},
@@ -96,5 +98,5 @@ pub(super) fn reach(config: &Config) -> Reach {
 
 fn upstream(config: &Config) -> anyhow::Result<Option<Upstream>> {
     let url = config.upstream_proxy.as_deref();
-    Ok(url.map(|url| Upstream::parse(url, &config.no_proxy)).transpose()?)
+    url.map(|url| Upstream::parse(url, &config.no_proxy)).transpose().context("in upstream-proxy")
 }

@@ -1,7 +1,5 @@
 //! `flowgate check`: would it start, and with what?
 
-use anyhow::Context;
-
 use super::{Failure, describe, print, runtime};
 use crate::{
     app,
@@ -31,7 +29,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         (Some(_), mode) => print(format_args!("# users: not looked at, for auth is {mode}")),
         (None, _) => print(format_args!("# users: none needed, for auth is {}", config.auth)),
     }
-    let plugins = runtime()?.block_on(app::check(config.clone())).context("loading plugins")?;
+    let plugins = runtime()?.block_on(app::check(config.clone()))?;
     for plugin in plugins {
         let uses = if plugin.capabilities.is_empty() { "nothing".to_owned() } else { plugin.capabilities.join(", ") };
         print(format_args!("# plugin: {}; uses {uses}", describe(&plugin)));

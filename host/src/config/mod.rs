@@ -165,7 +165,14 @@ impl Config {
         let here = Surroundings::current()?;
         let file = File::find(flags.config.as_deref())?;
         let sought = here.folder.join(File::path(flags.config.as_deref()));
-        Ok(Self { sought: Some(sought), ..Self::resolve(flags, file, &here)? })
+        let path = file.as_ref().map(|(path, _)| path.display().to_string());
+        let resolved = Self::resolve(flags, file, &here).map_err(|error| match path {
+            Some(path) if !error.chain().any(|cause| cause.to_string().contains(&path)) => {
+                error.context(format!("in what flags, environment and {path} say together"))
+            }
+            _ => error,
+        });
+        Ok(Self { sought: Some(sought), ..resolved? })
     }
 
     fn resolve(flags: Flags, found: Option<(PathBuf, File)>, here: &Surroundings) -> anyhow::Result<Self> {

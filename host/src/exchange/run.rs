@@ -259,7 +259,7 @@ impl Exchange {
             flow.trace = Some(span.trace());
         }
         flow.capture(Direction::Request, course.request_needs().capture);
-        Some(OpenFlow::new(flow, course))
+        Some(OpenFlow::new(flow, course).cut_by(self.tasks.cutting()))
     }
 
     /// Request filters, then the origin.

@@ -5,14 +5,20 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Flow, Outcome, SharedFlow, lock};
 use crate::hooks::{Course, Tap};
+
+/// Why a flow has no whole response that was in progress when a stop would wait no longer.
+const STOPPED: &str = "the proxy was stopped before the response had passed";
 
 /// A flow some plugin wants, while it runs.
 pub struct OpenFlow {
     flow: SharedFlow,
     course: Option<Box<dyn Course>>,
     tap: Option<Arc<dyn Tap>>,
+    cutting: Option<CancellationToken>,
 }
 
 impl OpenFlow {
@@ -20,7 +26,14 @@ impl OpenFlow {
     pub fn new(flow: Flow, course: Box<dyn Course>) -> Self {
         let (flow, mut course) = (SharedFlow::new(flow.into()), course);
         let tap = course.begun(&flow);
-        Self { flow, course: Some(course), tap }
+        Self { flow, course: Some(course), tap, cutting: None }
+    }
+
+    /// Once that is cancelled, it is the proxy that cuts the flow off, and not its client.
+    #[must_use]
+    pub fn cut_by(mut self, cutting: &CancellationToken) -> Self {
+        self.cutting = Some(cutting.clone());
+        self
     }
 
     /// Who hears of its contents as they come off the wire.
@@ -51,8 +64,9 @@ impl OpenFlow {
 
 impl Drop for OpenFlow {
     fn drop(&mut self) {
-        // Nobody concluded it: the task that ran the exchange was cancelled, which only its client can cause.
-        self.conclude(Outcome::ClientAborted);
+        // Nobody concluded it: the task that ran the exchange was cancelled, by its client unless the proxy is being stopped.
+        let is_cut = self.cutting.as_ref().is_some_and(CancellationToken::is_cancelled);
+        self.conclude(if is_cut { Outcome::OriginFailed(STOPPED.to_owned()) } else { Outcome::ClientAborted });
         if let Some(course) = self.course.take() {
             course.end(self.flow.clone());
         }

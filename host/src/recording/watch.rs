@@ -163,8 +163,10 @@ impl Tap for Take {
         // Once something is missing, what comes after it would stand in its place.
         let is_whole = !body.is_cut() && body.length as usize + octets.len() <= self.keeper.body();
         body.length += octets.len() as u64;
-        let piece = RecordedPiece { at, octets: octets.clone() };
+        let mut piece = RecordedPiece { at, octets: octets.clone() };
         if is_whole && self.keeper.hold(piece.occupied()) {
+            // Its own copy: else it would hold on to the whole buffer that it was read into, which nobody counts.
+            piece.octets = Bytes::copy_from_slice(octets);
             body.pieces.push(piece);
         } else {
             state.cut(&*self.keeper);

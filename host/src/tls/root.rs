@@ -6,7 +6,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{ErrorKind, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,6 +16,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
     PublicKeyData, SerialNumber,
 };
+use rustix::process::geteuid;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -251,6 +252,7 @@ pub(super) fn lock(state_dir: &Path) -> anyhow::Result<File> {
     let path = state_dir.join(LOCK_FILE);
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let lock = lock.with_context(|| format!("opening {}", path.display()))?;
+    as_its_folder(&lock, &path).with_context(|| format!("giving {} to the folder's owner", path.display()))?;
     lock.lock().with_context(|| format!("locking {}", path.display()))?;
     Ok(lock)
 }
@@ -301,6 +303,15 @@ fn read(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// What root makes in a folder of somebody else's is theirs: an administrator rotates, and the proxy's own user has to read it.
+fn as_its_folder(file: &File, path: &Path) -> std::io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let (folder, own) = (fs::metadata(path.parent().unwrap_or(Path::new(".")))?, file.metadata()?);
+    if folder.uid() == own.uid() { Ok(()) } else { fchown(file, Some(folder.uid()), Some(folder.gid())) }
+}
+
 fn write_new(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     let write = || {
         match fs::remove_file(path) {
@@ -308,6 +319,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        as_its_folder(&file, path)?;
         file.write_all(content)?;
         file.sync_all()
     };

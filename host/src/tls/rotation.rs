@@ -96,6 +96,22 @@ mod tests {
     use crate::tls::testing;
 
     #[test]
+    fn what_an_administrator_makes_is_the_folders_owners() {
+        use std::os::unix::fs::MetadataExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody else may give files away.
+        let service = if rustix::process::geteuid().is_root() { 65_534 } else { rustix::process::geteuid().as_raw() };
+        std::os::unix::fs::chown(folder.path(), Some(service), None).unwrap();
+
+        Root::open_or_create(folder.path()).unwrap();
+        begin(folder.path(), None).unwrap();
+
+        let owners: Vec<u32> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().uid()).collect();
+        assert!(owners.len() > 4 && owners.iter().all(|owner| *owner == service), "{owners:?}");
+    }
+
+    #[test]
     fn both_roots_are_there_until_the_new_one_takes_over() {
         let (folder, old) = testing::root();
         let state = folder.path();

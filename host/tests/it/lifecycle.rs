@@ -93,6 +93,8 @@ async fn a_stop_cuts_off_what_takes_longer_than_the_grace() {
     let records = Records::in_folder(folder.path().join("logs")).all();
     assert_eq!(records.len(), 1, "what had passed is recorded");
     assert_eq!(records[0].text_at("/response/content"), Some(&*copilot::events(3)[0]));
+    assert_eq!(records[0].text_at("/flowgate/outcome"), Some("origin-failed"));
+    assert_eq!(records[0].text_at("/flowgate/cause"), Some("the proxy was stopped before the response had passed"));
 }
 
 #[tokio::test]

@@ -104,8 +104,9 @@ declare module 'flowgate:plugin/context@0.1.0' {
     /**
     * Changes. Each says no where it cannot apply: in an observer, on a message that has
     * been sent, on a field that is the host's (framing, hop-by-hop), with bytes that no
-    * field may hold, or where the message would end elsewhere for the client: HEAD and other
-    * methods, 204 and 304 and other statuses do not become each other.
+    * field may hold, beyond 512 lines or 128 KiB in one head, or where the message would end
+    * elsewhere for the client: HEAD and other methods, 204 and 304 and other statuses do not
+    * become each other.
     */
     setHeader(of: Direction, name: string, value: Uint8Array): void;
     addHeader(of: Direction, name: string, value: Uint8Array): void;
