@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Context, ensure};
 use clap::Args;
 
-use crate::workspace;
+use crate::cargo;
 
 #[derive(Args, Debug)]
 pub(crate) struct Fuzzing {
@@ -23,10 +23,10 @@ pub(crate) struct Fuzzing {
 pub(crate) struct Soaking {
     /// How long
     #[arg(long, default_value_t = 20.0)]
-    minutes: f64,
+    pub(crate) minutes: f64,
     /// Soak that binary [default: the debug build]
     #[arg(long, value_name = "FILE")]
-    binary: Option<PathBuf>,
+    pub(crate) binary: Option<PathBuf>,
 }
 
 /// Random inputs; what they find is kept in `host/corpus`, where every test run tries it again.
@@ -48,8 +48,8 @@ pub(crate) fn soak(options: &Soaking) -> anyhow::Result<()> {
 }
 
 fn tests(which: &[&str]) -> Command {
-    let mut command = Command::new("cargo");
-    command.current_dir(workspace()).args(["test", "--workspace"]).args(which).arg("--");
+    let mut command = cargo();
+    command.args(["test", "--workspace"]).args(which).arg("--");
     command
 }
 

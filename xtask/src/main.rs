@@ -6,9 +6,14 @@ mod bench;
 mod ci;
 mod languages;
 mod long;
+mod release;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
+use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 
 /// The project's own chores.
@@ -31,6 +36,11 @@ enum Chore {
     Fuzz(long::Fuzzing),
     /// Mixed traffic through a real binary while plugins are swapped, for minutes: nothing may fail or grow
     Soak(long::Soaking),
+    /// The release build, optimised by what it does under load
+    ///
+    /// Builds it with counters, loads that with the benchmarks and the soak, and builds it once more by what was counted. Takes the time of two release
+    /// builds, one of the tests, and some minutes.
+    Release,
     #[command(flatten)]
     Part(bench::Part),
 }
@@ -42,8 +52,28 @@ fn main() -> anyhow::Result<()> {
         Chore::Bench(options) => bench::run(&options),
         Chore::Fuzz(options) => long::fuzz(&options),
         Chore::Soak(options) => long::soak(&options),
+        Chore::Release => release::run(),
         Chore::Part(part) => part.run(),
     }
+}
+
+/// Cargo, in the workspace.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}
+
+/// Runs a program to its end, which is to be a good one.
+fn to_its_end(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("running {command:?}"))?;
+    ensure!(status.success(), "{command:?} failed: {status}");
+    Ok(())
+}
+
+/// Where cargo builds.
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
 /// Top folder of the workspace.

@@ -29,11 +29,14 @@ mod tunnel;
 mod visitor;
 mod wire;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::programs::Programs;
 use crate::workspace;
@@ -131,27 +134,51 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.rounds > 0 && options.seconds > 0.0 && options.clients != Some(0), "nothing to measure");
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     ensure!(cpus > OTHER_CPU, "the benchmark needs two CPUs, one for the proxy and one for the rest: there is one");
-    let programs = Programs::built(options)?;
-    let folder = tempfile::tempdir().context("making a folder for the benchmark")?;
-    let measured = match options.mode {
-        Mode::KeepAlive | Mode::Telemetry | Mode::New | Mode::Resumed | Mode::FirstVisit | Mode::Latency => {
-            requests::run(options, &programs, folder.path())
-        }
-        Mode::Scale => scale::run(options, &programs, folder.path()),
-        Mode::Idle => idle::run(options, &programs, folder.path()),
-        Mode::Events => events::run(options, &programs, folder.path()),
-        Mode::Cancel => cancel::run(options, &programs, folder.path()),
-        Mode::Bulk => bulk::run(options, &programs, folder.path()),
-        Mode::Page => page::run(options, &programs, folder.path()),
-    };
+    let measured = measure(options, &Programs::built(options)?)?;
     let mode = options.mode.to_possible_value().context("every mode has a name")?;
-    let text = serde_json::to_string_pretty(&json!({ "mode": mode.get_name(), "rounds": options.rounds, "measured": measured? }))?;
+    let text = serde_json::to_string_pretty(&json!({ "mode": mode.get_name(), "rounds": options.rounds, "measured": measured }))?;
     let file = options.json.clone().unwrap_or_else(|| format!("target/bench/{}.json", mode.get_name()).into());
     let file = workspace().join(file);
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
     fs::write(&file, text + "\n").with_context(|| format!("writing {}", file.display()))
+}
+
+/// Lets that binary do for a while each thing that costs CPU time.
+pub(crate) fn exercise(flowgate: &Path) -> anyhow::Result<()> {
+    const MODES: [Mode; 7] = [Mode::KeepAlive, Mode::Telemetry, Mode::New, Mode::Resumed, Mode::FirstVisit, Mode::Events, Mode::Bulk];
+    let programs = Programs::of(flowgate)?;
+    for mode in MODES {
+        let options = Options {
+            mode,
+            rounds: 1,
+            seconds: 2.0,
+            clients: None,
+            of: None,
+            peers: Vec::new(),
+            no_build: false,
+            binary: None,
+            json: None,
+        };
+        measure(&options, &programs)?;
+    }
+    Ok(())
+}
+
+fn measure(options: &Options, programs: &Programs) -> anyhow::Result<Value> {
+    let folder = tempfile::tempdir().context("making a folder for the benchmark")?;
+    match options.mode {
+        Mode::KeepAlive | Mode::Telemetry | Mode::New | Mode::Resumed | Mode::FirstVisit | Mode::Latency => {
+            requests::run(options, programs, folder.path())
+        }
+        Mode::Scale => scale::run(options, programs, folder.path()),
+        Mode::Idle => idle::run(options, programs, folder.path()),
+        Mode::Events => events::run(options, programs, folder.path()),
+        Mode::Cancel => cancel::run(options, programs, folder.path()),
+        Mode::Bulk => bulk::run(options, programs, folder.path()),
+        Mode::Page => page::run(options, programs, folder.path()),
+    }
 }
 
 /// Every contender once in each round, beginning with another one.

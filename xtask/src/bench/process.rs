@@ -17,6 +17,8 @@ use super::clock::on_cpu;
 
 /// How long a proxy may take until it listens.
 const START: Duration = Duration::from_secs(30);
+/// How long it may take to end.
+const STOP: Duration = Duration::from_secs(5);
 /// How long until that is looked for again.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -123,7 +125,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         if let Self::Program { child, .. } = self {
-            end(child);
+            stop(child);
         }
     }
 }
@@ -150,6 +152,16 @@ fn address_in(output: &mut impl BufRead) -> anyhow::Result<SocketAddr> {
             return Ok(address);
         }
     }
+}
+
+/// Asks it to end, and ends it where it does not.
+fn stop(child: &mut Child) {
+    let until = Instant::now() + STOP;
+    let asked = rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM);
+    while asked.is_ok() && matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
+        thread::sleep(AGAIN);
+    }
+    end(child);
 }
 
 fn end(child: &mut Child) {

@@ -15,7 +15,7 @@ use super::{
     process::{Helper, Proxy},
     shape::Certificates,
 };
-use crate::workspace;
+use crate::{cargo, target_folder, to_its_end};
 
 /// No plugin at all.
 pub(crate) const PLAIN: &str = "[plugins.logger]\nenabled = false\n";
@@ -34,8 +34,13 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
+    /// That binary, and this very program as it is for the rest.
+    pub(crate) fn of(flowgate: &Path) -> anyhow::Result<Self> {
+        Ok(Self { flowgate: flowgate.to_owned(), xtask: this_program()?, target: target_folder(), builds: true })
+    }
+
     pub(crate) fn built(options: &Options) -> anyhow::Result<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+        let target = target_folder();
         let builds = !options.no_build;
         let release = |package: &str| -> anyhow::Result<PathBuf> {
             if builds {
@@ -51,7 +56,7 @@ impl Programs {
             None => release("flowgate")?,
         };
         let xtask = match options.no_build {
-            true => std::env::current_exe().context("finding this program")?,
+            true => this_program()?,
             false => release("xtask")?,
         };
         Ok(Self { flowgate, xtask, target, builds })
@@ -119,21 +124,17 @@ pub(crate) fn start(
     Ok((proxy, address, root_of(&state)?))
 }
 
+fn this_program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("finding this program")
+}
+
 /// The folder of a contender of that name.
 pub(crate) fn own(folder: &Path, name: &str) -> PathBuf {
     folder.join(name.replace([' ', ','], "-"))
 }
 
 fn build(package: &str, how: &[&str]) -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    run(Command::new(cargo).args(["build", "--package", package]).args(how).current_dir(workspace()))
-}
-
-/// Runs a program to its end, which is to be a good one.
-pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("running {command:?}"))?;
-    ensure!(status.success(), "{command:?} failed: {status}");
-    Ok(())
+    to_its_end(cargo().args(["build", "--package", package]).args(how))
 }
 
 /// The root certificate in a state folder: the PEM file with a certificate and without a key.

@@ -20,7 +20,7 @@ use self::{
     live::Live,
     table::{Row, Table},
 };
-use crate::{bench::soak, workspace};
+use crate::{bench::soak, cargo, target_folder, workspace};
 
 /// What everything else is installed by.
 const NEEDED: [(&str, &str); 4] = [
@@ -171,10 +171,8 @@ impl Kit {
 
 /// The binary of this workspace, up to date.
 fn flowgate() -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    run_in(Command::new(cargo).args(["build", "--workspace", "--locked", "--quiet"]), &workspace(), "building flowgate")?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    Ok(target.join("debug/flowgate"))
+    run_in(cargo().args(["build", "--workspace", "--locked", "--quiet"]), &workspace(), "building flowgate")?;
+    Ok(target_folder().join("debug/flowgate"))
 }
 
 fn run_in(command: &mut Command, folder: &Path, what: &str) -> Result<()> {

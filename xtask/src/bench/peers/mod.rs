@@ -12,12 +12,8 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
-use super::{
-    PROXY_CPU,
-    process::Proxy,
-    programs::{path, run},
-};
-use crate::workspace;
+use super::{PROXY_CPU, process::Proxy, programs::path};
+use crate::{to_its_end, workspace};
 
 /// The newest at the time.
 const MITMPROXY: &str = "mitmproxy==12.3.1";
@@ -73,8 +69,8 @@ fn mitmdump(place: &Path, own: &Path, root: &Path, logging: bool) -> anyhow::Res
     let venv = place.join("mitmproxy");
     let program = venv.join("bin/mitmdump");
     if !program.is_file() {
-        run(Command::new(python()?).args(["-m", "venv"]).arg(&venv))?;
-        run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", MITMPROXY]))?;
+        to_its_end(Command::new(python()?).args(["-m", "venv"]).arg(&venv))?;
+        to_its_end(Command::new(venv.join("bin/pip")).args(["install", "--quiet", MITMPROXY]))?;
     }
     let (addon, flows) = (own.join("addon.py"), own.join("flows"));
     fs::write(&addon, ADDON).with_context(|| format!("writing {}", addon.display()))?;
@@ -105,7 +101,7 @@ fn hudsucker(place: &Path, own: &Path, root: &Path) -> anyhow::Result<(Command, 
     for (file, text) in HUDSUCKER {
         fs::write(folder.join(file), text).with_context(|| format!("writing {file} of hudsucker"))?;
     }
-    run(Command::new("cargo").args(["build", "--release", "--quiet", "--target-dir", "target"]).current_dir(&folder))?;
+    to_its_end(Command::new("cargo").args(["build", "--release", "--quiet", "--target-dir", "target"]).current_dir(&folder))?;
     let program = folder.join("target/release/bench-hudsucker");
     ensure!(program.is_file(), "there is no {}", program.display());
     let mut command = Command::new(program);

@@ -10,9 +10,9 @@ use std::{
 use anyhow::Context;
 use rustix::process::getuid;
 
-use crate::bench::{
-    programs::{path, run},
-    shape::Root,
+use crate::{
+    bench::{programs::path, shape::Root},
+    to_its_end,
 };
 
 /// What it is, and what it needs that a machine may be without.
@@ -28,13 +28,15 @@ pub(super) fn squid(place: &Path, own: &Path, trusted: &Path) -> anyhow::Result<
     let libraries = libraries.context("squid came without its libraries")?;
     let helper = home.join("usr/lib/squid/security_file_certgen");
     let (leaves, shown, both) = (own.join("leaves"), own.join("root.pem"), own.join("root-and-key.pem"));
-    run(Command::new(&helper)
-        .arg("-c")
-        .arg("-s")
-        .arg(&leaves)
-        .args(["-M", "16MB"])
-        .env("LD_LIBRARY_PATH", &libraries)
-        .stdout(Stdio::null()))?;
+    to_its_end(
+        Command::new(&helper)
+            .arg("-c")
+            .arg("-s")
+            .arg(&leaves)
+            .args(["-M", "16MB"])
+            .env("LD_LIBRARY_PATH", &libraries)
+            .stdout(Stdio::null()),
+    )?;
 
     let root = Root::make("squid's root")?;
     let (certificate, key) = (root.certificate.pem(), root.issuer.key().serialize_pem());
@@ -90,9 +92,9 @@ fn unpack(home: &Path) -> anyhow::Result<()> {
     }
     let packages = home.with_extension("packages");
     fs::create_dir_all(&packages).with_context(|| format!("making {}", packages.display()))?;
-    run(Command::new("apt-get").args(["download", "-qq"]).args(PACKAGES).current_dir(&packages))?;
+    to_its_end(Command::new("apt-get").args(["download", "-qq"]).args(PACKAGES).current_dir(&packages))?;
     for package in fs::read_dir(&packages).with_context(|| format!("reading {}", packages.display()))? {
-        run(Command::new("dpkg-deb").arg("-x").arg(package?.path()).arg(home))?;
+        to_its_end(Command::new("dpkg-deb").arg("-x").arg(package?.path()).arg(home))?;
     }
     Ok(())
 }
