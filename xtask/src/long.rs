@@ -21,7 +21,7 @@ pub(crate) struct Fuzzing {
 
 #[derive(Args, Debug)]
 pub(crate) struct Soaking {
-    /// How long
+    /// How long; of less than one minute, what is held is told and not judged
     #[arg(long, default_value_t = 20.0)]
     pub(crate) minutes: f64,
     /// Soak that binary [default: the debug build]

@@ -40,6 +40,8 @@ const PACE: Duration = Duration::from_millis(150);
 const SWAP: Duration = Duration::from_secs(15);
 /// How much more may be held in the end than when everything is warm.
 const GROWTH: f64 = 1.05;
+/// Sooner, everything is still growing: what is held is told and not judged.
+const JUDGED: Duration = Duration::from_secs(60);
 /// Octets of an upload.
 const UPLOAD: usize = 256 * 1024;
 /// Messages of one WebSocket.
@@ -153,7 +155,7 @@ fn report(scores: &Scores, samples: &[Held], length: Duration, swaps: u32) {
     for (kind, score) in all.iter() {
         assert!(score.rounds > 0 && score.failures.is_empty(), "{kind}: {} rounds, failed: {:?}", score.rounds, score.failures);
     }
-    assert!(held.iter().all(|(.., is_flat)| *is_flat), "something grows: {held:?}");
+    assert!(length < JUDGED || held.iter().all(|(.., is_flat)| *is_flat), "something grows: {held:?}");
 }
 
 fn held(process: u32, at: Duration) -> Held {
