@@ -257,6 +257,7 @@ impl Swap {
         };
         // What has come meanwhile, and what had been broken off.
         self.scan().await;
+        self.post();
         answer.send(done).ok();
     }
 

@@ -213,8 +213,9 @@ impl Swap {
                 Some(order) = orders.recv(), if self.changing.is_none() && !self.is_going_back() => self.obey(order).await,
                 () = due.notified() => self.scan().await,
             }
-            self.answer_reloads();
+            // Whoever gets an answer may look at the board next.
             self.post();
+            self.answer_reloads();
         }
     }
 
@@ -480,6 +481,7 @@ impl Swap {
         self.keep(&name, Some((hash, octets))).await;
         let info = self.announce(&name);
         if let (Some(undone), Some(info)) = (back, info) {
+            self.post();
             undone.done(info);
         }
     }
@@ -549,7 +551,7 @@ impl Swap {
         self.kit.events.send(event).ok();
     }
 
-    fn post(&self) {
+    pub(super) fn post(&self) {
         self.kit.board.post(self.slots.iter().map(|(name, slot)| self.status(name, slot)).collect());
     }
 
