@@ -238,40 +238,34 @@ mod tests {
 
     #[test]
     fn lines_name_the_flow_only_where_there_is_one() {
-        use crate::plugin::bindings::flowgate::plugin::log::Host;
-        let written = tempfile::NamedTempFile::new().expect("a file");
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(written.reopen().expect("open"))).finish();
+        use crate::plugin::{bindings::flowgate::plugin::log::Host, tests::Heard};
+        let heard = Heard::new();
+        let (mut outside, mut inside) = (guest(), guest());
 
-        tracing::subscriber::with_default(subscriber, || {
-            let (mut outside, mut inside) = (guest(), guest());
-            outside.write(Level::Info, "outside".into()).expect("written");
-            inside.begin(call());
-            inside.write(Level::Info, "inside".into()).expect("written");
-        });
+        outside.write(Level::Info, "outside".into()).expect("written");
+        inside.begin(call());
+        inside.write(Level::Info, "inside".into()).expect("written");
 
-        let text = std::fs::read_to_string(written.path()).expect("text");
+        let text = heard.text();
         let flow = |line: &str| text.lines().find(|all| all.contains(line)).expect("a line").contains(" flow=");
         assert_eq!([flow("outside"), flow("inside")], [false, true], "{text}");
     }
 
     #[test]
     fn lines_nobody_sees_take_no_turn_and_those_left_out_are_counted_at_last() {
-        use crate::plugin::bindings::flowgate::plugin::log::Host;
-        let written = tempfile::NamedTempFile::new().expect("a file");
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(written.reopen().expect("open"))).finish();
+        use crate::plugin::{bindings::flowgate::plugin::log::Host, tests::Heard};
+        let heard = Heard::new();
+        let mut guest = guest();
+        for _ in 0..100 {
+            guest.write(Level::Trace, "unseen".into()).expect("written");
+        }
+        guest.write(Level::Warn, "seen".into()).expect("written");
+        for _ in 0..100 {
+            guest.write(Level::Info, "again".into()).expect("written");
+        }
 
-        tracing::subscriber::with_default(subscriber, || {
-            let mut guest = guest();
-            for _ in 0..100 {
-                guest.write(Level::Trace, "unseen".into()).expect("written");
-            }
-            guest.write(Level::Warn, "seen".into()).expect("written");
-            for _ in 0..100 {
-                guest.write(Level::Info, "again".into()).expect("written");
-            }
-        });
-
-        let text = std::fs::read_to_string(written.path()).expect("text");
+        drop(guest);
+        let text = heard.text();
         assert!(text.contains("seen") && !text.contains("unseen"), "{text}");
         let counts = text.split("suppressed=").skip(1).filter_map(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
         assert_eq!(text.matches(": again").count() + counts.sum::<usize>(), 100, "{text}");

@@ -21,8 +21,12 @@ use bytes::Bytes;
 use flowgate_testkit::guests::CHAMELEON;
 use http::{Method, StatusCode, Version};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::{sync::broadcast, time::timeout};
+use tracing::{
+    Dispatch,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 
 use super::{Grant, Platform, PluginEvent, PluginSettings, Settings};
 use crate::{
@@ -36,6 +40,27 @@ use crate::{
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What this thread says, as long as it is held.
+pub(super) struct Heard {
+    written: NamedTempFile,
+    _guard: DefaultGuard,
+    _another: Dispatch,
+}
+
+impl Heard {
+    pub(super) fn new() -> Self {
+        let written = NamedTempFile::new().expect("a file");
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(written.reopen().expect("open"))).finish();
+        // With one listener alone, whether a line is wanted is asked of the thread that comes by it first, which may be another test's.
+        let another = Dispatch::new(NoSubscriber::default());
+        Self { written, _guard: tracing::subscriber::set_default(subscriber), _another: another }
+    }
+
+    pub(super) fn text(&self) -> String {
+        fs::read_to_string(self.written.path()).expect("text")
+    }
+}
 
 /// A platform in folders of its own.
 struct Bench {
