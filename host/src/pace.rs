@@ -70,12 +70,13 @@ impl Lines {
         Some(self.left_out.swap(0, Ordering::Relaxed))
     }
 
-    /// How many were left out since, to be said in a line of its own; 0: none, or there is no turn for that line now.
-    pub fn settle(&self, now: Instant) -> u64 {
+    /// How many were left out since, to be said in a line of its own; 0: none, or there is no turn for that line now. `now` is asked only where some
+    /// were.
+    pub fn settle(&self, now: impl FnOnce() -> Instant) -> u64 {
         if self.left_out() == 0 {
             return 0;
         }
-        match self.pace.turn(now, Duration::ZERO) {
+        match self.pace.turn(now(), Duration::ZERO) {
             Some(_) => self.left_out.swap(0, Ordering::Relaxed),
             None => 0,
         }
@@ -127,6 +128,6 @@ mod tests {
 
         // Nobody writes any more.
         let last = later + Duration::from_millis(10);
-        assert_eq!([lines.settle(later), lines.settle(last), lines.settle(last)], [0, 1, 0]);
+        assert_eq!([lines.settle(|| later), lines.settle(|| last), lines.settle(|| last)], [0, 1, 0]);
     }
 }

@@ -244,7 +244,6 @@ mod tests {
         let text = whole(&talk);
 
         assert!(text.contains("for ev\u{fffd}[2Jil\u{fffd}flow 2 of from"), "{text}");
-
         assert!(text.contains("> text, 5 octets, after 400 µs\n| \u{fffd}[31mred\n"), "{text}");
         assert!(text.contains("< binary, 2 octets, after 500 µs\n| (not text)\n"), "{text}");
     }

@@ -69,12 +69,12 @@ impl About {
 
     /// A call has ended: says how many lines were left out, if nobody has said so since.
     pub(in crate::plugin) fn settle_lines(&self) {
-        self.own_up(self.lines.settle(Instant::now()));
+        self.own_up(self.lines.settle(Instant::now));
     }
 
     fn own_up(&self, suppressed: u64) {
-        let (plugin, version, hash) = self.label();
         if suppressed > 0 {
+            let (plugin, version, hash) = self.label();
             tracing::warn!(plugin, version, hash, suppressed, "lines of the plugin were left out: it writes too many");
         }
     }
