@@ -190,7 +190,7 @@ pub async fn check(config: Config) -> anyhow::Result<Vec<PluginInfo>> {
     let writer = writer(&config)?;
     traces::headers(&config)?;
     // The one that is in use stays as it is, and a proxy that runs may have it open.
-    let settings = plugin::Settings { store: None, before: None, ..plugins(&config)? };
+    let settings = plugin::Settings { store: None, before: None, ..trial(&config)? };
     let platform = Platform::start(settings, writer.clone(), Origins::new(&config, Vec::new(), Arc::default())?.outbound()).await?;
     let loaded = platform.plugins();
     platform.close(config.grace).await;
@@ -538,7 +538,7 @@ fn plugins(config: &Config) -> anyhow::Result<plugin::Settings> {
             outbound: OUTBOUND,
             replay: REPLAY,
         },
-        ..plugin::Settings::new(config.plugins_dir.clone(), config.state_dir.join("plugin-cache"), config.logs_dir.clone())
+        ..plugin::Settings::new(config.plugins_dir.clone(), cache(config), config.logs_dir.clone())
     })
 }
 
@@ -547,12 +547,18 @@ pub fn retention(config: &config::RecordsConfig) -> record::Retention {
     retention::retention(config)
 }
 
-/// What the plugins of such a proxy are told.
+/// What the plugins of such a proxy are told where they are tried out, by somebody who may not be the proxy's user.
 ///
 /// # Errors
 /// What is to be redacted cannot be understood.
-pub fn plugin_settings(config: &Config) -> anyhow::Result<plugin::Settings> {
-    plugins(config)
+pub fn trial(config: &Config) -> anyhow::Result<plugin::Settings> {
+    let settings = plugins(config)?;
+    Ok(plugin::Settings { cache: plugin::CacheFolder::own_or_passing(cache(config))?, ..settings })
+}
+
+/// Where compiled plugins are kept.
+fn cache(config: &Config) -> PathBuf {
+    config.state_dir.join("plugin-cache")
 }
 
 fn redaction(config: &Config) -> anyhow::Result<Redaction> {

@@ -146,7 +146,8 @@ impl Network {
 
     fn adopt(&self, prepared: Prepared) {
         self.gate.store(Arc::new(prepared.gate));
-        self.front.policy.store(Arc::new(prepared.policy));
+        let policy = prepared.policy.remembering(&self.front.policy.load());
+        self.front.policy.store(Arc::new(policy));
         let pool = &self.front.exchange.pool;
         pool.dialler().trust(prepared.trust);
         pool.dialler().reach(prepared.reach);

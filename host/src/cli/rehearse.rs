@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Failure, answers::Answers, configured, difference::difference, flows, print, report, runtime};
+use super::{Failure, answers::Answers, configured, difference::difference, flows, harmless, print, report, runtime};
 use crate::{
     app,
     config::Flags,
@@ -97,7 +97,7 @@ impl Around {
     /// The configuration is no JSON object or the file's name no plugin's, or the proxy's configuration cannot be read.
     pub(super) fn settings(&self, file: &Path) -> Result<Settings, Failure> {
         let proxy = configured(Flags { config: self.settings.clone(), state: self.state.clone(), ..Flags::default() })?;
-        let mut settings = app::plugin_settings(&proxy)?;
+        let mut settings = app::trial(&proxy)?;
         if let Some(config) = &self.config {
             let name = file.file_stem().and_then(|stem| stem.to_str());
             let name = name.with_context(|| format!("{} cannot be a plugin's file: its name is no UTF-8", file.display()));
@@ -128,7 +128,7 @@ pub(super) fn run(test: &Test) -> Result<(), Failure> {
                 if outcome.files.len() > 1 {
                     print(format_args!("==> {name}"));
                 }
-                print(format_args!("{}", String::from_utf8_lossy(octets).trim_end()));
+                print(format_args!("{}", harmless(String::from_utf8_lossy(octets).trim_end())));
             }
         }
         (Some(folder), true) => {
@@ -239,7 +239,7 @@ fn compare(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), Failu
     if differences == 0 {
         return Ok(());
     }
-    print(format_args!("{}", text.trim_end()));
+    print(format_args!("{}", harmless(text.trim_end())));
     Err(Failure::Run(anyhow!("{differences} files are not as in {}: if that is right, write them anew with --update", folder.display())))
 }
 

@@ -75,8 +75,11 @@ fn dimension() -> impl TypedValueParser<Value = Dimension> {
 }
 
 pub(super) fn run(command: Usage) -> Result<(), Failure> {
-    let flags = Flags { logs: command.logs, config: command.config, ..Flags::default() };
-    let logs = configured(flags)?.logs_dir;
+    let logs = match (command.logs, command.config) {
+        // Whatever is wrong with a file that nobody named has nothing to do with that folder.
+        (Some(logs), None) => logs,
+        (logs, config) => configured(Flags { logs, config, ..Flags::default() })?.logs_dir,
+    };
     let query = Query { since: command.since, until: command.until, by: command.by };
     if let Some(folder) = command.daily {
         let (days, skipped) = with_progress(|progress| usage::daily(&logs, &query, progress))?;

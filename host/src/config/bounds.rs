@@ -10,6 +10,8 @@ use super::{limits, raw, units, within};
 const COUNTS: RangeInclusive<usize> = 1..=1_000_000;
 /// Times that make sense: what takes longer has been forgotten.
 const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
+/// The least `keepalive`: silence, and three questions a whole second apart.
+const LEAST_KEEPALIVE: Duration = Duration::from_secs(4);
 
 /// See the module.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -106,7 +108,8 @@ impl LimitsConfig {
             within(&format!("limits.{key}"), count, &COUNTS, |count| count.to_string())?;
         }
         for (key, time) in config.times() {
-            within(&format!("limits.{key}"), time, &TIMES, units::show_duration)?;
+            let least = if key == "keepalive" { LEAST_KEEPALIVE } else { *TIMES.start() };
+            within(&format!("limits.{key}"), time, &(least..=*TIMES.end()), units::show_duration)?;
         }
         within("limits.captured", config.captured_bytes, &limits::CAPTURED_RANGE, units::show_size)?;
         Ok(config)
@@ -153,6 +156,9 @@ mod tests {
         let error = LimitsConfig::resolve(&written).unwrap_err().to_string();
 
         assert_eq!(error, "limits.handshakes is 0, but must be between 1 and 1000000");
+        let silence = |seconds| raw::Limits { keepalive: Some(Duration::from_secs(seconds)), ..raw::Limits::default() };
+        assert_eq!(LimitsConfig::resolve(&silence(3)).unwrap_err().to_string(), "limits.keepalive is 3s, but must be between 4s and 24h");
+        assert_eq!(LimitsConfig::resolve(&silence(4)).unwrap().keepalive, Duration::from_secs(4));
         assert_eq!(LimitsConfig::resolve(&raw::Limits::default()).unwrap(), LimitsConfig::default());
     }
 }

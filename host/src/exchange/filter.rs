@@ -10,7 +10,8 @@ use http::{StatusCode, Version};
 
 use super::{
     ends::{Responder, Source},
-    run::{Fault, Request},
+    fault::Fault,
+    run::Request,
 };
 use crate::{
     flow::{Direction, Fields, LocalResponse, OpenFlow, Outcome, ResponseHead, lock},

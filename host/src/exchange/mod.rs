@@ -4,12 +4,15 @@
 //! Knows neither plugins nor configuration.
 //! Source: RFC 9110, RFC 9112, RFC 9113.
 
+mod download;
 mod ends;
+mod fault;
 mod fetch;
 mod fields;
 mod filter;
 mod flood;
 mod flushes;
+mod forward;
 #[cfg(test)]
 mod fuzz;
 mod http2;

@@ -54,6 +54,7 @@ fn status(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::DnsError { .. } => (StatusCode::BAD_GATEWAY, "dns_error"),
         Refusal::ConnectionRefused { .. } => (StatusCode::BAD_GATEWAY, "connection_refused"),
         Refusal::ConnectionTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "connection_timeout"),
+        Refusal::Upstream { source, .. } => status(source),
         Refusal::CertificateError { .. } => (StatusCode::BAD_GATEWAY, "tls_certificate_error"),
         Refusal::TlsError { .. } => (StatusCode::BAD_GATEWAY, "tls_protocol_error"),
         Refusal::NoResponse { .. } => (StatusCode::BAD_GATEWAY, "http_response_incomplete"),

@@ -11,7 +11,8 @@ use http::{StatusCode, Version};
 
 use super::{
     ends::{Sink, Source},
-    run::{Fault, Request},
+    fault::Fault,
+    run::Request,
     tee::{PumpError, Tee, at_once, more},
 };
 use crate::{

@@ -69,6 +69,15 @@ pub enum Refusal {
         /// How long was waited.
         after: Duration,
     },
+    /// The upstream proxy cannot be used, for a reason that would be a refusal of its own if it was an origin: the error type is that one's.
+    #[error("the upstream proxy {authority} cannot be used")]
+    Upstream {
+        /// Where it should be.
+        authority: Authority,
+        /// Why.
+        #[source]
+        source: Box<Refusal>,
+    },
     /// `tls_certificate_error`: the origin's certificate is not to be trusted. The request was not sent.
     #[error("the certificate of {authority} is not trusted: {reason}")]
     CertificateError {

@@ -306,10 +306,11 @@ impl Underway {
         &self.meters
     }
 
-    /// The head of the response is known.
+    /// The head of the response is known; once more if the client gets another than the origin's.
     pub fn answered(&self, status: u16) {
-        self.status.store(status, Relaxed);
-        self.meters.answered.observe(self.began.elapsed().as_secs_f64());
+        if self.status.swap(status, Relaxed) == 0 {
+            self.meters.answered.observe(self.began.elapsed().as_secs_f64());
+        }
     }
 
     /// It has ended.
@@ -337,6 +338,7 @@ mod tests {
     fn flows_are_counted_by_how_they_end() {
         let meters = Arc::<Meters>::default();
         let flow = meters.flow();
+        flow.answered(502);
         flow.answered(204);
         flow.ended(Ending::Completed);
         drop(meters.flow());

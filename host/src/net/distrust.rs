@@ -16,10 +16,10 @@ const REJECTIONS: u32 = 2;
 const PAIRS: u64 = 10_000;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Distrust(Option<Known>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Known {
     /// How often each client has turned each host's leaf down.
     rejections: Cache<(String, String), u32>,
@@ -31,6 +31,12 @@ impl Distrust {
     /// Hosts are spliced for `period` after the second rejection; `None`: never.
     pub(super) fn new(period: Option<Duration>) -> Self {
         Self(period.map(|period| Known { rejections: Cache::builder().max_capacity(PAIRS).time_to_live(period).build(), period }))
+    }
+
+    /// What was known before where it is kept for as long; else this, which knows nothing yet.
+    pub(super) fn or(self, before: &Self) -> Self {
+        let period = |distrust: &Self| distrust.0.as_ref().map(|known| known.period);
+        if period(&self) == period(before) { before.clone() } else { self }
     }
 
     /// Whether that client's tunnel to that host is to be left alone.
@@ -79,6 +85,18 @@ mod tests {
         assert_eq!(said, [None, Some(hour), None]);
         assert!(distrust.is_known(&ana, "a.TEST"));
         assert!(!distrust.is_known(&ana, "b.test") && !distrust.is_known(&bob, "a.test") && !distrust.is_known(&nobody, "a.test"));
+    }
+
+    #[test]
+    fn what_was_learned_outlives_settings_that_keep_it_as_long() {
+        let (hour, ana) = (Duration::from_secs(3600), scope(Some("ana")));
+        let before = Distrust::new(Some(hour));
+        before.rejected(&ana, "a.test");
+        before.rejected(&ana, "a.test");
+
+        assert!(Distrust::new(Some(hour)).or(&before).is_known(&ana, "a.test"));
+        assert!(!Distrust::new(Some(hour / 2)).or(&before).is_known(&ana, "a.test"));
+        assert!(!Distrust::new(None).or(&before).is_known(&ana, "a.test"));
     }
 
     #[test]

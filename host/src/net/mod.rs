@@ -84,6 +84,11 @@ impl Policy {
         Self { gate, routes, distrust: Distrust::new(auto_splice), balancers }
     }
 
+    /// The same, knowing what that one has learned about clients.
+    pub fn remembering(self, before: &Self) -> Self {
+        Self { distrust: self.distrust.or(&before.distrust), ..self }
+    }
+
     /// Whether connections from there are others'.
     fn is_balancer(&self, peer: ClientAddr) -> bool {
         let address = peer.0.ip().to_canonical();

@@ -140,7 +140,7 @@ impl Dialler {
     ///
     /// # Errors
     /// [`Refusal::DnsError`], [`Refusal::ConnectionRefused`], [`Refusal::ConnectionTimeout`], [`Refusal::Loop`], [`Refusal::Denied`],
-    /// [`Refusal::Overloaded`].
+    /// [`Refusal::Overloaded`], [`Refusal::Upstream`].
     pub(super) async fn open(&self, authority: &Authority) -> Result<Io, Refusal> {
         let is_fixed = || self.fixed.contains_key(&(authority.host().to_ascii_lowercase(), authority.port()));
         let Some(upstream) = self.upstream.as_ref().filter(|upstream| upstream.leads_to(authority) && !is_fixed()) else {
@@ -152,17 +152,26 @@ impl Dialler {
         if let Some(ip) = authority.ip() {
             self.reachable(authority, vec![SocketAddr::new(ip, authority.port())])?;
         }
-        let proxy = Destination::new(Origin {
-            scheme: if upstream.kind == Kind::Https { Scheme::Https } else { Scheme::Http },
-            authority: upstream.authority.clone(),
-        });
+        let about = |refusal| match refusal {
+            // Not its fault.
+            Refusal::Overloaded(_) | Refusal::Loop => refusal,
+            _ => Refusal::Upstream { authority: upstream.authority.clone(), source: Box::new(refusal) },
+        };
+        let io = self.proxy(upstream).await.map_err(about)?;
+        match timeout(self.limits.upstream, upstream.open(io, authority)).await {
+            Ok(opened) => opened.map_err(|source| Refusal::ConnectionRefused { authority: authority.clone(), source }),
+            Err(_elapsed) => Err(about(Refusal::ConnectionTimeout { authority: authority.clone(), after: self.limits.upstream })),
+        }
+    }
+
+    /// A connection to an upstream proxy itself.
+    async fn proxy(&self, upstream: &Upstream) -> Result<Io, Refusal> {
+        let scheme = if upstream.kind == Kind::Https { Scheme::Https } else { Scheme::Http };
+        let proxy = Destination::new(Origin { scheme, authority: upstream.authority.clone() });
         let addresses = self.resolve(&upstream.authority).await?;
         let stream = self.tcp(&upstream.authority, addresses).await?;
         let (io, _) = self.secured(Box::new(stream), &proxy, Protocol::Unsaid).await?;
-        match timeout(self.limits.upstream, upstream.open(io, authority)).await {
-            Ok(opened) => opened.map_err(|source| Refusal::ConnectionRefused { authority: authority.clone(), source }),
-            Err(_elapsed) => Err(Refusal::ConnectionTimeout { authority: authority.clone(), after: self.limits.upstream }),
-        }
+        Ok(io)
     }
 
     /// A TCP connection, without Nagle's delay.
@@ -350,8 +359,9 @@ mod tests {
         let full = full.listen(0).unwrap();
         let _first = TcpStream::connect(full.local_addr().unwrap()).await.unwrap();
         let address = Authority::new("127.0.0.1", full.local_addr().unwrap().port());
-        let refusal =
-            async |dialler: Dialler, authority: &Authority| dialler.open(authority).await.err().map(|refusal| refusal.to_string());
+        let refusal = async |dialler: Dialler, authority: &Authority| {
+            dialler.open(authority).await.err().map(|refusal| format!("{:#}", anyhow::Error::from(refusal)))
+        };
 
         let resolving = refusal(dialler(DialLimits { resolve: Duration::ZERO, ..PATIENT }, None), &name).await;
         let connecting = refusal(dialler(DialLimits { connect: Duration::ZERO, ..PATIENT }, None), &address).await;
@@ -359,8 +369,14 @@ mod tests {
         let through =
             refusal(dialler(DialLimits { upstream: Duration::ZERO, ..PATIENT }, Some(proxy)), &Authority::new("a.test", 443)).await;
 
-        assert_eq!(resolving.as_deref(), Some("no address for localhost"));
+        let dead = Upstream::parse("https://127.0.0.1:1", &[]).unwrap();
+        let nobody = refusal(dialler(PATIENT, Some(dead)), &Authority::new("a.test", 443)).await;
+
+        let resolving = resolving.as_deref();
+        assert!(resolving.is_some_and(|said| said.starts_with("no address for localhost: ")), "{resolving:?}");
         assert_eq!(connecting, Some(format!("{address} did not accept within 0ns")));
-        assert_eq!(through.as_deref(), Some("a.test:443 did not accept within 0ns"));
+        assert_eq!(through, Some(format!("the upstream proxy 127.0.0.1:{port} cannot be used: a.test:443 did not accept within 0ns")));
+        let said = "the upstream proxy 127.0.0.1:1 cannot be used: connecting to 127.0.0.1:1 failed: ";
+        assert!(nobody.as_ref().is_some_and(|reason| reason.starts_with(said)), "{nobody:?}");
     }
 }

@@ -14,14 +14,16 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::SystemTime,
 };
 
+use anyhow::Context;
 use rustix::{fs::OFlags, process::geteuid};
+use tempfile::TempDir;
 use twox_hash::XxHash3_128;
 use wasmtime::{Engine, component::Component};
 
@@ -46,15 +48,58 @@ enum Code {
     Sealed(File),
 }
 
+/// A folder of compiled components.
+#[derive(Clone, Debug)]
+pub enum CacheFolder {
+    /// Kept over restarts. Made (0700) if it is missing.
+    Kept(PathBuf),
+    /// Gone with the last that has it: for trying out what another user runs, whose folder is neither to be trusted nor written to.
+    Passing(Arc<TempDir>),
+}
+
+impl CacheFolder {
+    /// That folder, unless it or what it lies in is another user's.
+    ///
+    /// # Errors
+    /// It is, and there can be no other.
+    pub fn own_or_passing(folder: PathBuf) -> anyhow::Result<Self> {
+        let there = folder.ancestors().take(2).find_map(|place| fs::metadata(place).ok());
+        match there {
+            Some(there) if there.uid() != geteuid().as_raw() => Self::passing(),
+            _ => Ok(Self::Kept(folder)),
+        }
+    }
+
+    /// # Errors
+    /// There cannot be one.
+    pub(super) fn passing() -> anyhow::Result<Self> {
+        let folder = TempDir::with_prefix("flowgate-").context("making a folder for compiled plugins")?;
+        Ok(Self::Passing(Arc::new(folder)))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Passing(folder) => folder.path(),
+        }
+    }
+}
+
+impl PartialEq for CacheFolder {
+    fn eq(&self, other: &Self) -> bool {
+        self.path() == other.path()
+    }
+}
+
 /// The folder, and how much may be in it.
 #[derive(Clone)]
 pub(super) struct Cache {
-    folder: PathBuf,
+    folder: CacheFolder,
     max_bytes: u64,
 }
 
 impl Cache {
-    pub(super) fn new(folder: PathBuf, max_bytes: u64) -> Self {
+    pub(super) fn new(folder: CacheFolder, max_bytes: u64) -> Self {
         Self { folder, max_bytes }
     }
 
@@ -83,7 +128,7 @@ impl Cache {
     /// Keeps a component for the next time. That it could not be kept costs time then, nothing else.
     pub(super) fn keep(&self, engine: &Engine, hash: &Hash, component: &Component) {
         if let Err(error) = self.store(engine, hash, component) {
-            tracing::warn!(folder = %self.folder.display(), %error, "keeping a compiled plugin failed");
+            tracing::warn!(folder = %self.folder.path().display(), %error, "keeping a compiled plugin failed");
         }
     }
 
@@ -99,7 +144,7 @@ impl Cache {
 
     /// Where it is, and how much may be in it.
     pub(super) fn place(&self) -> (&Path, u64) {
-        (&self.folder, self.max_bytes)
+        (self.folder.path(), self.max_bytes)
     }
 
     /// Named by what goes in and by what makes it: another engine's code is never looked at.
@@ -107,12 +152,12 @@ impl Cache {
         let mut hasher = DefaultHasher::new();
         LAYOUT.hash(&mut hasher);
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        self.folder.join(format!("{hash}-{:016x}.{ENDING}", hasher.finish()))
+        self.folder.path().join(format!("{hash}-{:016x}.{ENDING}", hasher.finish()))
     }
 
     fn read(&self, path: &Path) -> io::Result<Code> {
         let file = OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
-        private(&fs::symlink_metadata(&self.folder)?)?;
+        private(&fs::symlink_metadata(self.folder.path())?)?;
         private(&file.metadata()?)?;
         let mut sum = [0; SUM];
         file.read_exact_at(&mut sum, 0)?;
@@ -130,8 +175,8 @@ impl Cache {
     }
 
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        private(&fs::symlink_metadata(&self.folder)?)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(self.folder.path())?;
+        private(&fs::symlink_metadata(self.folder.path())?)?;
         let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         let written = file.write_all(&checksum(code)).and_then(|()| file.write_all(code)).and_then(|()| fs::rename(&unfinished, path));
@@ -143,7 +188,7 @@ impl Cache {
 
     fn make_room(&self) -> io::Result<()> {
         let mut files = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
+        for entry in fs::read_dir(self.folder.path())? {
             let path = entry?.path();
             // A temporary file of a process that was killed is as good to throw away as anything else.
             if let Ok(file) = fs::symlink_metadata(&path) {
@@ -263,8 +308,6 @@ fn component(engine: &Engine, code: &Code) -> wasmtime::Result<Component> {
 mod tests {
     use std::{fs::File, os::unix::fs::PermissionsExt, time::Duration};
 
-    use tempfile::TempDir;
-
     use super::*;
 
     /// The smallest component there is.
@@ -276,10 +319,29 @@ mod tests {
 
     fn filled() -> (TempDir, Cache, Engine, Hash) {
         let root = TempDir::new().expect("a folder");
-        let cache = Cache::new(root.path().join("cache"), 1 << 20);
+        let cache = Cache::new(CacheFolder::Kept(root.path().join("cache")), 1 << 20);
         let (engine, hash) = (Engine::default(), Hash::of(EMPTY));
         cache.keep(&engine, &hash, &Component::new(&engine, EMPTY).expect("a component"));
         (root, cache, engine, hash)
+    }
+
+    #[test]
+    fn what_another_user_keeps_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = folder.path().join("cache");
+        assert_eq!(CacheFolder::own_or_passing(own.clone()).expect("our own"), CacheFolder::Kept(own));
+
+        // Nobody else may give files away, and nobody else has the root folder.
+        let foreign = if geteuid().is_root() { folder.path() } else { Path::new("/") };
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(foreign, Some(65_534), None).expect("given away");
+        }
+        let passing = CacheFolder::own_or_passing(foreign.join("cache")).expect("a folder");
+
+        let place = passing.path().to_owned();
+        assert!(place.is_dir() && !place.starts_with(folder.path()), "{}", place.display());
+        drop(passing);
+        assert!(!place.exists() && !foreign.join("cache").exists());
     }
 
     #[test]
@@ -316,7 +378,7 @@ mod tests {
     #[test]
     fn what_was_tampered_with_is_not_used() {
         let (_root, cache, engine, hash) = filled();
-        let file = &files(&cache.folder)[0];
+        let file = &files(cache.folder.path())[0];
         let good = fs::read(file).expect("readable");
 
         let mut bad = good.clone();
@@ -328,15 +390,15 @@ mod tests {
 
         fs::write(file, &good).expect("written");
         assert!(cache.find(&engine, &hash).is_some());
-        fs::set_permissions(&cache.folder, fs::Permissions::from_mode(0o777)).expect("set");
+        fs::set_permissions(cache.folder.path(), fs::Permissions::from_mode(0o777)).expect("set");
         assert!(cache.find(&engine, &hash).is_none());
     }
 
     #[test]
     fn what_was_used_longest_ago_goes_first() {
         let (_root, mut cache, engine, hash) = filled();
-        let size = fs::metadata(&files(&cache.folder)[0]).expect("there").len();
-        File::open(&files(&cache.folder)[0]).expect("there").set_modified(SystemTime::UNIX_EPOCH).expect("set");
+        let size = fs::metadata(&files(cache.folder.path())[0]).expect("there").len();
+        File::open(&files(cache.folder.path())[0]).expect("there").set_modified(SystemTime::UNIX_EPOCH).expect("set");
         cache.max_bytes = size + size / 2;
 
         let other = Hash::of(b"other");
@@ -348,7 +410,7 @@ mod tests {
     #[test]
     fn what_cannot_be_thrown_away_keeps_nothing_else() {
         let (_root, mut cache, engine, hash) = filled();
-        let (old, stray) = (files(&cache.folder)[0].clone(), cache.folder.join("stray"));
+        let (old, stray) = (files(cache.folder.path())[0].clone(), cache.folder.path().join("stray"));
         cache.keep(&engine, &Hash::of(b"other"), &Component::new(&engine, EMPTY).expect("a component"));
         fs::create_dir(&stray).expect("made");
         for (path, age) in [(&old, 1), (&stray, 2)] {

@@ -30,7 +30,7 @@ use tokio::{
 use wasmtime::component::Component;
 
 use super::{
-    cache::Cache,
+    cache::{Cache, CacheFolder},
     capability::log::sanitised,
     engine,
     hash::Hash,
@@ -240,7 +240,7 @@ pub fn compile(
     });
     let engine = engine::compiling(instructions).map_err(anyhow::Error::from).context("setting up the WebAssembly engine")?;
     let component = Component::new(&engine, &octets)?;
-    let cache = Cache::new(cache, cache_bytes);
+    let cache = Cache::new(CacheFolder::Kept(cache), cache_bytes);
     cache.store(&engine, &Hash::of(&octets), &component).with_context(|| format!("writing to {}", cache.place().0.display()))
 }
 

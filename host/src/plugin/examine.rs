@@ -3,9 +3,7 @@
 //! Place: behind `flowgate plugin check`. Loads it as a proxy would, twice, in a cache of its own; nothing of a running proxy is touched.
 
 use std::{
-    fs,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,6 +13,7 @@ use anyhow::Context;
 use super::{
     bindings::exports::flowgate::plugin::lifecycle::{self, BodyMode, InstanceMode},
     build::PluginInfo,
+    cache::CacheFolder,
     doubt::doubts,
     grants,
     hash::Hash,
@@ -72,9 +71,8 @@ pub async fn examine(file: &Path, settings: Settings) -> anyhow::Result<Examined
     let name = stage::name(file)?;
     let octets = stage::read(file, settings.limits.component_bytes)?;
     let loading = || format!("loading {}", file.display());
-    let folder = Folder::make()?;
     let own = settings.plugins.get(&name).cloned().unwrap_or_default();
-    let mut settings = stage::staged(Settings { cache: folder.0.join("cache"), ..settings });
+    let mut settings = stage::staged(Settings { cache: CacheFolder::passing()?, ..settings });
     settings.plugins.entry(name.clone()).or_default().grants = Grant::ALL.into();
     let hash = Hash::of(&octets);
     let mut took = [Duration::ZERO; 2];
@@ -132,22 +130,4 @@ fn told(rule: &lifecycle::Rule) -> String {
     let which = if which.is_empty() { "every flow; ".to_owned() } else { which };
     let limit = if rule.limit == 0 { String::new() } else { format!(", at most {} octets", rule.limit) };
     format!("{which}request {}, response {}{limit}", mode(rule.request_body), mode(rule.response_body))
-}
-
-/// A folder that goes with this.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("flowgate-check-{}", std::process::id()));
-        // Nobody else's: what lies in it is run.
-        fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("making {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -61,6 +61,7 @@ mod tests;
 
 pub use bench::{CostCard, HookCost, bench};
 pub use build::PluginInfo;
+pub use cache::CacheFolder;
 pub use compile::compile;
 pub use examine::{Examined, Standing, examine};
 pub use journal::{Explanation, Step};

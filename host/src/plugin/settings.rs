@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::metrics::MetricLimits;
+use super::{cache::CacheFolder, metrics::MetricLimits};
 use crate::{flow::Origin, redaction::Redaction, store};
 
 /// Everything the platform needs to know.
@@ -15,8 +15,8 @@ use crate::{flow::Origin, redaction::Redaction, store};
 pub struct Settings {
     /// Components called `<name>.wasm` in here are loaded, replaced and removed while the proxy runs. Made if it is missing.
     pub folder: PathBuf,
-    /// Where compiled components are kept. Made (0700) if it is missing.
-    pub cache: PathBuf,
+    /// Where compiled components are kept.
+    pub cache: CacheFolder,
     /// Where records go: the logger's in here, any other plugin's in a folder of its name.
     pub logs: PathBuf,
     /// Where what plugins store is kept; `None`: in memory, until the platform is closed.
@@ -44,7 +44,7 @@ impl Settings {
     pub fn new(folder: PathBuf, cache: PathBuf, logs: PathBuf) -> Self {
         Self {
             folder,
-            cache,
+            cache: CacheFolder::Kept(cache),
             logs,
             store: None,
             before: None,

@@ -171,14 +171,15 @@ impl Swap {
     /// The first look, before any traffic.
     ///
     /// # Errors
-    /// A plugin that the proxy must not run without cannot be loaded.
+    /// The folder cannot be made or read, or a plugin that the proxy must not run without cannot be loaded.
     pub(super) async fn begin(&mut self) -> anyhow::Result<()> {
         let folder = self.settings.folder.clone();
         std::fs::create_dir_all(&folder).with_context(|| format!("making the plugins folder {}", folder.display()))?;
         if let Some(before) = self.before() {
             self.histories = self.kit.working.block(move || before.histories()).await.context("reading earlier builds")?;
         }
-        self.scan().await;
+        let listing = self.read_folder().await.with_context(|| format!("reading the plugins folder {}", folder.display()))?;
+        self.heed(listing).await;
         while self.is_loading() {
             // This side holds a sender.
             let Some(ready) = self.ready.1.recv().await else { break };
@@ -232,7 +233,12 @@ impl Swap {
     }
 
     pub(super) async fn scan(&mut self) {
-        let Some(listing) = self.list().await else { return };
+        if let Some(listing) = self.list().await {
+            self.heed(listing).await;
+        }
+    }
+
+    async fn heed(&mut self, listing: Listing) {
         self.say_ignored(listing.ignored);
         let found = listing.candidates.keys().chain(listing.unfit.keys());
         let names: BTreeSet<String> = self.slots.keys().chain(found).cloned().chain([LOGGER.to_owned()]).collect();
@@ -251,9 +257,7 @@ impl Swap {
 
     /// `None` where the folder cannot be read now, which removes nobody.
     pub(super) async fn list(&mut self) -> Option<Listing> {
-        let (folder, most) = (self.settings.folder.clone(), self.settings.limits.components);
-        let listed = self.kit.working.block(move || watch::list(&folder, most)).await.map_err(io::Error::other).flatten();
-        match listed {
+        match self.read_folder().await {
             Ok(listing) => {
                 if std::mem::take(&mut self.is_folder_missing) {
                     tracing::info!(folder = %self.settings.folder.display(), "the plugins folder can be read again");
@@ -268,6 +272,11 @@ impl Swap {
                 None
             }
         }
+    }
+
+    async fn read_folder(&self) -> io::Result<Listing> {
+        let (folder, most) = (self.settings.folder.clone(), self.settings.limits.components);
+        self.kit.working.block(move || watch::list(&folder, most)).await.map_err(io::Error::other).flatten()
     }
 
     fn say_ignored(&mut self, ignored: BTreeMap<PathBuf, &'static str>) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::{BLANK, Kind, Member, Redaction, RuleError, broken::Bare, events};
+use super::{BLANK, Kind, Member, Redaction, RuleError, broken::Bare, events, once::Once};
 
 /// What some programs write before a text (RFC 8259 §8.1).
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -59,7 +59,7 @@ impl Redaction {
 
     /// The JSON text with all members blanked that a path leads to. Written anew only if there are any.
     fn blank_json<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
-        let Ok(mut value) = serde_json::from_slice::<Value>(text) else { return self.blank_broken(text) };
+        let Ok(Once(mut value)) = serde_json::from_slice(text) else { return self.blank_broken(text) };
         let mut places = Vec::new();
         for member in &self.paths {
             places.extend(member.path.query_located(&value).iter().map(|found| found.location().to_json_pointer()));
@@ -76,7 +76,7 @@ impl Redaction {
         Cow::Owned(value.to_string().into_bytes())
     }
 
-    /// What is no whole JSON text, for instance because capture was cut: members are found by their names.
+    /// What is no whole JSON text, for instance because capture was cut, or has a name twice: members are found by their names.
     fn blank_broken<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         let mut text = Cow::Borrowed(text);
         for member in &self.paths {
@@ -142,6 +142,18 @@ mod tests {
         }
         for path in ["$.list[0]", "$['list','b']"] {
             assert_eq!(blanked(&[path], &[], "application/json", r#"{"list":["secret"#), BLANK, "{path}");
+        }
+    }
+
+    #[test]
+    fn of_two_members_with_one_name_both_are_looked_at() {
+        let table = [
+            (r#"{"a":{"token":"SECRET"},"a":1}"#, r#"{"a":{"token":"[redacted]"},"a":1}"#),
+            (r#"[{"token":"SECRET", "token":["SECRET"], "n":-1.5e3}]"#, r#"[{"token":"[redacted]", "token":"[redacted]", "n":-1.5e3}]"#),
+            (r#"{"a":{"a":1},"n":[null,true,-1,"a"]}"#, r#"{"a":{"a":1},"n":[null,true,-1,"a"]}"#),
+        ];
+        for (text, expected) in table {
+            assert_eq!(blanked(&["$..token"], &[], "application/json", text), expected, "{text}");
         }
     }
 

@@ -6,6 +6,7 @@
 mod broken;
 mod content;
 mod events;
+mod once;
 
 use std::borrow::Cow;
 

@@ -80,6 +80,8 @@ async fn what_goes_wrong_is_counted() {
     proxy.client().h1("nowhere.invalid:443").await.unwrap_err();
     proxy.client_as("ana", "wrong").h1("nowhere.invalid:443").await.unwrap_err();
     proxy.client_as("ana", "secret").h1("127.0.0.1:1").await.unwrap_err();
+    let answer = proxy.client_as("ana", "secret").get("http://127.0.0.1:1/").await.unwrap();
+    assert_eq!(answer.head.status(), 502);
 
     let scrape = ask(proxy.admin(), "GET", "/metrics", "localhost", &[]).await.text();
 
@@ -87,7 +89,9 @@ async fn what_goes_wrong_is_counted() {
         "flowgate_auth_refusals_total{reason=\"missing\"} 1",
         "flowgate_auth_refusals_total{reason=\"wrong\"} 1",
         "flowgate_refusals_total{error=\"http_request_denied\"} 2",
-        "flowgate_refusals_total{error=\"connection_refused\"} 1",
+        "flowgate_refusals_total{error=\"connection_refused\"} 2",
+        "flowgate_responses_total{class=\"5xx\"} 1",
+        "flowgate_response_start_seconds_count 1",
         "flowgate_tunnels_total{treatment=\"spliced\"} 1",
     ] {
         assert!(scrape.lines().any(|found| found == line), "{line} is not in\n{scrape}");

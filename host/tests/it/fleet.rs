@@ -65,10 +65,13 @@ async fn clients_trust_each_proxy_that_has_the_same_root() {
     for record in second.records().all() {
         fs::copy(&record.path, first.folder().join("logs").join(&record.category).join(format!("second-{}", record.name))).unwrap();
     }
+    // Which somebody is writing: it says nothing about a folder that is named.
+    fs::write(first.folder().join("flowgate.toml"), "listen = ").unwrap();
     let mut counting = program::command(BINARY, first.folder());
     let counted = program::output(counting.args(["usage", "--logs", "logs", "--format", "csv"])).await.unwrap();
     let counted = String::from_utf8(counted.stdout).unwrap();
     assert!(counted.contains("\nana,4,"), "{counted}");
+    fs::remove_file(first.folder().join("flowgate.toml")).unwrap();
     // The doctor goes through one proxy after the other, and finds one root.
     let mut doctor = program::command(BINARY, first.folder());
     let found = program::output(doctor.args(["doctor", "--through", &balancer.to_string(), "--user", "ana"])).await.unwrap();

@@ -174,7 +174,7 @@ async fn what_became_of_messages_is_printed() {
             ]);
         }),
     );
-    let rest = "  message < binary\n    | \0\u{1}\n  message > text\n    | goodbye\n";
+    let rest = "  message < binary\n    | \u{fffd}\u{fffd}\n  message > text\n    | goodbye\n";
     let table = [
         (json!({}), "  on-message: pass × 3\n".to_owned()),
         (json!({ "act": "replace" }), format!("  on-message: replace\n  on-message: pass × 2\n  message > text\n    | a ******\n{rest}")),

@@ -75,6 +75,7 @@ async fn what_the_upstream_proxy_refuses_is_said() {
         (format!("http://{}", upstream.address()), "asks for credentials (407)"),
         (format!("http://gate:other@{}", upstream.address()), "does not accept the credentials"),
         (format!("http://gate:s3cret@{}", upstream.address()), "refused to connect: 502"),
+        ("http://127.0.0.1:1".to_owned(), "127.0.0.1:1 cannot be used: connecting to 127.0.0.1:1 failed: "),
     ];
     for (url, expected) in table {
         let proxy = Proxy::start(behind(url)).await;

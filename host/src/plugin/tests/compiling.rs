@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::plugin::Compiler;
+use crate::plugin::{CacheFolder, Compiler};
 
 /// A plan whose compiler is that script, with nothing in its cache.
 fn compiled_by(script: &str) -> Plan {
@@ -11,7 +11,7 @@ fn compiled_by(script: &str) -> Plan {
     let program = plan.root.path().join("compiler");
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("set");
-    plan.settings.cache = plan.root.path().join("cache");
+    plan.settings.cache = CacheFolder::Kept(plan.root.path().join("cache"));
     plan.settings.compiler = Compiler::Program(program);
     plan.set("x", json!({}));
     plan
@@ -109,7 +109,7 @@ async fn others_are_swapped_while_one_compiles_and_a_newer_file_makes_it_moot() 
     let bench = Plan::new().with("y", recording()).start().await;
     bench.platform.close(PATIENCE).await;
     let mut plan = compiled_by("exec sleep 1000");
-    plan.settings.cache = cache();
+    plan.settings.cache = CacheFolder::Kept(cache());
     plan.set("y", recording());
     let mut bench = plan.start().await;
     bench.swap("x", &variant(31));

@@ -1,0 +1,81 @@
+//! Why an exchange has no good end.
+//!
+//! Place: from every part of an exchange to `run`, which tells the client, the flow's record, the meters and the trace in words of each.
+
+use std::{io, time::Duration};
+
+use super::{ends, respond};
+use crate::{
+    flow::{Outcome, Refusal},
+    meters::Ending,
+};
+
+/// Why an exchange has no good end.
+pub(super) enum Fault {
+    /// The response head has not been sent: the client is told.
+    Refused(Refusal),
+    /// The client is gone.
+    Client,
+    /// The origin broke off in the middle of the response.
+    Origin(io::Error),
+    /// A plugin failed in the middle of the response, and the rest must not pass.
+    Broken(Box<Refusal>),
+    /// A filter closes the client's stream.
+    Disconnect,
+}
+
+impl Fault {
+    /// Of a request whose content does not come in as it has to, within `idle`.
+    pub(super) fn of_request(error: &io::Error, idle: Duration) -> Self {
+        match ends::malformed(error) {
+            Some(reason) => Self::Refused(Refusal::BadRequest(reason)),
+            // The system says so of a client that is gone.
+            None if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() => {
+                Self::Refused(Refusal::RequestTimeout { after: idle })
+            }
+            None => Self::Client,
+        }
+    }
+
+    /// The same for those who count.
+    pub(super) fn ending(&self) -> Ending {
+        match self {
+            Self::Client => Ending::ClientAborted,
+            Self::Origin(_) => Ending::OriginFailed,
+            Self::Refused(
+                Refusal::PluginFailed { .. }
+                | Refusal::Denied(_)
+                | Refusal::ContentTooLarge { .. }
+                | Refusal::BadRequest(_)
+                | Refusal::RequestTimeout { .. },
+            ) => Ending::Refused,
+            Self::Refused(_) => Ending::OriginFailed,
+            Self::Broken(_) | Self::Disconnect => Ending::Refused,
+        }
+    }
+
+    /// The same in a word, for its trace.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Client => "client_aborted",
+            Self::Origin(_) => "http_response_incomplete",
+            Self::Refused(refusal) => respond::error(refusal),
+            Self::Broken(refusal) => respond::error(refusal),
+            Self::Disconnect => "disconnected_by_plugin",
+        }
+    }
+
+    /// The same for the flow's record.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Client => Outcome::ClientAborted,
+            Self::Origin(error) => Outcome::OriginFailed(error.to_string()),
+            Self::Broken(refusal) => Outcome::OriginFailed(respond::sentence(refusal)),
+            // The request had gone out.
+            Self::Refused(refusal @ (Refusal::NoResponse { .. } | Refusal::BadResponse { .. } | Refusal::ResponseTimeout { .. })) => {
+                Outcome::OriginFailed(respond::sentence(refusal))
+            }
+            Self::Refused(_) | Self::Disconnect => Outcome::AnsweredBy("host".to_owned()),
+        }
+    }
+}
