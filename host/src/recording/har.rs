@@ -154,12 +154,18 @@ struct OwnBody {
     /// Where not all were recorded: the octets that are here, and on the wire those that are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<u64>,
-    /// Its codings could not be undone.
-    #[serde(skip_serializing_if = "is_false")]
-    coded: bool,
+    /// No coding was undone: it is what was on the wire.
+    #[serde(alias = "coded", skip_serializing_if = "is_false")]
+    as_sent: bool,
     /// It ended before it was whole.
     #[serde(skip_serializing_if = "is_false")]
     broken: bool,
+    /// When the head had been read and when the content had ended (microseconds after the flow began), where the timings say otherwise: an
+    /// origin may answer before it has been asked whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<u64>,
     /// Of each piece, when it arrived (microseconds after the flow began) and its octets. Only where no coding was undone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pieces: Vec<(u64, usize)>,
@@ -210,7 +216,7 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
     let body = entry.own.request.body(content, sent)?;
     let is_head = method == Method::HEAD;
     let head = RequestHead { method, scheme: origin.scheme, authority, path, version, fields: entry.own.request.fields(fields, &body) };
-    let request = RecordedMessage { head, at: 0, body };
+    let request = RecordedMessage { head, at: entry.own.request.at.unwrap_or_default(), body };
     let Timings { blocked, dns, connect, send, wait } = entry.timings;
     let head_at = [blocked, dns, connect, send, wait].into_iter().map(micros).sum::<u64>();
     let ended = micros(entry.time).max(head_at);
@@ -232,7 +238,7 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
             let odd = decoded(entry.own.reason.as_deref()).filter(|reason| is_field_value(reason));
             let reason = odd.or_else(|| reason(entry.response.status_text, version));
             let head = ResponseHead { status, reason, version, fields: entry.own.response.fields(fields, &body) };
-            Some(RecordedMessage { head, at: head_at, body })
+            Some(RecordedMessage { head, at: entry.own.response.at.unwrap_or(head_at), body })
         }
     };
     let outcome = match entry.own.outcome.as_deref() {
@@ -261,35 +267,44 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
 
 impl OwnBody {
     /// Of content that is written as so many octets.
-    fn of(body: &RecordedBody, fields: &Fields, octets: usize, coded: bool) -> Self {
-        let is_as_it_was = coded || !fields.contains("content-encoding");
+    fn of(body: &RecordedBody, octets: usize, as_sent: bool) -> Self {
         let pieces = body.pieces.iter().map(|piece| (piece.at, piece.octets.len()));
         Self {
-            length: body.is_cut().then(|| octets as u64 + body.length - body.kept() as u64),
-            coded,
+            length: body.is_cut().then(|| octets as u64 + (body.length - body.kept() as u64)),
+            as_sent,
             broken: body.ended.is_none(),
-            pieces: if is_as_it_was { pieces.collect() } else { Vec::new() },
+            pieces: if as_sent { pieces.collect() } else { Vec::new() },
             trailers: body.trailers.iter().map(Pair::of).collect(),
+            ..Self::default()
         }
     }
 
-    /// Those that go with that content.
+    /// The same, of a message of which an archive says only those two moments.
+    fn between<H>(mut self, message: &RecordedMessage<H>, at: u64, ended: u64) -> Self {
+        self.at = (message.at != at).then_some(message.at);
+        self.ended = message.body.ended.filter(|moment| *moment != ended);
+        self
+    }
+
+    /// Those that go with that content, unless somebody has edited it since.
     fn fields(&self, fields: Fields, body: &RecordedBody) -> Fields {
-        if self.coded { fields } else { content_fields(fields, body) }
+        if self.as_sent && self.lengths() == Some(body.kept()) { fields } else { content_fields(fields, body) }
+    }
+
+    /// Octets of all pieces; `None`: there are none such.
+    fn lengths(&self) -> Option<usize> {
+        self.pieces.iter().try_fold(0_usize, |sum, (_, length)| if *length > 0 { sum.checked_add(*length) } else { None })
     }
 
     /// That content, as it arrived as far as that is known.
     fn body(&self, content: Bytes, at: u64) -> anyhow::Result<RecordedBody> {
         let mut body = RecordedBody::whole(content.clone(), at);
-        let lengths = self.pieces.iter().try_fold(0_usize, |sum, (_, length)| if *length > 0 { sum.checked_add(*length) } else { None });
-        if lengths == Some(content.len()) {
+        if self.lengths() == Some(content.len()) {
             let mut rest = content;
             body.pieces = self.pieces.iter().map(|(at, length)| RecordedPiece { at: *at, octets: rest.split_to(*length) }).collect();
         }
         body.length = body.length.max(self.length.unwrap_or_default());
-        if self.broken {
-            body.ended = None;
-        }
+        body.ended = self.ended.or(body.ended).filter(|_| !self.broken);
         body.trailers = fields_of(self.trailers.iter().map(Pair::both))?;
         Ok(body)
     }
@@ -423,8 +438,11 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
         cause: cause.to_owned(),
         path: (!is_said).then(|| BASE64_STANDARD.encode(&head.path)),
         reason: flow.response.as_ref().and_then(|response| odd(response.head.reason.as_deref()?)),
-        request: own_request,
-        response: own_response,
+        request: own_request.between(&flow.request, 0, sent),
+        response: match &flow.response {
+            Some(response) => own_response.between(response, head_at, ended),
+            None => own_response,
+        },
     };
     let mut request = json!({
         "method": head.method.as_str(),
@@ -506,9 +524,11 @@ fn content(body: &RecordedBody, fields: &Fields) -> anyhow::Result<(Value, OwnBo
     body.pieces.iter().for_each(|piece| kept.pass(&piece.octets));
     let decoded = kept.decoded(fields, MAX_DECODED);
     ensure!(decoded.octets.len() < MAX_DECODED, "its content has more than {MAX_DECODED} octets");
-    // What cannot be undone wholly stays as it was.
-    let is_coded = decoded.trouble.is_some();
-    let octets = if is_coded { body.octets() } else { decoded.octets };
+    // What cannot be undone wholly, or to nothing, stays as it was: what stands behind the place where it breaks would be lost.
+    let is_broken = decoded.trouble.is_some() || (decoded.truncated && !body.is_cut() && body.ended.is_some());
+    let sent = body.octets();
+    let as_sent = is_broken || decoded.octets.is_empty() || decoded.octets == sent;
+    let octets = if as_sent { sent } else { decoded.octets };
     let media_type = fields.get("content-type").map(text::of_octets).unwrap_or_default();
     let mut content = json!({ "size": octets.len(), "mimeType": media_type });
     match std::str::from_utf8(&octets) {
@@ -518,7 +538,7 @@ fn content(body: &RecordedBody, fields: &Fields) -> anyhow::Result<(Value, OwnBo
             content["encoding"] = "base64".into();
         }
     }
-    Ok((content, OwnBody::of(body, fields, octets.len(), is_coded)))
+    Ok((content, OwnBody::of(body, octets.len(), as_sent)))
 }
 
 fn named(version: Version) -> &'static str {

@@ -182,7 +182,6 @@ pub(super) fn fields_of<'a>(pairs: impl Iterator<Item = (&'a str, Vec<u8>)>) -> 
 /// What describes content whose codings are undone. Content that is not there (a response to HEAD, status 304) was never coded here, and how long
 /// it would be is still so; what is there in part is a part of what was said.
 pub(super) fn content_fields(mut fields: Fields, body: &RecordedBody) -> Fields {
-    fields.remove("transfer-encoding");
     if body.kept() > 0 {
         fields.remove("content-encoding");
         if fields.contains("content-length") && body.ended.is_some() && !body.is_cut() {
@@ -211,6 +210,16 @@ mod tests {
         },
     };
 
+    /// What is no gzip any more behind a first block.
+    fn damaged_gzip() -> Bytes {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, b"hello").and_then(|()| std::io::Write::flush(&mut encoder)).expect("written");
+        let mut octets = encoder.finish().expect("written");
+        let at = octets.len() - 10;
+        octets[at..].fill(0xff);
+        octets.into()
+    }
+
     /// What is wrong with a file of that content.
     fn complaint(content: &[u8]) -> String {
         let folder = tempfile::tempdir().expect("a folder");
@@ -229,7 +238,10 @@ mod tests {
         let mut silent = flow(9);
         (silent.response, silent.outcome) = (None, Outcome::OriginFailed("no address for a.test".into()));
         silent.client = "[2001:db8::7]:5".parse().expect("an address");
-        let flows = [flow(1), conversation(2), broken, silent];
+        let mut early = flow(4);
+        let response = early.response.as_mut().expect("one");
+        (early.request.body.ended, response.at, response.body.ended) = (Some(900), 150, Some(310));
+        let flows = [flow(1), conversation(2), broken, early, silent];
 
         let (source, read) = parse(har::export(&flows).expect("an archive").to_string().into()).expect("flows");
 
@@ -263,7 +275,18 @@ mod tests {
         let mut spoken = conversation(4);
         (spoken.frames[0].length, spoken.frames[0].content) = (9, Bytes::from_static(b"caf\xc3"));
         spoken.frames[1].length = 7000;
-        let flows = [asked, strange, cut, spoken];
+        let mut damaged = flow(5);
+        let response = damaged.response.as_mut().expect("one");
+        response.head.fields.push("Content-Encoding", "gzip");
+        let octets = damaged_gzip();
+        (response.body.length, response.body.pieces) = (octets.len() as u64, vec![RecordedPiece { at: 200, octets }]);
+        let mut nothing = flow(6);
+        let response = nothing.response.as_mut().expect("one");
+        response.head.fields.push("Content-Encoding", "gzip");
+        response.head.fields.push("Content-Length", "20");
+        let octets = Bytes::from(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()).finish().expect("written"));
+        (response.body.length, response.body.pieces) = (octets.len() as u64, vec![RecordedPiece { at: 200, octets }]);
+        let flows = [asked, strange, cut, spoken, damaged, nothing];
 
         let (_, read) = parse(har::export(&flows).expect("an archive").to_string().into()).expect("flows");
 

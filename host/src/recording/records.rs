@@ -1,7 +1,7 @@
 //! Records of the logger as flows: what one holds of the exchange it was made of.
 //!
-//! Place: read where flows are asked for. `docs/records.md` is the format. Content is whole and its codings are undone; when its pieces came is
-//! not known, so each arrives at once.
+//! Place: read where flows are asked for. `docs/records.md` is the format. Codings of content are undone but where a note says otherwise, and what
+//! a note calls truncated is a part; when its pieces came is not known, so each arrives at once.
 
 use anyhow::{Context, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -62,9 +62,11 @@ struct Notes {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Note {
+    truncated: bool,
+    wire_length: u64,
+    still_coded: bool,
     octets_base64: Option<String>,
     octets_truncated: bool,
-    wire_length: Option<u64>,
 }
 
 /// The flow a record was made of.
@@ -84,22 +86,22 @@ pub(super) fn parse(record: Value, id: u64) -> anyhow::Result<RecordedFlow> {
     let authority = request_fields.get("host").map_or_else(|| Bytes::from(origin.authority.to_string()), Bytes::copy_from_slice);
     let status = record.response.status_code;
     let is_conversation = status == Some(StatusCode::SWITCHING_PROTOCOLS.as_u16());
-    let (sent, got, frames) = match is_conversation {
-        true => (Bytes::new(), Bytes::new(), messages(&sent, &got, took)),
-        false => (sent, got, Vec::new()),
+    let (request_note, response_note) = (&record.flowgate.request, &record.flowgate.response);
+    let (request_body, response_body, frames) = if is_conversation {
+        let mut frames = messages(&sent, Direction::Request, 0, request_note);
+        frames.extend(messages(&got, Direction::Response, took, response_note));
+        (RecordedBody::whole(Bytes::new(), 0), RecordedBody::whole(Bytes::new(), took), frames)
+    } else {
+        (body(sent, 0, request_note), body(got, took, response_note), Vec::new())
     };
-    let mut body = RecordedBody::whole(sent, 0);
-    lengthen(&mut body, &record.flowgate.request);
-    let fields = content_fields(request_fields, &body);
+    let fields = request_note.fields(request_fields, &request_body);
     let head = RequestHead { method, scheme: origin.scheme, authority, path, version: Version::HTTP_11, fields };
-    let request = RecordedMessage { head, at: 0, body };
+    let request = RecordedMessage { head, at: 0, body: request_body };
     let response = status.map(|status| {
         let status = StatusCode::from_u16(status).with_context(|| format!("{status} is no status"))?;
-        let mut body = RecordedBody::whole(got, took);
-        lengthen(&mut body, &record.flowgate.response);
-        let fields = content_fields(headers(&record.response.headers)?, &body);
+        let fields = response_note.fields(headers(&record.response.headers)?, &response_body);
         let head = ResponseHead { status, reason: None, version: Version::HTTP_11, fields };
-        anyhow::Ok(RecordedMessage { head, at: took, body })
+        anyhow::Ok(RecordedMessage { head, at: took, body: response_body })
     });
     let response = response.transpose()?;
     let outcome = match record.flowgate.outcome.as_str() {
@@ -146,29 +148,110 @@ fn headers(headers: &Map<String, Value>) -> anyhow::Result<Fields> {
 
 fn content(text: String, note: &Note) -> anyhow::Result<Bytes> {
     match &note.octets_base64 {
-        Some(octets) if !note.octets_truncated => Ok(BASE64_STANDARD.decode(octets).context("its octets_base64 is no base64")?.into()),
-        _ => Ok(text.into()),
+        Some(octets) => Ok(BASE64_STANDARD.decode(octets).context("its octets_base64 is no base64")?.into()),
+        None => Ok(text.into()),
     }
 }
 
-fn lengthen(body: &mut RecordedBody, note: &Note) {
-    body.length = body.length.max(note.wire_length.unwrap_or_default());
+impl Note {
+    /// Octets that are not here, of content that is; those on the wire were fewer where they were coded.
+    fn missing(&self, kept: u64) -> u64 {
+        if self.truncated || self.octets_truncated { self.wire_length.saturating_sub(kept).max(1) } else { 0 }
+    }
+
+    /// Those that go with that content.
+    fn fields(&self, fields: Fields, body: &RecordedBody) -> Fields {
+        if self.still_coded { fields } else { content_fields(fields, body) }
+    }
 }
 
-/// One message a line: first what the client said, then what it heard.
-fn messages(sent: &[u8], got: &[u8], took: u64) -> Vec<RecordedFrame> {
-    let lines = |octets: &[u8], sent, at| -> Vec<RecordedFrame> {
-        let lines = octets.split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
-        let frame = |line: &[u8]| RecordedFrame {
-            sent,
-            kind: if std::str::from_utf8(line).is_ok() { MessageKind::Text } else { MessageKind::Binary },
-            at,
-            length: line.len() as u64,
-            content: Bytes::copy_from_slice(line),
-        };
-        lines.map(frame).collect()
+fn body(octets: Bytes, at: u64, note: &Note) -> RecordedBody {
+    let mut body = RecordedBody::whole(octets, at);
+    body.length += note.missing(body.length);
+    body
+}
+
+/// What one end said, one message a line. What is missing of it is missing of its last message.
+fn messages(octets: &[u8], sent: Direction, at: u64, note: &Note) -> Vec<RecordedFrame> {
+    let frame = |line: &[u8]| RecordedFrame {
+        sent,
+        kind: if std::str::from_utf8(line).is_ok() { MessageKind::Text } else { MessageKind::Binary },
+        at,
+        length: line.len() as u64,
+        content: Bytes::copy_from_slice(line),
     };
-    let mut frames = lines(sent, Direction::Request, 0);
-    frames.extend(lines(got, Direction::Response, took));
+    let mut frames: Vec<_> = octets.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()).map(frame).collect();
+    let missing = note.missing(frames.iter().map(|frame| frame.length).sum());
+    if missing > 0 && frames.is_empty() {
+        frames.push(frame(b""));
+    }
+    if let Some(last) = frames.last_mut() {
+        last.length += missing;
+    }
     frames
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A record of an answer of 11 octets that was coded, with these notes about it.
+    fn record(status: u16, note: &Value) -> RecordedFlow {
+        let record = json!({
+            "timestamp": "2024-12-08T16:36:43.331449", "proxy-time-consumed": "12.5ms",
+            "request": { "url": "https://a.test/x", "method": "GET", "headers": { "Host": "a.test" }, "content": "" },
+            "response": {
+                "status_code": status, "content": "hello\nworld",
+                "headers": { "Content-Encoding": "strange", "Content-Length": "5", "Transfer-Encoding": "chunked" },
+            },
+            "flowgate": { "response": note },
+        });
+        parse(record, 1).expect("a record")
+    }
+
+    fn response(flow: &RecordedFlow) -> &RecordedMessage<ResponseHead> {
+        flow.response.as_ref().expect("one")
+    }
+
+    #[test]
+    fn what_a_record_calls_truncated_is_a_part() {
+        let cases = [
+            (json!({ "truncated": true, "wire_length": 5 }), (11, 12)),
+            (json!({ "truncated": true, "wire_length": 500 }), (11, 500)),
+            (json!({ "octets_base64": "/w==", "octets_truncated": true }), (1, 2)),
+            (json!({ "octets_base64": "/w==" }), (1, 1)),
+            (json!({}), (11, 11)),
+        ];
+        for (note, expected) in cases {
+            let flow = record(200, &note);
+
+            let body = &response(&flow).body;
+            assert_eq!((body.kept(), body.length), expected, "{note}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_of_a_conversation_is_missing_of_its_last_message() {
+        let flow = record(101, &json!({ "truncated": true, "wire_length": 40 }));
+
+        assert!(!flow.request.body.is_cut() && !response(&flow).body.is_cut());
+        assert_eq!(
+            flow.frames.iter().map(|frame| (&*frame.content, frame.length)).collect::<Vec<_>>(),
+            [(&b"hello"[..], 5), (b"world", 35)]
+        );
+    }
+
+    #[test]
+    fn what_is_still_coded_keeps_the_field_that_says_so() {
+        for (note, coding, length) in [(json!({ "still_coded": true }), Some("strange"), "5"), (json!({}), None, "11")] {
+            let flow = record(200, &note);
+
+            let fields = &response(&flow).head.fields;
+            assert_eq!(fields.get("content-encoding"), coding.map(str::as_bytes));
+            assert_eq!(fields.get("content-length"), Some(length.as_bytes()));
+            assert!(fields.contains("transfer-encoding"));
+        }
+    }
 }

@@ -16,6 +16,7 @@ pub(crate) fn flow(id: u64) -> RecordedFlow {
     fields.push("Host", "a.test");
     fields.push("X-Twice", "1");
     fields.push("x-twice", "2");
+    fields.push("Transfer-Encoding", "chunked");
     let head = RequestHead {
         method: Method::POST,
         scheme: Scheme::Https,
@@ -27,6 +28,7 @@ pub(crate) fn flow(id: u64) -> RecordedFlow {
     let request = RecordedMessage { head, at: 0, body: RecordedBody::whole(Bytes::from_static(b"a question"), 5) };
     let mut fields = Fields::default();
     fields.push("Content-Type", "text/event-stream");
+    fields.push("Transfer-Encoding", "chunked");
     let head = ResponseHead { status: StatusCode::OK, reason: Some(Bytes::from_static(b"OK")), version: Version::HTTP_11, fields };
     let pieces = ["data: one\n\n", "data: two\n\n"].into_iter().zip([200, 300]);
     let pieces: Vec<_> = pieces.map(|(text, at)| RecordedPiece { at, octets: Bytes::from_static(text.as_bytes()) }).collect();
@@ -49,6 +51,7 @@ pub(crate) fn flow(id: u64) -> RecordedFlow {
 pub(crate) fn conversation(id: u64) -> RecordedFlow {
     let mut recorded = flow(id);
     recorded.request.head.method = Method::GET;
+    recorded.request.head.fields.remove("transfer-encoding");
     recorded.request.body = RecordedBody::whole(Bytes::new(), 0);
     if let Some(response) = &mut recorded.response {
         response.head.status = StatusCode::SWITCHING_PROTOCOLS;

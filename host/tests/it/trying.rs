@@ -91,6 +91,30 @@ async fn a_record_played_to_the_logger_becomes_that_record() {
 }
 
 #[tokio::test]
+async fn a_record_of_a_part_played_to_the_logger_becomes_that_record() {
+    let cases = [
+        (json!({ "truncated": true, "wire_length": 70_000 }), None),
+        (json!({ "still_coded": true }), Some("strange")),
+        (json!({ "truncated": true, "wire_length": 70_000, "still_coded": true }), Some("strange")),
+    ];
+    for (note, coding) in cases {
+        let desk = Desk::new();
+        let mut record: Value = serde_json::from_str(&golden_record("completions")).unwrap();
+        record["flowgate"] = json!({ "response": note });
+        if let Some(coding) = coding {
+            record["response"]["headers"]["content-encoding"] = coding.into();
+        }
+        desk.put("record.json", &record.to_string());
+
+        text(&desk.run(&["plugin", "test", "logger.wasm", "record.json", "--golden", "golden", "--update"]).await);
+
+        let folder = fs::read_dir(desk.path("golden/records/completions")).unwrap();
+        let made = fs::read(folder.map(|entry| entry.unwrap().path()).next().unwrap()).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&made).unwrap(), record);
+    }
+}
+
+#[tokio::test]
 async fn the_same_flows_give_the_same_octets_wherever_and_whenever() {
     let desk = Desk::new();
     // Without a response the logger asks what time it is.
