@@ -14,7 +14,7 @@ use http::{StatusCode, Version};
 use crate::{
     flow::{
         ClientAddr, Content, Decoder, Direction, Fields, Flow, FlowId, LocalResponse, Message, MessageKind, OpenFlow, Outcome,
-        PassedMessage, Principal, Refusal, Scheme, Scope, SharedFlow, Timings, lock,
+        PassedMessage, Principal, Refusal, ResponseHead, Scheme, Scope, SharedFlow, Timings, lock,
     },
     hooks::{BoxFuture, Chunks, Hooks, MessageVerdict, Next, Passage, Probe, Verdict},
     recording::{RecordedBody, RecordedFlow, RecordedFrame, RecordedPiece},
@@ -167,11 +167,11 @@ impl Playing<'_> {
             return Ok(());
         }
         let recorded = &response.body;
-        let pieces = match needs.filter {
+        let onward = match needs.filter {
             true => self.filter(Direction::Response, recorded, needs.whole).await?,
-            false => recorded.pieces.clone(),
+            false => Onward::of(recorded),
         };
-        self.pass(Direction::Response, pieces, recorded).await?;
+        self.pass(Direction::Response, onward, recorded).await?;
         let ended = recorded.ended.ok_or(Fault::Broken)?;
         self.now(ended);
         let mut flow = lock(self.open.flow());
@@ -182,11 +182,11 @@ impl Playing<'_> {
     async fn request(&mut self) -> Result<(), Fault> {
         let recorded = &self.recorded.request.body;
         let needs = self.open.course().0.request_needs();
-        let pieces = match needs.filter {
+        let onward = match needs.filter {
             true => self.filter(Direction::Request, recorded, needs.whole).await?,
-            false => recorded.pieces.clone(),
+            false => Onward::of(recorded),
         };
-        self.pass(Direction::Request, pieces, recorded).await?;
+        self.pass(Direction::Request, onward, recorded).await?;
         let ended = recorded.ended.ok_or(Fault::Broken)?;
         self.now(ended);
         let mut flow = lock(self.open.flow());
@@ -195,7 +195,7 @@ impl Playing<'_> {
     }
 
     /// Asks the filters of one message; what is left of its content to pass on.
-    async fn filter(&mut self, of: Direction, body: &RecordedBody, whole: Option<usize>) -> Result<Vec<RecordedPiece>, Fault> {
+    async fn filter(&mut self, of: Direction, body: &RecordedBody, whole: Option<usize>) -> Result<Onward, Fault> {
         let mut is_held = false;
         if let Some(limit) = whole {
             is_held = self.hold(of, body, limit)?;
@@ -230,36 +230,38 @@ impl Playing<'_> {
         Ok(true)
     }
 
-    fn release(&self, of: Direction, is_held: bool, body: &RecordedBody) -> Vec<RecordedPiece> {
+    fn release(&self, of: Direction, is_held: bool, body: &RecordedBody) -> Onward {
         if !is_held {
-            return body.pieces.clone();
+            return Onward::of(body);
         }
         let mut flow = lock(self.open.flow());
         let replaced = flow.release(of);
         let limit = flow.content(of).kept();
         *flow.content_mut(of) = Content::keeping(limit);
-        match replaced {
-            Some(octets) if octets.is_empty() => Vec::new(),
-            Some(octets) => vec![RecordedPiece { at: body.ended.unwrap_or_default(), octets }],
-            None => body.pieces.clone(),
-        }
+        let Some(octets) = replaced else { return Onward::of(body) };
+        let piece = (!octets.is_empty()).then(|| RecordedPiece { at: body.ended.unwrap_or_default(), octets });
+        Onward { pieces: piece.into_iter().collect(), trailers: Fields::default() }
     }
 
     /// Moves content on, through those who want it piece by piece.
-    async fn pass(&mut self, of: Direction, pieces: Vec<RecordedPiece>, body: &RecordedBody) -> Result<(), Fault> {
+    async fn pass(&mut self, of: Direction, onward: Onward, body: &RecordedBody) -> Result<(), Fault> {
+        let Onward { pieces, trailers } = onward;
         let mut passed = Passed { flow: self.open.flow().clone(), of, octets: Vec::new() };
         let outcome = self.pump(pieces, body, &mut passed).await;
         match of {
             Direction::Request => self.rehearsed.sent = passed.octets.into(),
             Direction::Response => self.rehearsed.got = passed.octets.into(),
         }
-        lock(self.open.flow()).set_trailers(of, body.trailers.clone());
-        outcome
+        if outcome? == Ended::Whole {
+            lock(self.open.flow()).set_trailers(of, trailers);
+        }
+        Ok(())
     }
 
-    async fn pump(&mut self, pieces: Vec<RecordedPiece>, body: &RecordedBody, passed: &mut Passed) -> Result<(), Fault> {
+    async fn pump(&mut self, pieces: Vec<RecordedPiece>, body: &RecordedBody, passed: &mut Passed) -> Result<Ended, Fault> {
         let of = passed.of;
-        let Some((mut decoder, mut chunks)) = self.chunks(of, pieces.is_empty()).await? else {
+        let is_empty = pieces.is_empty() && !body.is_cut();
+        let Some((mut decoder, mut chunks)) = self.chunks(of, is_empty).await? else {
             for piece in pieces {
                 self.now(piece.at);
                 passed.note(&piece.octets);
@@ -267,14 +269,14 @@ impl Playing<'_> {
             if body.is_cut() {
                 lock(&passed.flow).content_mut(of).miss(body.length - body.kept() as u64);
             }
-            return Ok(());
+            return Ok(if body.ended.is_some() { Ended::Whole } else { Ended::Early });
         };
         for piece in pieces {
             self.now(piece.at);
             let Some(decoder) = &mut decoder else {
                 chunks.feed(piece.octets);
                 if drain(&mut *chunks, passed).await? {
-                    return Ok(());
+                    return Ok(Ended::Early);
                 }
                 continue;
             };
@@ -282,7 +284,7 @@ impl Playing<'_> {
             while let Some(octets) = decoder.piece().map_err(|_| Fault::Broken)? {
                 chunks.feed(octets);
                 if drain(&mut *chunks, passed).await? {
-                    return Ok(());
+                    return Ok(Ended::Early);
                 }
             }
         }
@@ -294,7 +296,7 @@ impl Playing<'_> {
         }
         chunks.end();
         drain(&mut *chunks, passed).await?;
-        Ok(())
+        Ok(Ended::Whole)
     }
 
     /// Those who want the content piece by piece, with its head made to fit.
@@ -326,9 +328,7 @@ impl Playing<'_> {
             }
         };
         let Some(chunks) = course.chunks(flow, of).await? else { return Ok(None) };
-        if let Some(fields) = lock(flow).fields_mut(of) {
-            reframe(fields, decoder.is_some());
-        }
+        reframe(&mut lock(flow), of, decoder.is_some());
         Ok(Some((decoder, chunks)))
     }
 
@@ -337,14 +337,51 @@ impl Playing<'_> {
     }
 }
 
-/// What is not true any more of content whose length nobody knows beforehand.
-fn reframe(fields: &mut Fields, is_decoded: bool) {
+/// What is not true any more of content whose length nobody knows beforehand, and what a proxy says instead: see `exchange::stream`.
+fn reframe(flow: &mut Flow, of: Direction, is_decoded: bool) {
+    let is_framed = flow.request.version >= Version::HTTP_2;
+    let ends_with_connection = of == Direction::Response
+        && flow.response.as_ref().is_some_and(|ResponseHead { version, fields, .. }| match *version {
+            Version::HTTP_11 => !fields.contains("content-length") && !fields.contains("transfer-encoding"),
+            version => version < Version::HTTP_11,
+        });
+    let Some(fields) = flow.fields_mut(of) else { return };
     for name in ["content-length", "content-digest", "content-md5"] {
         fields.remove(name);
     }
     if is_decoded {
         fields.remove("content-encoding");
     }
+    if is_framed {
+        return;
+    }
+    if ends_with_connection {
+        fields.remove("transfer-encoding");
+    } else if !fields.contains("transfer-encoding") {
+        fields.push("Transfer-Encoding", "chunked");
+    }
+}
+
+/// What goes on of a message's content.
+struct Onward {
+    pieces: Vec<RecordedPiece>,
+    /// None behind content that a filter made.
+    trailers: Fields,
+}
+
+impl Onward {
+    /// All that was recorded.
+    fn of(body: &RecordedBody) -> Self {
+        Self { pieces: body.pieces.clone(), trailers: body.trailers.clone() }
+    }
+}
+
+/// How far content went.
+#[derive(PartialEq)]
+enum Ended {
+    Whole,
+    /// A plugin ended it, or it broke off.
+    Early,
 }
 
 struct Passed {
@@ -444,7 +481,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        flow::ResponseHead,
         hooks::{Course, Needs},
         recording::testing::flow,
     };

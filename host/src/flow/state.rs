@@ -214,9 +214,11 @@ impl Flow {
         self.held_mut(of).now = true;
     }
 
-    /// Lets the content go on; the other content, if a filter has put some in its place.
+    /// Lets the content go on; the other content, if a filter has put some in its place. Trailers are kept again when they pass: none do behind
+    /// other content.
     pub fn release(&mut self, of: Direction) -> Option<Bytes> {
         let held = std::mem::take(self.held_mut(of));
+        self.set_trailers(of, Fields::default());
         held.replaced.then(|| self.content(of).octets())
     }
 

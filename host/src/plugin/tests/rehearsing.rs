@@ -1,4 +1,4 @@
-//! Recorded WebSockets, played to those who filter and observe their messages.
+//! Recorded flows, played to those who filter and observe their contents and messages.
 
 use flowgate_testkit::guests::MEDIATOR;
 
@@ -6,7 +6,10 @@ use super::*;
 use crate::{
     flow::{Direction, Message},
     plugin::{OnFailure, Stage},
-    recording::testing::conversation,
+    recording::{
+        RecordedFlow,
+        testing::{conversation, flow},
+    },
     rehearsal::Rehearsed,
 };
 
@@ -94,4 +97,60 @@ async fn observers_are_told_of_recorded_messages_and_then_of_the_end() {
     let steps: Vec<_> = played.steps.iter().map(|step| (step.hook.as_str(), step.calls)).collect();
     assert_eq!(steps, [("on-request", 1), ("on-message-passed", 3), ("on-flow-end", 1)]);
     assert_eq!(played.rehearsed.messages.len(), 2);
+}
+
+/// An answer of 22 octets with a trailer and a length, as that plugin lets it go on.
+async fn answered(config: &Value) -> crate::flow::Flow {
+    let mut recorded = flow(1);
+    let response = recorded.response.as_mut().expect("one");
+    response.head.fields.remove("transfer-encoding");
+    response.head.fields.push("Content-Length", "22");
+    response.body.trailers.push("X-Sum", "1");
+    let stage = staged("chameleon", CHAMELEON, config.clone(), OnFailure::Pass).await;
+    stage.play(&recorded).await.rehearsed.flow.expect("it was wanted")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_come_behind_the_content_that_they_belong_to_alone() {
+    let table = [
+        (json!({}), true),
+        (json!({ "response_body": "whole" }), true),
+        (json!({ "response_body": "chunks", "word": ["one", "two"] }), true),
+        (json!({ "response_body": "whole", "on_response": "set-body", "body": "other" }), false),
+        (json!({ "response_body": "chunks", "on_chunk": "finish" }), false),
+    ];
+    for (config, expected) in table {
+        assert_eq!(answered(&config).await.response_trailers.contains("x-sum"), expected, "{config}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_is_filtered_piece_by_piece_is_framed_as_by_a_proxy() {
+    for (config, length, coding) in [
+        (json!({}), Some("22"), None),
+        (json!({ "response_body": "chunks" }), None, Some("chunked")),
+        (json!({ "response_body": "whole", "on_response": "set-body", "body": "other" }), Some("5"), None),
+    ] {
+        let fields = answered(&config).await.response.expect("one").fields;
+
+        assert_eq!(fields.get("content-length"), length.map(str::as_bytes), "{config}");
+        assert_eq!(fields.get("transfer-encoding"), coding.map(str::as_bytes), "{config}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_that_was_not_recorded_whole_breaks_off_piece_by_piece() {
+    for kept in [1, 0] {
+        let cut = |mut recorded: RecordedFlow| {
+            recorded.response.as_mut().expect("one").body.pieces.truncate(kept);
+            recorded
+        };
+        let config = json!({ "response_body": "chunks", "journal": "journal" });
+        let stage = staged("chameleon", CHAMELEON, config, OnFailure::Pass).await;
+
+        stage.play(&cut(flow(1))).await;
+
+        let journal = String::from_utf8_lossy(&stage.records()["journal"]).into_owned();
+        assert!(journal.contains("on-body-start ") && journal.contains("broken=true"), "{kept}: {journal}");
+    }
 }
