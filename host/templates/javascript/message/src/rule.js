@@ -23,5 +23,5 @@ export function settings(text) {
  * @returns {string | null}
  */
 export function replaced(settings, text) {
-  return text.includes(settings.from) ? text.replaceAll(settings.from, settings.to) : null;
+  return text.includes(settings.from) ? text.replaceAll(settings.from, () => settings.to) : null;
 }

@@ -19,5 +19,5 @@ export function settings(text: string): Settings {
 
 /** The text with the word replaced, or null if the word is not in it. */
 export function replaced(settings: Settings, text: string): string | null {
-  return text.includes(settings.from) ? text.replaceAll(settings.from, settings.to) : null;
+  return text.includes(settings.from) ? text.replaceAll(settings.from, () => settings.to) : null;
 }

@@ -9,6 +9,10 @@ test('the word is replaced wherever it stands', () => {
   assert.equal(replaced(own, 'nothing'), null);
 });
 
+test('what takes its place is a text and no pattern', () => {
+  assert.equal(replaced({ from: 'secret', to: '$& $$' }, 'a secret'), 'a $& $$');
+});
+
 test('a setting that is not known is named', () => {
   assert.throws(() => settings('{"form": "x"}'), /`form`/);
 });
