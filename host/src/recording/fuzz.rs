@@ -7,17 +7,17 @@ use super::{export_har, file, read, testing};
 use crate::fuzzing::fuzz;
 
 fn judge(input: &[u8]) -> String {
-    let (source, flows) = match read::parse(Bytes::copy_from_slice(input)) {
+    let (source, flows) = match read::parse(Bytes::copy_from_slice(input), |_| {}) {
         Ok(read) => read,
         Err(error) => return error.root_cause().to_string().chars().filter(|sign| !sign.is_ascii_digit()).take(40).collect(),
     };
     let written = file::to_octets(&flows).expect("they came out of a file");
-    let (_, again) = read::parse(written.into()).unwrap_or_else(|error| panic!("what was written cannot be read: {error:#}"));
+    let (_, again) = read::parse(written.into(), |_| {}).unwrap_or_else(|error| panic!("what was written cannot be read: {error:#}"));
     assert_eq!(again, flows);
     // What a HAR file cannot say is an error of its own; what it can say can be read.
     if let Ok(har) = export_har(&flows) {
         let text = har.to_string();
-        let (_, again) = read::parse(text.into()).unwrap_or_else(|error| panic!("what was exported cannot be read: {error:#}"));
+        let (_, again) = read::parse(text.into(), |_| {}).unwrap_or_else(|error| panic!("what was exported cannot be read: {error:#}"));
         assert_eq!(again.len(), flows.len());
     }
     format!("{source:?} {}", flows.len())

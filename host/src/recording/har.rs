@@ -22,6 +22,8 @@ use crate::flow::{Content, Direction, Field, Fields, MessageKind, Outcome, Reque
 
 /// Most octets that exported content may have once its codings are undone.
 const MAX_DECODED: usize = 256 << 20;
+/// Longer than any that browsers have (`chrome-extension`): what is longer is most likely no scheme.
+const LONGEST_SCHEME: usize = 32;
 
 #[derive(Deserialize)]
 struct Har {
@@ -190,18 +192,52 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// The flows of an archive. Entries that were never sent (status 0 without a word of what failed) have no response.
+/// The flows of an archive. Entries that were never sent (status 0 without a word of what failed) have no response; those that are no HTTP exchange
+/// are left out, which `say` is told.
 ///
 /// # Errors
 /// It is no archive; names the entry.
-pub(super) fn parse(har: Value) -> anyhow::Result<Vec<RecordedFlow>> {
+pub(super) fn parse(har: Value, mut say: impl FnMut(String)) -> anyhow::Result<Vec<RecordedFlow>> {
     let har: Har = serde_json::from_value(har).context("it is no HAR: log.entries is expected")?;
-    let numbered = har.log.entries.into_iter().zip(1..);
-    numbered.map(|(entry, id)| flow(entry, id).with_context(|| format!("entry {id} of the HAR"))).collect()
+    let (mut flows, mut others) = (Vec::new(), Vec::new());
+    for (entry, at) in har.log.entries.into_iter().zip(1..) {
+        if let Some(scheme) = entry["request"]["url"].as_str().and_then(other_scheme) {
+            others.push(scheme.to_owned());
+            continue;
+        }
+        flows.push(flow(entry, flows.len() as u64 + 1).with_context(|| format!("entry {at} of the HAR"))?);
+    }
+    let left_out = others.len();
+    others.sort_unstable();
+    others.dedup();
+    if left_out > 0 {
+        say(format!("has entries that are no HTTP exchange ({}): {left_out} are left out", others.join(", ")));
+    }
+    Ok(flows)
+}
+
+/// The scheme of a URL that names no resource of HTTP (RFC 3986 §3.1), such as `data:`.
+fn other_scheme(url: &str) -> Option<&str> {
+    let (scheme, _) = url.split_once(':')?;
+    let is_scheme = scheme.starts_with(|sign: char| sign.is_ascii_alphabetic())
+        && scheme.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet));
+    let is_known = ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    (is_scheme && !is_known && scheme.len() <= LONGEST_SCHEME).then_some(scheme)
+}
+
+/// Some programs write `null` for what they do not know.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            members.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, without_nulls(value))).collect()
+        }
+        Value::Array(values) => values.into_iter().filter(|value| !value.is_null()).map(without_nulls).collect(),
+        other => other,
+    }
 }
 
 fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
-    let entry: Entry = serde_json::from_value(entry)?;
+    let entry: Entry = serde_json::from_value(without_nulls(entry))?;
     let began =
         text::micros(&entry.started_date_time).with_context(|| format!("startedDateTime {:?} is no time", entry.started_date_time))?;
     let (origin, said) = target(&entry.request.url)?;

@@ -18,6 +18,8 @@ use crate::flow::{Authority, Fields, Origin, Scheme, is_field_value, is_token};
 
 /// Octets of the largest file that is read whole: it is held in memory, and its flows beside it.
 const MAX_FILE: u64 = 2 << 30;
+/// Signs of a URL that is none which are shown.
+const SHOWN_OF_URL: usize = 200;
 /// Files of one folder that are looked at.
 const MAX_FILES: usize = 100_000;
 
@@ -65,10 +67,8 @@ fn walk(paths: &[impl AsRef<Path>], at_once: bool, mut look: impl FnMut(Recorded
             }
             look(flow);
         };
-        let left = each_of(path, at_once, numbered).with_context(|| format!("reading flows from {}", path.display()))?;
-        if left > 0 {
-            say(format!("{} ends in an unfinished flow: its last {left} octets are left out", path.display()));
-        }
+        let remark = |remark| say(format!("{} {remark}", path.display()));
+        each_of(path, at_once, numbered, remark).with_context(|| format!("reading flows from {}", path.display()))?;
     }
     ensure!(
         count > 0,
@@ -78,8 +78,8 @@ fn walk(paths: &[impl AsRef<Path>], at_once: bool, mut look: impl FnMut(Recorded
     Ok(())
 }
 
-/// Shows the flows of one file. How many octets at its end are no whole flow.
-fn each_of(path: &Path, at_once: bool, look: impl FnMut(RecordedFlow)) -> anyhow::Result<u64> {
+/// Shows the flows of one file. What is left out of it is said, as what the file does.
+fn each_of(path: &Path, at_once: bool, look: impl FnMut(RecordedFlow), mut say: impl FnMut(String)) -> anyhow::Result<()> {
     let file = File::open(path)?;
     let there = file.metadata()?;
     let size = if there.is_file() { there.len() } else { 0 };
@@ -87,25 +87,29 @@ fn each_of(path: &Path, at_once: bool, look: impl FnMut(RecordedFlow)) -> anyhow
     let is_flow_file = file::is_flow_file(file.fill_buf()?);
     if is_flow_file {
         ensure!(!at_once || size <= MAX_FILE, "{}: `flowgate flows show` takes flow files of any size", too_large(size));
-        return file::each(file, look);
+        let left = file::each(file, look)?;
+        if left > 0 {
+            say(format!("ends in an unfinished flow: its last {left} octets are left out"));
+        }
+        return Ok(());
     }
     ensure!(size <= MAX_FILE, "{}: name a smaller one", too_large(size));
     let mut octets = Vec::new();
     let length = file.take(MAX_FILE + 1).read_to_end(&mut octets)? as u64;
     ensure!(length <= MAX_FILE, "{}: name a smaller one", too_large(length));
-    parse(octets.into())?.1.into_iter().for_each(look);
-    Ok(0)
+    parse(octets.into(), say)?.1.into_iter().for_each(look);
+    Ok(())
 }
 
 fn too_large(size: u64) -> String {
     format!("it has {size} octets or more, and at most {MAX_FILE} are read at once")
 }
 
-/// The flows in the octets of one file.
+/// The flows in the octets of one file. What is left out of it is said, as what the file does.
 ///
 /// # Errors
 /// They are none of the known formats, or not well formed.
-pub(crate) fn parse(octets: Bytes) -> anyhow::Result<(Source, Vec<RecordedFlow>)> {
+pub(crate) fn parse(octets: Bytes, say: impl FnMut(String)) -> anyhow::Result<(Source, Vec<RecordedFlow>)> {
     if file::is_flow_file(&octets) {
         return Ok((Source::Flows, file::parse(&octets)?));
     }
@@ -115,7 +119,7 @@ pub(crate) fn parse(octets: Bytes) -> anyhow::Result<(Source, Vec<RecordedFlow>)
     ensure!(text.trim_ascii_start().starts_with(b"{"), "it is neither a flow file nor JSON: {KINDS}");
     let value: Value = serde_json::from_slice(text).context("it is no whole JSON document, perhaps cut off: save it again")?;
     if value.get("log").is_some() {
-        return Ok((Source::Har, har::parse(value)?));
+        return Ok((Source::Har, har::parse(value, say)?));
     }
     if value.get("request").is_some() && value.get("response").is_some() {
         return Ok((Source::Record, vec![records::parse(value, 1)?]));
@@ -146,7 +150,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 
 /// Origin and path of an absolute URL, the path octet for octet.
 pub(super) fn target(url: &str) -> anyhow::Result<(Origin, Bytes)> {
-    let wrong = || format!("{url:?} is no URL, as in https://api.example.com/chat");
+    let wrong = || format!("{:?} is no URL, as in https://api.example.com/chat", url.chars().take(SHOWN_OF_URL).collect::<String>());
     let (scheme, rest) = url.split_once("://").with_context(wrong)?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "https" | "wss" => Scheme::Https,
@@ -243,7 +247,7 @@ mod tests {
         (early.request.body.ended, response.at, response.body.ended) = (Some(900), 150, Some(310));
         let flows = [flow(1), conversation(2), broken, early, silent];
 
-        let (source, read) = parse(har::export(&flows).expect("an archive").to_string().into()).expect("flows");
+        let (source, read) = parse(har::export(&flows).expect("an archive").to_string().into(), |_| {}).expect("flows");
 
         assert_eq!(source, Source::Har);
         for (read, flow) in read.iter().zip(&flows) {
@@ -288,7 +292,7 @@ mod tests {
         (response.body.length, response.body.pieces) = (octets.len() as u64, vec![RecordedPiece { at: 200, octets }]);
         let flows = [asked, strange, cut, spoken, damaged, nothing];
 
-        let (_, read) = parse(har::export(&flows).expect("an archive").to_string().into()).expect("flows");
+        let (_, read) = parse(har::export(&flows).expect("an archive").to_string().into(), |_| {}).expect("flows");
 
         for (read, flow) in read.iter().zip(&flows) {
             assert_eq!(read, flow);
@@ -305,7 +309,7 @@ mod tests {
             entry.as_object_mut().expect("an object").remove("_flowgate");
         }
 
-        let (_, flows) = parse(archive.to_string().into()).expect("flows");
+        let (_, flows) = parse(archive.to_string().into(), |_| {}).expect("flows");
 
         let bodies: Vec<_> =
             flows.iter().filter_map(|flow| Some(&flow.response.as_ref()?.body)).map(|body| (body.length, body.kept())).collect();
@@ -326,7 +330,7 @@ mod tests {
         let body = &mut cut.response.as_mut().expect("one").body;
         body.pieces[0].octets.truncate(body.length as usize - 1);
 
-        let (_, read) = parse(har::export(&[coded, cut]).expect("an archive").to_string().into()).expect("flows");
+        let (_, read) = parse(har::export(&[coded, cut]).expect("an archive").to_string().into(), |_| {}).expect("flows");
 
         let body = &read[1].response.as_ref().expect("a response").body;
         assert_eq!((body.octets(), body.length), (Bytes::from_static(b"hello"), 6));
@@ -383,6 +387,31 @@ mod tests {
     }
 
     #[test]
+    fn entries_that_are_no_exchange_are_left_out_and_null_is_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("page.har");
+        let mut archive = har::export(&[flow(1), flow(2), flow(3), flow(4)]).expect("an archive");
+        let entries = archive["log"]["entries"].as_array_mut().expect("a list");
+        for entry in entries.iter_mut() {
+            entry.as_object_mut().expect("an object").remove("_flowgate");
+        }
+        entries[0]["request"]["url"] = "data:image/gif;base64,R0lGODlhAQABAAAAACw=".into();
+        entries[2]["request"]["url"] = "blob:https://a.test/1".into();
+        entries[3]["time"] = Value::Null;
+        entries[3]["timings"]["wait"] = Value::Null;
+        entries[3]["request"]["headers"] = json!([{ "name": "X-Nothing", "value": null }]);
+        entries[3]["response"]["headers"] = Value::Null;
+        fs::write(&path, archive.to_string()).expect("written");
+        let mut said = Vec::new();
+
+        let flows = read(&[&path], |remark| said.push(remark)).expect("flows");
+
+        assert_eq!(flows.iter().map(|flow| flow.id).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(flows[1].request.head.fields.get("x-nothing"), Some(b"".as_slice()));
+        assert_eq!(said, [format!("{} has entries that are no HTTP exchange (blob, data): 2 are left out", path.display())]);
+    }
+
+    #[test]
     fn what_waits_for_a_writer_is_read_only_where_it_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let pipe = folder.path().join("a.flows");
@@ -428,7 +457,7 @@ mod tests {
             (b"{\"a\": 1}".to_vec(), "JSON of another kind"),
             (b"{\"log\": {}}".to_vec(), "log.entries"),
             (torn, "there is no flow in"),
-            (entry(|entry| entry["request"]["url"] = "ftp://a".into()), "entry 1 of the HAR: \"ftp://a\" is no URL"),
+            (entry(|entry| entry["request"]["url"] = "https:a".into()), "entry 1 of the HAR: \"https:a\" is no URL"),
             (entry(|entry| entry["request"]["method"] = "G T".into()), "is no method"),
             (entry(|entry| entry["startedDateTime"] = "now".into()), "is no time"),
             (entry(|entry| entry["request"]["headers"] = json!([{ "name": "a b", "value": "" }])), "is no field"),
@@ -445,7 +474,7 @@ mod tests {
         let mut archive = har::export(&[flow(1)]).expect("an archive");
         archive["log"]["entries"][0]["request"]["headers"] = json!([{ "name": "Proxy-Authorization", "value": "Basic YTpi" }]);
 
-        let (_, flows) = parse(archive.to_string().into()).expect("flows");
+        let (_, flows) = parse(archive.to_string().into(), |_| {}).expect("flows");
 
         assert!(flows[0].request.head.fields.is_empty());
     }
@@ -455,7 +484,7 @@ mod tests {
         fn no_octets_make_the_reader_panic(octets in prop::collection::vec(any::<u8>(), 0..600), at in 0..6usize) {
             let whole = file::to_octets([&flow(1)]).expect("octets");
             let fronts: [&[u8]; 6] = [b"", file::MAGIC, &whole[..29], &whole, b"{\"log\":{\"entries\":[", b"{\"request\":{\"url\":\""];
-            let _ = parse([fronts[at], &octets].concat().into());
+            let _ = parse([fronts[at], &octets].concat().into(), |_| {});
         }
 
         #[test]
@@ -463,7 +492,7 @@ mod tests {
             let mut file = file::to_octets([&conversation(1)]).expect("octets");
             let at = at % file.len();
             file[at] = octet;
-            let _ = parse(file.into());
+            let _ = parse(file.into(), |_| {});
             let mut layout = crate::recording::layout::encode(&conversation(1)).to_vec();
             let at = at % layout.len();
             layout[at] = octet;
@@ -485,7 +514,7 @@ mod tests {
                 7 => entry["request"]["headers"] = json!([{ "name": text, "value": text }]),
                 _ => entry["timings"]["wait"] = number.into(),
             }
-            let _ = parse(archive.to_string().into());
+            let _ = parse(archive.to_string().into(), |_| {});
         }
     }
 }
