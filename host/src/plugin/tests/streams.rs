@@ -306,12 +306,12 @@ async fn when_a_singleton_traps_its_other_bodies_go_on_as_they_may() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_are_filtered_well_do_not_wait_for_one_that_spins() {
     let spinning = chunks(json!({ "on_chunk": "spin", "paths": ["/bad"] }));
     let plan = Plan::new().with("bad", spinning).with("good", chunks(json!({ "word": ["x", "y"], "paths": ["/"] })));
-    let bench = Arc::new(plan.change("bad", |own| own.call = Duration::from_millis(300)).start().await);
-    let spinning: Vec<_> = (0..8)
+    let bench = Arc::new(plan.change("bad", |own| own.call = Duration::from_secs(1)).start().await);
+    let spinning: Vec<_> = (0..4)
         .map(|_| {
             let bench = bench.clone();
             crate::tasks::Tasks::new().spawn(async move {
@@ -332,6 +332,7 @@ async fn bodies_that_are_filtered_well_do_not_wait_for_one_that_spins() {
         assert_eq!(whole(&mut *stream, &["x"]).await.expect("passed"), "y(over)");
     }
 
+    assert!(spinning.iter().all(|body| !body.is_finished()), "they had their turns only when others had ended");
     for spun in spinning {
         assert_eq!(spun.await.expect("it ends"), "z(over)");
     }
