@@ -333,7 +333,7 @@ impl Playing<'_> {
     }
 
     fn now(&self, micros: u64) {
-        self.audience.now(self.recorded.began + micros);
+        self.audience.now(self.recorded.began.saturating_add(micros));
     }
 }
 
@@ -429,7 +429,7 @@ async fn converse(audience: &dyn Audience, recorded: &RecordedFlow, mut open: Op
     };
     let needs = messages.needs();
     for frame in &recorded.frames {
-        audience.now(recorded.began + frame.at);
+        audience.now(recorded.began.saturating_add(frame.at));
         let mut passing = frame.clone();
         if let Some(limit) = needs.filter.filter(|_| frame.kind != MessageKind::Closed) {
             let verdict = match frame.length > limit as u64 || frame.is_cut() {

@@ -165,7 +165,7 @@ fn named(path: &Path) -> String {
     format!("{} is not to be written on: name another file", path.display())
 }
 
-fn entry(flow: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn entry(flow: &[u8]) -> io::Result<Vec<u8>> {
     let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "the flow is too large for a flow file");
     let inflated = u32::try_from(flow.len()).ok().filter(|length| *length <= MAX_FLOW).ok_or_else(too_large)?;
     let packed = zstd::encode_all(flow, LEVEL)?;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{export_har, file, read, testing};
+use super::{RecordedBody, RecordedFlow, export_har, file, layout, read, testing};
 use crate::fuzzing::fuzz;
 
 fn judge(input: &[u8]) -> String {
@@ -14,13 +14,49 @@ fn judge(input: &[u8]) -> String {
     let written = file::to_octets(&flows).expect("they came out of a file");
     let (_, again) = read::parse(written.into(), |_| {}).unwrap_or_else(|error| panic!("what was written cannot be read: {error:#}"));
     assert_eq!(again, flows);
-    // What a HAR file cannot say is an error of its own; what it can say can be read.
-    if let Ok(har) = export_har(&flows) {
-        let text = har.to_string();
-        let (_, again) = read::parse(text.into(), |_| {}).unwrap_or_else(|error| panic!("what was exported cannot be read: {error:#}"));
-        assert_eq!(again.len(), flows.len());
+    // What a HAR file cannot say is an error of its own; what it can say can be read, and says the same when it is exported once more.
+    let exported = |flows: &[RecordedFlow]| {
+        let har = export_har(flows).ok()?;
+        let read = read::parse(har.to_string().into(), |_| {});
+        Some(read.unwrap_or_else(|error| panic!("what was exported cannot be read: {error:#}")).1)
+    };
+    if let Some(once) = exported(&flows) {
+        assert_eq!(once.len(), flows.len());
+        assert_eq!(exported(&once).as_ref(), Some(&once));
     }
     format!("{source:?} {}", flows.len())
+}
+
+/// The same for a flow behind a head that is in order.
+fn judge_flow(input: &[u8]) -> String {
+    let entry = file::entry(input).expect("it is small");
+    let shape = layout::decode(Bytes::copy_from_slice(input)).map(|flow| {
+        let (sent, got) = (&flow.request.body, flow.response.as_ref().map(|response| &response.body));
+        format!(" {} {:?} {}", sent.is_cut(), got.map(RecordedBody::is_cut), flow.frames.len())
+    });
+    judge(&[file::MAGIC, &entry].concat()) + &shape.unwrap_or_default()
+}
+
+#[test]
+fn recorded_flows() {
+    let mut asterisk = testing::flow(3);
+    asterisk.request.head.path = Bytes::from_static(b"*");
+    let seeds = [testing::flow(1), testing::conversation(2), asterisk].map(|flow| layout::encode(&flow));
+    let words: &[&[u8]] = &[
+        &[0; 8],
+        &[0xff; 8],
+        &1_u64.to_le_bytes(),
+        &20_u64.to_le_bytes(),
+        b"\0",
+        b"\xff",
+        b" ",
+        b"%",
+        b"?",
+        b"#",
+        b"gzip",
+        b"Content-Encoding:",
+    ];
+    fuzz("recorded_flows", &[&seeds[0], &seeds[1], &seeds[2]], words, judge_flow);
 }
 
 #[test]

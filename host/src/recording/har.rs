@@ -142,6 +142,9 @@ struct Own {
     /// In base64, where the URL says another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    /// In base64, where neither the field Host nor the URL says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
     /// In base64, where it is no UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -182,6 +185,9 @@ struct OwnFrame {
     /// Octets it had, where not all were recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<u64>,
+    /// When it had been read (microseconds after the flow began), where seconds since the Unix epoch do not say it to the microsecond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
     /// A text that was cut within a character.
     #[serde(skip_serializing_if = "is_false")]
     text: bool,
@@ -248,7 +254,7 @@ fn flow(entry: Value, id: u64) -> anyhow::Result<RecordedFlow> {
     let content = entry.request.post_data.map(octets).transpose()?.unwrap_or_default();
     let version = version(&entry.request.http_version);
     let sent = micros(entry.timings.send);
-    let authority = fields.get("host").map_or_else(|| Bytes::from(said_authority(&entry.request.url)), Bytes::copy_from_slice);
+    let authority = decoded(entry.own.authority.as_deref()).unwrap_or_else(|| said_authority(&fields, &entry.request.url));
     let body = entry.own.request.body(content, sent)?;
     let is_head = method == Method::HEAD;
     let head = RequestHead { method, scheme: origin.scheme, authority, path, version, fields: entry.own.request.fields(fields, &body) };
@@ -306,7 +312,7 @@ impl OwnBody {
     fn of(body: &RecordedBody, octets: usize, as_sent: bool) -> Self {
         let pieces = body.pieces.iter().map(|piece| (piece.at, piece.octets.len()));
         Self {
-            length: body.is_cut().then(|| octets as u64 + (body.length - body.kept() as u64)),
+            length: body.is_cut().then(|| (octets as u64).saturating_add(body.length - body.kept() as u64)),
             as_sent,
             broken: body.ended.is_none(),
             pieces: if as_sent { pieces.collect() } else { Vec::new() },
@@ -367,9 +373,12 @@ fn decoded(odd: Option<&str>) -> Option<Bytes> {
     Some(BASE64_STANDARD.decode(odd?).ok()?.into())
 }
 
-fn said_authority(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned()
+fn said_authority(fields: &Fields, url: &str) -> Bytes {
+    let of_url = || {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        rest.split(['/', '?', '#']).next().unwrap_or_default()
+    };
+    fields.get("host").map_or_else(|| Bytes::copy_from_slice(of_url().as_bytes()), Bytes::copy_from_slice)
 }
 
 /// Milliseconds; what does not apply is -1 in HAR.
@@ -432,7 +441,7 @@ fn frame(message: Message, began: u64) -> anyhow::Result<Option<RecordedFrame>> 
         }
         _ => return Ok(None),
     };
-    let at = moment(message.time).saturating_sub(began);
+    let at = message.own.at.unwrap_or_else(|| moment(message.time).saturating_sub(began));
     let length = message.own.length.unwrap_or_default().max(content.len() as u64);
     Ok(Some(RecordedFrame { sent, kind, at, length, content }))
 }
@@ -449,6 +458,8 @@ pub fn export(flows: &[RecordedFlow]) -> anyhow::Result<Value> {
 
 fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
     let millis = |micros: u64| micros as f64 / 1000.0;
+    // As it is read.
+    let again = |moment| micros(millis(moment));
     let RecordedMessage { head, body, .. } = &flow.request;
     let sent = body.ended.unwrap_or_default();
     let head_at = flow.response.as_ref().map_or(sent, |response| response.at).max(sent);
@@ -462,8 +473,11 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
     let (post_data, own_request) = content(body, &head.fields)?;
     let got = flow.response.as_ref().map(|response| content(&response.body, &response.head.fields)).transpose()?;
     let (got, own_response) = got.unwrap_or_default();
-    let url = flow.url();
+    // `*` (RFC 9112 §3.2.4) is not in a URL.
+    let url = Some(flow.url()).filter(|url| target(url).is_ok_and(|(origin, _)| origin == flow.origin));
+    let url = url.unwrap_or_else(|| format!("{}/", flow.origin));
     let is_said = target(&url).is_ok_and(|(_, path)| path == head.path);
+    let said_authority = said_authority(&head.fields, &url);
     let own = Own {
         id: Some(flow.id),
         connection: Some(flow.connection),
@@ -473,10 +487,14 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
         outcome: Some(outcome.to_owned()),
         cause: cause.to_owned(),
         path: (!is_said).then(|| BASE64_STANDARD.encode(&head.path)),
+        authority: (said_authority != head.authority).then(|| BASE64_STANDARD.encode(&head.authority)),
         reason: flow.response.as_ref().and_then(|response| odd(response.head.reason.as_deref()?)),
-        request: own_request.between(&flow.request, 0, sent),
+        request: own_request.between(&flow.request, 0, again(sent)),
         response: match &flow.response {
-            Some(response) => own_response.between(response, head_at, ended),
+            Some(response) => {
+                let head_at = again(sent) + again(head_at - sent);
+                own_response.between(response, head_at, again(ended).max(head_at))
+            }
             None => own_response,
         },
     };
@@ -529,15 +547,20 @@ fn entry(flow: &RecordedFlow) -> anyhow::Result<Value> {
 
 fn message(frame: &RecordedFrame, began: u64) -> Value {
     let text = std::str::from_utf8(&frame.content);
-    let own = OwnFrame { length: frame.is_cut().then_some(frame.length), text: frame.kind == MessageKind::Text && text.is_err() };
+    let time = began.saturating_add(frame.at) as f64 / 1e6;
+    let own = OwnFrame {
+        length: frame.is_cut().then_some(frame.length),
+        at: (moment(time).saturating_sub(began) != frame.at).then_some(frame.at),
+        text: frame.kind == MessageKind::Text && text.is_err(),
+    };
     let (opcode, data) = match (frame.kind, text) {
         (MessageKind::Text, Ok(text)) => (1, text.to_owned()),
         (MessageKind::Text | MessageKind::Binary, _) => (2, BASE64_STANDARD.encode(&frame.content)),
         (MessageKind::Closed, _) => (8, BASE64_STANDARD.encode(&frame.content)),
     };
     let sent = if frame.sent == Direction::Request { "send" } else { "receive" };
-    let mut message = json!({ "type": sent, "time": (began + frame.at) as f64 / 1e6, "opcode": opcode, "data": data });
-    if own.length.is_some() || own.text {
+    let mut message = json!({ "type": sent, "time": time, "opcode": opcode, "data": data });
+    if own.length.is_some() || own.at.is_some() || own.text {
         message["_flowgate"] = json!(own);
     }
     message

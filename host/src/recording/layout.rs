@@ -84,6 +84,9 @@ pub(super) fn decode(octets: Bytes) -> Result<RecordedFlow, Malformed> {
     let authority = Authority::parse(authority.as_bytes()).map_err(|_| Malformed("an origin that is none"))?;
     let method = Method::from_bytes(&rest.octets()?).map_err(|_| Malformed("a method that is none"))?;
     let (authority_sent, path, version, fields) = (rest.octets()?, rest.octets()?, rest.version()?, rest.fields()?);
+    if path.iter().any(|octet| *octet <= b' ' || *octet == 0x7f) {
+        return Err(Malformed("a path that is none"));
+    }
     let head = RequestHead { method, scheme, authority: authority_sent, path, version, fields };
     let request = RecordedMessage { head, at: rest.number()?, body: rest.body()? };
     let response = rest.maybe(|rest| {

@@ -290,7 +290,11 @@ mod tests {
         response.head.fields.push("Content-Length", "20");
         let octets = Bytes::from(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()).finish().expect("written"));
         (response.body.length, response.body.pieces) = (octets.len() as u64, vec![RecordedPiece { at: 200, octets }]);
-        let flows = [asked, strange, cut, spoken, damaged, nothing];
+        let mut asterisk = flow(7);
+        asterisk.request.head.path = Bytes::from_static(b"*");
+        asterisk.request.head.authority = Bytes::from_static(b"A.test:443");
+        asterisk.request.head.fields.remove("host");
+        let flows = [asked, strange, cut, spoken, damaged, nothing, asterisk];
 
         let (_, read) = parse(har::export(&flows).expect("an archive").to_string().into(), |_| {}).expect("flows");
 
