@@ -60,7 +60,7 @@ async fn who_is_refused_and_stays_is_dropped() {
 #[tokio::test]
 async fn a_client_that_asks_nothing_more_is_closed() {
     let origin = Origin::saying("in").await;
-    let proxy = limited(|limits| limits.client_idle = SOON).await;
+    let proxy = limited(|limits| limits.client_idle = 6 * SOON).await;
     let mut http1 = proxy.client().h1(&origin.authority()).await.unwrap();
     http1.exchange(request("GET", "/", &origin.authority(), &[], b"")).await.unwrap();
     let mut http2 = proxy.client().h2(&origin.authority()).await.unwrap();
@@ -81,15 +81,14 @@ async fn a_stream_that_lasts_keeps_its_connection() {
         move |_| Script::new(200).data("a").hold(&gate).data("b")
     })
     .await;
-    let proxy = limited(|limits| limits.client_idle = SOON).await;
-    let (mut lasting, mut idle) =
-        (proxy.client().h2(&origin.authority()).await.unwrap(), proxy.client().h2(&origin.authority()).await.unwrap());
+    let proxy = limited(|limits| limits.client_idle = 3 * SOON).await;
+    let mut lasting = proxy.client().h2(&origin.authority()).await.unwrap();
     let (response, _) = lasting.begin(Request::get(origin.root()).body(()).unwrap(), true).await.unwrap();
     let mut answer = H2Answer::of(response).await.unwrap();
     answer.until(b"a").await.unwrap();
 
-    // By then this one has been idle for as long.
-    idle.ended().await;
+    // By then this one has been idle for as long, and the other began before it.
+    proxy.client().h2(&origin.authority()).await.unwrap().ended().await;
     gate.open();
 
     let answer = answer.finish().await;
