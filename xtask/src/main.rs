@@ -9,6 +9,7 @@ mod long;
 mod release;
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -73,11 +74,30 @@ fn to_its_end(command: &mut Command) -> anyhow::Result<()> {
 
 /// Where cargo builds.
 fn target_folder() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+    target_of(std::env::var_os("CARGO_TARGET_DIR"))
+}
+
+/// Cargo runs in the workspace, from where it takes a relative folder; what it has built runs elsewhere.
+fn target_of(named: Option<OsString>) -> PathBuf {
+    workspace().join(named.unwrap_or_else(|| "target".into()))
 }
 
 /// Top folder of the workspace.
 fn workspace() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().map_or_else(|| own.to_owned(), Path::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_built_is_found_from_any_folder() {
+        for (named, expected) in [(None, "target"), (Some("out"), "out"), (Some("/elsewhere"), "/elsewhere")] {
+            let folder = target_of(named.map(OsString::from));
+
+            assert!(folder.is_absolute() && folder.ends_with(expected.trim_start_matches('/')), "{}", folder.display());
+        }
+    }
 }

@@ -21,6 +21,8 @@ const SOAK_MINUTES: f64 = 0.5;
 const LEAST_KNOWN: usize = 1000;
 
 pub(crate) fn run() -> anyhow::Result<()> {
+    // Said before the build that it takes to come to the benchmarks.
+    bench::enough_cpus()?;
     let (host, folder) = (host()?, target_folder().join("guided"));
     let tools = tools(&host)?;
     let (counts, profile) = (folder.join("counts"), folder.join("flowgate.profdata"));

@@ -132,8 +132,7 @@ impl Part {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.rounds > 0 && options.seconds > 0.0 && options.clients != Some(0), "nothing to measure");
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    ensure!(cpus > OTHER_CPU, "the benchmark needs two CPUs, one for the proxy and one for the rest: there is one");
+    enough_cpus()?;
     let measured = measure(options, &Programs::built(options)?)?;
     let mode = options.mode.to_possible_value().context("every mode has a name")?;
     let text = serde_json::to_string_pretty(&json!({ "mode": mode.get_name(), "rounds": options.rounds, "measured": measured }))?;
@@ -143,6 +142,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
     fs::write(&file, text + "\n").with_context(|| format!("writing {}", file.display()))
+}
+
+/// One for the proxy and one for the rest.
+///
+/// # Errors
+/// There is one.
+pub(crate) fn enough_cpus() -> anyhow::Result<()> {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    ensure!(cpus > OTHER_CPU, "the benchmark needs two CPUs, one for the proxy and one for the rest: there is one");
+    Ok(())
 }
 
 /// Lets that binary do for a while each thing that costs CPU time.
