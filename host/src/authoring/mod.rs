@@ -10,6 +10,7 @@ mod language;
 mod manifest;
 mod new;
 mod pack;
+mod requirements;
 mod slim;
 mod templates;
 mod tools;

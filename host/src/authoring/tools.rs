@@ -15,9 +15,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::requirements::{fingerprint, installed, packages};
+
 /// What pip reads.
 const REQUIREMENTS: &str = "requirements.txt";
-/// The requirements that a virtual environment was last made to meet, inside it.
+/// Inside a virtual environment: fingerprints of the requirements that it meets, a line each.
 const INSTALLED_PIP: &str = "flowgate-installed.txt";
 /// What was last asked for of each package, inside `node_modules`: a range, such as `^1.2.0`, is no version to be found there.
 const INSTALLED_NPM: &str = ".flowgate-installed.json";
@@ -110,8 +112,9 @@ impl Tools<'_> {
         let text = fs::read_to_string(&requirements).with_context(|| format!("reading {}", requirements.display()))?;
         let venv = self.place.join(".venv");
         let noted = venv.join(INSTALLED_PIP);
-        let wanted = packages(&text);
-        if !wanted.is_empty() && !fs::read_to_string(&noted).is_ok_and(|installed| installed == text) {
+        let (wanted, wanted_print) = (packages(&text), fingerprint(&requirements));
+        let met = fs::read_to_string(&noted).unwrap_or_default();
+        if !wanted.is_empty() && !met.lines().any(|print| print == wanted_print) {
             let wanted = wanted.join(" and ");
             let python = on_path("python3").with_context(|| {
                 format!("python3 is not installed, whose pip brings {wanted}: install Python 3.10 or newer (Debian: apt-get install python3 python3-venv)")
@@ -126,8 +129,11 @@ impl Tools<'_> {
             command.args(["install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]);
             // What was noted before holds no more, however far this comes.
             note(&noted, "")?;
+            let before = installed(&venv);
             self.run(&mut command, "pip install")?;
-            note(&noted, &text)?;
+            // Other plugins' requirements are met still where nothing of what was there has gone.
+            let is_kept = before.zip(installed(&venv)).is_some_and(|(before, after)| before.is_subset(&after));
+            note(&noted, &format!("{}{wanted_print}\n", if is_kept { &met } else { "" }))?;
         }
         let program = absolute(&venv.join("bin").join(program))?;
         ensure!(program.exists(), "{} is not there: name its package in {}", program.display(), requirements.display());
@@ -138,14 +144,6 @@ impl Tools<'_> {
     pub(super) fn has_requirements(&self) -> bool {
         self.plugin.join(REQUIREMENTS).is_file()
     }
-}
-
-/// What a text of requirements names, for people: without comments and pip's options. A text of options alone (`-r other.txt`) names those.
-fn packages(requirements: &str) -> Vec<&str> {
-    let lines = requirements.lines().map(|line| line.split_once(" #").map_or(line, |(before, _)| before).trim());
-    let lines: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let named: Vec<&str> = lines.iter().copied().filter(|line| !line.starts_with('-')).collect();
-    if named.is_empty() { lines } else { named }
 }
 
 fn note(path: &Path, text: &str) -> Result<()> {

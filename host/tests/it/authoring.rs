@@ -191,6 +191,36 @@ async fn requirements_are_read_by_pip_and_met_again_when_they_change() {
 }
 
 #[tokio::test]
+async fn requirements_that_share_an_environment_are_met_beside_each_other() {
+    let bench = Bench::new("python").await;
+    fs::write(bench.path("packager"), PACKAGER).unwrap();
+    // Each package has one version, and the folder says which.
+    let pip = "#!/bin/sh\necho pip >> \"$NOTED\"; cd \"${0%/bin/pip}/lib/python3/site-packages\" || exit\n\
+               sed -n 's/\\(.*\\)==\\(.*\\)/\\1 \\2/p' \"$PLACE/plugin/\"*.txt | while read -r name version; do\n\
+               rm -rf \"$name\"-*; mkdir \"$name-$version.dist-info\"; done\n";
+    fs::write(bench.path("pip"), pip).unwrap();
+    bench.tool(
+        "python3",
+        "mkdir -p \"$3/bin\" \"$3/lib/python3/site-packages/pip-1.dist-info\"; cp \"$PLACE/pip\" \"$3/bin/pip\"\n\
+         cp \"$PLACE/packager\" \"$3/bin/componentize-py\"; chmod +x \"$3/bin\"/*",
+    );
+    let (one, other, older) = ("componentize-py==2\n", "componentize-py==2\nother==1\n", "componentize-py==1\n");
+    let installs = ["pip"].as_slice();
+
+    let table = [(one, installs), (other, installs), (one, &[]), (other, &[]), (older, installs), (other, installs)];
+    for (at, (text, expected)) in table.into_iter().enumerate() {
+        fs::write(bench.path("plugin/requirements.txt"), text).unwrap();
+        let (code, said, called) = bench.build_with(&["--tools", "tools"]).await;
+        assert_eq!((code, &called[..]), (Some(0), &expected.iter().map(ToString::to_string).collect::<Vec<_>>()[..]), "{at}: {said}");
+    }
+    fs::write(bench.path("plugin/requirements.txt"), "-r base.txt\n").unwrap();
+    for text in [one, older] {
+        fs::write(bench.path("plugin/base.txt"), text).unwrap();
+        assert_eq!(bench.build_with(&["--tools", "tools"]).await.2, installs, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn ranges_and_dependencies_are_npms_to_install_and_the_manifest_stays_as_it_is() {
     let bench = Bench::new("javascript").await;
     fs::write(bench.path("packager"), PACKAGER).unwrap();
