@@ -10,6 +10,9 @@ use crate::{
     meters::Ending,
 };
 
+/// What is recorded of a flow that a filter ended after its origin had been asked.
+const DISCONNECTED: &str = "a plugin closed the client's stream";
+
 /// Why an exchange has no good end.
 pub(super) enum Fault {
     /// The response head has not been sent: the client is told.
@@ -65,16 +68,20 @@ impl Fault {
         }
     }
 
-    /// The same for the flow's record.
-    pub(super) fn outcome(&self) -> Outcome {
+    /// The same for the flow's record. `sent`: the request had begun to go out to an origin.
+    pub(super) fn outcome(&self, sent: bool) -> Outcome {
         match self {
             Self::Client => Outcome::ClientAborted,
             Self::Origin(error) => Outcome::OriginFailed(error.to_string()),
             Self::Broken(refusal) => Outcome::OriginFailed(respond::sentence(refusal)),
-            // The request had gone out.
+            // Of an origin, whether it has seen all of the request or not.
             Self::Refused(refusal @ (Refusal::NoResponse { .. } | Refusal::BadResponse { .. } | Refusal::ResponseTimeout { .. })) => {
                 Outcome::OriginFailed(respond::sentence(refusal))
             }
+            // Whatever its client was told: the origin has had what came before.
+            Self::Refused(Refusal::BadRequest(_) | Refusal::RequestTimeout { .. }) if sent => Outcome::ClientAborted,
+            Self::Refused(refusal @ Refusal::PluginFailed { .. }) if sent => Outcome::OriginFailed(respond::sentence(refusal)),
+            Self::Disconnect if sent => Outcome::OriginFailed(DISCONNECTED.to_owned()),
             Self::Refused(_) | Self::Disconnect => Outcome::AnsweredBy("host".to_owned()),
         }
     }

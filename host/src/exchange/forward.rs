@@ -207,6 +207,7 @@ impl Exchange {
         };
         let client_persists = fields::persists(request.head.version, &request.head.fields);
         let rewriting = request.rewriting.take();
+        request.sent = true;
         let mut drive = Box::pin(async {
             let upload = self.upload(&progress, &mut request.content, &mut sink, rewriting, flow.as_ref());
             let download = self.download(&progress, &asked, answer, responder, open);

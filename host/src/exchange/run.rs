@@ -42,7 +42,9 @@ pub struct Request<'a> {
     pub framing: Framing,
     /// Its content.
     pub content: Source<'a>,
-    /// What rewrites that on its way.
+    /// It has begun to go out to an origin.
+    pub(super) sent: bool,
+    /// What rewrites its content on the way.
     pub(super) rewriting: Option<Rewriting>,
     /// Once it runs.
     pub(super) underway: Option<Underway>,
@@ -53,7 +55,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// As it was read.
     pub fn new(head: RequestHead, framing: Framing, content: Source<'a>) -> Self {
-        Self { head, framing, content, rewriting: None, underway: None, span: None }
+        Self { head, framing, content, sent: false, rewriting: None, underway: None, span: None }
     }
 
     /// Whether a response made here ends the client's connection: it has content of this request to come, or is to carry no other. HTTP/1 only.
@@ -177,7 +179,7 @@ impl Exchange {
     /// What the flow's record says about a bad end, and what the client gets to see of it.
     async fn conclude(&self, fault: Fault, request: Request<'_>, mut responder: Option<Responder<'_>>, open: Option<OpenFlow>) -> After {
         if let Some(open) = open {
-            open.conclude(fault.outcome());
+            open.conclude(fault.outcome(request.sent));
         }
         if let Some(span) = &request.span {
             span.failed(fault.name(), !matches!(fault, Fault::Client));

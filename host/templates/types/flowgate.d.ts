@@ -707,16 +707,18 @@ declare module 'flowgate:plugin/types@0.1.0' {
     tag: 'completed',
   }
   /**
-   * The client went away first. The bodies hold what had passed; there is a response only
-   * if its head had come.
+   * The client went away first, or the rest of its content did not come, or was none, once
+   * the request had begun to go out. The bodies hold what had passed; there is a response
+   * only if its head had come.
    */
   export interface OutcomeClientAborted {
     tag: 'client-aborted',
   }
   /**
-   * The origin broke off, or could not be used once the request had begun to go out; says
-   * why in one sentence for people. The bodies hold what had passed. If no response head
-   * came, `response` is `none`, whatever the client was told.
+   * The origin broke off, or could not be used once the request had begun to go out, or a
+   * plugin failed, or closed the client's stream, after that; says why in one sentence for
+   * people. The bodies hold what had passed. If no response head came, `response` is
+   * `none`, whatever the client was told.
    */
   export interface OutcomeOriginFailed {
     tag: 'origin-failed',

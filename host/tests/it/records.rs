@@ -1,12 +1,14 @@
 //! What is recorded, where, and how it lies there.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
+use flowgate::config::{Config, OnFailure};
 use flowgate_testkit::{
     Origin, Script, Setup,
     client::request,
+    guests,
     proxy::{Options, Proxy},
-    records::Record,
+    records::{Record, Records},
 };
 use http::Request;
 use serde::Serialize;
@@ -77,10 +79,69 @@ async fn the_url_decides_about_the_category() {
     }
 
     let folder = proxy.stop().await;
-    let records = flowgate_testkit::records::Records::in_folder(folder.path().join("logs")).all();
+    let records = Records::in_folder(folder.path().join("logs")).all();
     for (path, category) in cases {
         let of_path = |record: &&Record| record.text_at("/request/url").is_some_and(|url| url.ends_with(path));
         assert_eq!(records.iter().find(of_path).map(|record| record.category.as_str()), category, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_goes_wrong_behind_what_its_origin_has_had_is_recorded() {
+    let fields: String = copilot::fields("1").into_iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let (target, path) = (format!("{}:443", copilot::HOST), copilot::COMPLETIONS);
+    let begun = format!("POST {path} HTTP/1.1\r\nHost: {target}\r\n{fields}Transfer-Encoding: chunked\r\n\r\n6\r\nprompt\r\n");
+    let cases = [
+        ("x\r\n", 400, "prompt"),
+        ("3\r\nabcd\r\n", 400, "promptabc"),
+        ("0\r\nHost: b\r\n\r\n", 400, "prompt"),
+        // Nothing more comes.
+        ("", 408, "prompt"),
+    ];
+    for (rest, status, content) in cases {
+        let origin = Origin::saying("never").await;
+        let options = Options::new().resolving(&target, &origin);
+        let stalls = |config: &mut Config| config.limits.content_idle = Duration::from_millis(500);
+        let proxy = Proxy::start(if rest.is_empty() { options.change(stalls) } else { options }).await;
+        let mut connection = proxy.client().h1(&target).await.unwrap();
+        connection.send(&begun).await.unwrap();
+        origin.journal().wait("the prompt", |requests, _| (requests.last()?.content == b"prompt").then_some(())).await;
+
+        let told = connection.exchange(rest).await.unwrap();
+
+        let record = proxy.records().only().await;
+        assert_eq!((told.status(), record.text_at("/flowgate/outcome")), (status, Some("client-aborted")), "{rest:?}");
+        assert_eq!(record.text_at("/request/content"), Some(content), "{rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flow_that_a_plugin_ends_is_recorded_once_its_origin_has_had_it() {
+    let (target, origin) = (format!("{}:443", copilot::HOST), Origin::saying("ok").await);
+    let cases = [
+        (json!({ "on_request": "trap" }), None),
+        (json!({ "on_request": "disconnect" }), None),
+        (json!({ "request_body": "chunks", "on_body_end": "trap" }), Some("plugin chameleon failed in ")),
+        (json!({ "on_response": "trap" }), Some("plugin chameleon failed in on-response")),
+        (json!({ "on_response": "disconnect" }), Some("a plugin closed the client's stream")),
+        (json!({ "response_body": "chunks", "on_body_start": "trap" }), Some("plugin chameleon failed in ")),
+    ];
+    for (settings, cause) in cases {
+        let options = Options::new().component("chameleon", guests::CHAMELEON).plugin("chameleon", settings.clone());
+        let refusing = options.plugin_with("chameleon", |plugin| plugin.on_failure = OnFailure::Refuse);
+        let proxy = Proxy::start(refusing.resolving(&target, &origin)).await;
+        let mut connection = proxy.client().h1(&target).await.unwrap();
+
+        let told = connection.exchange(copilot::completion(copilot::HOST, "1", b"prompt")).await;
+
+        assert!(told.is_err() || told.is_ok_and(|refused| refused.status() == 502), "{settings}");
+        let folder = proxy.stop().await;
+        let records = Records::in_folder(folder.path().join("logs")).all();
+        assert_eq!(records.len(), usize::from(cause.is_some()), "{settings}: {records:?}");
+        for record in records {
+            assert_eq!(record.text_at("/flowgate/outcome"), Some("origin-failed"), "{settings}");
+            assert!(record.text_at("/flowgate/cause").unwrap().starts_with(cause.unwrap()), "{settings}: {record:?}");
+        }
     }
 }
 
