@@ -211,7 +211,12 @@ fn replace(path: &Path, folder: &Path, text: &str, old: Option<&Metadata>) -> an
     let name = path.file_name().context("this is no file's name")?.to_string_lossy();
     let temporary = folder.join(format!(".{name}.{}.new", std::process::id()));
     let result = (|| {
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        // Left by an edit that was killed, or put there by whoever may write in the folder: a link would be followed, and its target given away.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(text.as_bytes())?;
         if let Some(old) = old {
             let new = file.metadata()?;
@@ -409,6 +414,24 @@ mod tests {
 
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(names(&fixture.path).unwrap(), ["ana"]);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_new_file_is_not_followed() {
+        let fixture = Fixture::new("");
+        let elsewhere = fixture.path.with_file_name("elsewhere");
+        fs::write(&elsewhere, "another's").unwrap();
+        fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o400)).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, fixture.path.with_file_name(format!(".users.{}.new", std::process::id()))).unwrap();
+
+        set(&fixture.path, "ana", HASH).unwrap();
+
+        assert_eq!(
+            (fs::read_to_string(&elsewhere).unwrap(), fs::metadata(&elsewhere).unwrap().mode() & 0o777),
+            ("another's".to_owned(), 0o400)
+        );
+        assert_eq!(names(&fixture.path).unwrap(), ["ana"]);
+        assert!(!fs::symlink_metadata(&fixture.path).unwrap().is_symlink());
     }
 
     #[test]

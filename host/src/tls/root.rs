@@ -16,7 +16,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
     PublicKeyData, SerialNumber,
 };
-use rustix::process::geteuid;
+use rustix::{fs::OFlags, process::geteuid};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -250,11 +250,21 @@ pub(super) fn sync(folder: &Path) -> anyhow::Result<()> {
 pub(super) fn lock(state_dir: &Path) -> anyhow::Result<File> {
     make_private(state_dir)?;
     let path = state_dir.join(LOCK_FILE);
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let lock = lock.with_context(|| format!("opening {}", path.display()))?;
-    as_its_folder(&lock, &path).with_context(|| format!("giving {} to the folder's owner", path.display()))?;
+    let lock = lock_file(&path).with_context(|| format!("opening {}", path.display()))?;
     lock.lock().with_context(|| format!("locking {}", path.display()))?;
     Ok(lock)
+}
+
+/// Whoever may write in the folder may have put a link in its place: none is followed, and only what was made here is given away.
+fn lock_file(path: &Path) -> std::io::Result<File> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(made) => as_its_folder(&made, path).map(|()| made),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Positive, 16 octets, the first of them never zero (RFC 5280 §4.1.2.2 allows 20).

@@ -112,6 +112,31 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_leads_elsewhere_is_refused_and_gives_nothing_away() {
+        use std::os::unix::fs::{MetadataExt, chown, symlink};
+
+        let (folder, _root) = testing::root();
+        let elsewhere = tempfile::tempdir().unwrap();
+        if rustix::process::geteuid().is_root() {
+            chown(folder.path(), Some(65_534), None).unwrap();
+        }
+        let (kept, missing) = (elsewhere.path().join("kept"), elsewhere.path().join("missing"));
+        fs::write(&kept, "another's").unwrap();
+        let owner = fs::metadata(&kept).unwrap().uid();
+        let lock = folder.path().join("flowgate-ca.lock");
+
+        for target in [&kept, &missing] {
+            fs::remove_file(&lock).unwrap();
+            symlink(target, &lock).unwrap();
+            let reason = format!("{:#}", begin(folder.path(), None).unwrap_err());
+            assert!(reason.contains("opening") && reason.contains("flowgate-ca.lock"), "{reason}");
+        }
+
+        assert_eq!((fs::metadata(&kept).unwrap().uid(), fs::read_to_string(&kept).unwrap()), (owner, "another's".to_owned()));
+        assert!(!missing.exists());
+    }
+
+    #[test]
     fn both_roots_are_there_until_the_new_one_takes_over() {
         let (folder, old) = testing::root();
         let state = folder.path();
