@@ -68,6 +68,15 @@ impl Fault {
         }
     }
 
+    /// Whether it is the client's doing.
+    pub(super) fn is_the_clients(&self) -> bool {
+        match self {
+            Self::Client => true,
+            Self::Refused(refusal) => respond::status(refusal).0.is_client_error(),
+            Self::Origin(_) | Self::Broken(_) | Self::Disconnect => false,
+        }
+    }
+
     /// The same for the flow's record. `sent`: the request had begun to go out to an origin.
     pub(super) fn outcome(&self, sent: bool) -> Outcome {
         match self {

@@ -43,7 +43,8 @@ pub fn sentence(refusal: &Refusal) -> String {
     sentence
 }
 
-fn status(refusal: &Refusal) -> (StatusCode, &'static str) {
+/// The status, and the error of RFC 9209 that it stands for.
+pub(super) fn status(refusal: &Refusal) -> (StatusCode, &'static str) {
     match refusal {
         Refusal::BadRequest(_) | Refusal::BadAuthority(_) => (StatusCode::BAD_REQUEST, "http_request_error"),
         Refusal::HeadTooLarge { .. } => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error"),

@@ -182,7 +182,7 @@ impl Exchange {
             open.conclude(fault.outcome(request.sent));
         }
         if let Some(span) = &request.span {
-            span.failed(fault.name(), !matches!(fault, Fault::Client));
+            span.failed(fault.name(), !fault.is_the_clients());
         }
         let (ending, is_http2) = (fault.ending(), request.head.version == Version::HTTP_2);
         let last = self.last(fault, &request.head);

@@ -157,6 +157,21 @@ async fn what_a_connection_takes_and_why_there_is_none_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_does_wrong_is_no_error_of_the_servers() {
+    let (collector, origin) = (collector().await, Origin::saying("never").await);
+    let options = to(format!("http://{}", collector.address())).change(|config| config.intercept = vec!["*".to_owned()]);
+    let proxy = Proxy::start(options.resolving("a.test:443", &origin)).await;
+
+    let bad = "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nx\r\n";
+    assert_eq!(proxy.client().h1("a.test:443").await.unwrap().exchange(bad).await.unwrap().status(), 400);
+    proxy.stop().await;
+
+    let spans = all(&collector);
+    let flow = one(&spans, "POST");
+    assert_eq!((value(&flow.attributes, "error.type").as_deref(), status(flow)), (Some("http_request_error"), StatusCode::Unset));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_that_bring_a_trace_say_whether_it_is_told() {
     let (collector, origin) = (collector().await, Origin::saying("ok").await);
     let options = to(format!("http://{}", collector.address())).without_logger();
