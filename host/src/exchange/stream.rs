@@ -17,12 +17,15 @@ use super::{
 };
 use crate::{
     flow::{Decoder, Direction, Fields, OpenFlow, Refusal, ResponseHead, lock},
-    h1::{Framing, Piece},
+    h1::{Framing, FramingError, Piece},
     hooks::{Chunks, Next},
 };
 
 /// What vouches for the very octets that were sent.
 const DIGESTS: [&str; 2] = ["content-digest", "content-md5"];
+
+/// Wherever a decoder gives up, however it says so.
+const NOT_CODED: FramingError = FramingError("the content is not what its Content-Encoding says");
 
 /// See the module.
 pub(super) struct Rewriting {
@@ -136,7 +139,7 @@ impl Rewriting {
                 }
                 Some(Piece::End(trailers)) => {
                     if let Some(decoder) = &mut self.decoder {
-                        decoder.finish().map_err(PumpError::Source)?;
+                        decoder.finish().map_err(not_decoded)?;
                     }
                     self.chunks.end();
                     self.drain(tee, sink).await?;
@@ -155,7 +158,7 @@ impl Rewriting {
         };
         decoder.feed(data);
         while let Some(decoder) = &mut self.decoder
-            && let Some(piece) = decoder.piece().map_err(PumpError::Source)?
+            && let Some(piece) = decoder.piece().map_err(not_decoded)?
         {
             self.chunks.feed(piece);
             if self.drain(tee, sink).await? {
@@ -198,6 +201,11 @@ async fn end(sink: &mut Sink<'_>, trailers: &Fields, tee: &Tee<'_>) -> Result<()
     sink.finish(trailers).map_err(PumpError::Sink)?;
     tee.note_trailers(trailers);
     sink.flush().await.map_err(PumpError::Sink)
+}
+
+/// Content that came and is not what its coding says, which its sender can be told.
+fn not_decoded(_: io::Error) -> PumpError {
+    PumpError::Source(io::Error::new(io::ErrorKind::InvalidData, NOT_CODED))
 }
 
 /// Takes the rest of content that nobody wants any more.

@@ -339,6 +339,20 @@ async fn content_that_is_not_what_its_coding_says_is_broken_off() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_not_what_its_coding_says_is_refused() {
+    let origin = Origin::echoing_content().await;
+    let whole = coded("gzip").concat();
+    for content in [b"no gzip at all", &whole[..whole.len() / 2]] {
+        let proxy = Proxy::start(with(json!({ "request_body": "chunks" }))).await;
+
+        let refused = proxy.client().post(&origin.root(), &[("Content-Encoding", "gzip")], content).await.unwrap();
+
+        assert_eq!((refused.status(), refused.head.get("proxy-status")), (400, Some("flowgate; error=http_request_error")));
+        assert!(refused.text().contains("the content is not what its Content-Encoding says"), "{}", refused.text());
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_breaks_the_body_off() {
     let mut settings = rewriting();
     settings["journal"] = json!("journal");
