@@ -3,13 +3,13 @@
 //! Place: one of the two directions of `forward`; asks the response filters.
 //! Source: RFC 9110 §7.8, §15.2; RFC 9112 §6.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{io, sync::atomic::Ordering, time::Instant};
 
 use http::{Method, StatusCode, Version};
 
 use super::{
     Exchange,
-    ends::{self, Answer, NoAnswer, Responder},
+    ends::{self, Answer, NoAnswer, Responder, Source},
     fault::Fault,
     fields, filter,
     forward::Progress,
@@ -19,7 +19,7 @@ use super::{
     tee::{PumpError, Tee},
 };
 use crate::{
-    flow::{Direction, OpenFlow, Outcome, Refusal, ResponseHead, lock},
+    flow::{Direction, LocalResponse, OpenFlow, Origin, Outcome, Refusal, ResponseHead, lock},
     h1::{Framing, contradicts_itself, response_framing},
     meters::Underway,
     spans::FlowSpan,
@@ -97,7 +97,7 @@ impl Exchange {
             _ => fields::response_to_http1(&mut head.fields, false),
         }
         if let Some(open) = open.as_deref_mut()
-            && let Some(local) = filter::response(open, &mut head, &mut framing, &mut content).await?
+            && let Some(local) = self.filtered(origin, open, (&mut head, &mut framing), &mut content, responder).await?
         {
             asked.answered(local.status);
             send(&local, method, closes, responder).await?;
@@ -141,6 +141,29 @@ impl Exchange {
                 Err(Fault::Broken(refusal))
             }
         }
+    }
+
+    /// What the response filters say. Nothing has gone to the client: it may leave meanwhile, and be told of an origin that breaks off.
+    async fn filtered(
+        &self,
+        origin: &Origin,
+        open: &mut OpenFlow,
+        (head, framing): (&mut ResponseHead, &mut Framing),
+        content: &mut Source<'_>,
+        responder: &mut Option<Responder<'_>>,
+    ) -> Result<Option<LocalResponse>, Fault> {
+        let client = responder.as_mut().ok_or(Fault::Client)?;
+        let filtered = tokio::select! {
+            filtered = filter::response(open, head, framing, content) => filtered,
+            _ = client.gone() => return Err(Fault::Client),
+        };
+        filtered.map_err(|fault| match fault {
+            Fault::Origin(error) if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() => {
+                Fault::Refused(Refusal::ResponseTimeout { origin: origin.clone(), after: self.limits.idle })
+            }
+            Fault::Origin(error) => Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason: error.to_string() }),
+            fault => fault,
+        })
     }
 
     /// Interim responses go on as they come (RFC 9110 §15.2); the first other head is the final one. 101 is final here.

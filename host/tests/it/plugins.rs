@@ -1,12 +1,20 @@
 //! Plugins on real flows: what a filter decides happens, and one that misbehaves harms its own flow only.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use flowgate::config::OnFailure;
 use flowgate_testkit::{
-    Origin, Script, Setup,
+    Gate, Origin, Script, Setup,
     client::request,
     guests,
+    origin::Act,
     proxy::{Options, Proxy},
+    within,
 };
+use http::Request;
 use serde_json::json;
 
 use crate::copilot;
@@ -186,4 +194,48 @@ async fn records_of_a_plugin_stay_in_its_folder() {
     let written = flowgate_testkit::records::Records::in_folder(folder.path().join("logs")).paths();
     assert_eq!(written, [folder.path().join("logs/chameleon/a/b.txt")]);
     assert!(!folder.path().join("escaped").exists() && !folder.path().join("logs/escaped").exists());
+}
+
+#[tokio::test]
+async fn an_origin_that_breaks_off_while_its_response_is_held_is_a_bad_gateway() {
+    let cases =
+        ["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhal\r\nx\r\n"];
+    let target = format!("{}:443", copilot::HOST);
+    for sent in cases {
+        let origin = Origin::start(Setup::http1(), move |_| Script::raw(sent).close()).await;
+        let options = Options::new().component("chameleon", guests::CHAMELEON).plugin("chameleon", json!({ "response_body": "whole" }));
+        let proxy = Proxy::start(options.resolving(&target, &origin)).await;
+        let mut client = proxy.client().h1(&target).await.unwrap();
+
+        let told = client.exchange(copilot::completion(copilot::HOST, "1", b"{}")).await.unwrap();
+
+        assert_eq!((told.status(), told.head.get("proxy-status")), (502, Some("flowgate; error=http_protocol_error")), "{sent}");
+        assert_eq!(proxy.records().only().await.text_at("/flowgate/outcome"), Some("origin-failed"), "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_response_is_held_is_noticed() {
+    // More than may be on its way: the origin is rid of it once it is being held.
+    const HELD: usize = 300 << 10;
+    let (gate, sent) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
+    let origin = Origin::start(Setup::http2(), {
+        let sent = sent.clone();
+        move |_| Script::new(200).data(vec![b'x'; HELD]).then(Act::Count(sent.clone())).hold(&gate)
+    })
+    .await;
+    let holding = json!({ "response_body": "whole", "limit": 1 << 20 });
+    let proxy = Proxy::start(Options::new().component("chameleon", guests::CHAMELEON).plugin("chameleon", holding)).await;
+    let mut connection = proxy.client().h2(&origin.authority()).await.unwrap();
+    let asked = connection.begin(Request::get(origin.root()).body(()).unwrap(), true).await.unwrap();
+    within("the beginning", async {
+        while sent.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    drop(asked);
+
+    origin.journal().wait("the reset", |requests, _| requests[0].gone.clone()).await;
 }
