@@ -7,7 +7,10 @@
 //! Source: RFC 9112 §9.3, RFC 9113 §9.1.1.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -72,14 +75,16 @@ pub struct Connection {
     pub reused: bool,
     /// When it came up.
     dialled: Dialled,
+    /// The pool's when it was dialled.
+    generation: u64,
     /// Of whom, where somebody has logged in on it.
     login: Option<Login>,
 }
 
 impl Connection {
-    fn new(io: Io, dialled: Dialled) -> Self {
+    fn new(io: Io, dialled: Dialled, generation: u64) -> Self {
         let (reader, writer) = halves(io, BytesMut::new());
-        Self { reader, writer, reused: false, dialled, login: None }
+        Self { reader, writer, reused: false, dialled, generation, login: None }
     }
 
     /// That client logs in on it, or is asked to: nobody else is to have it from now on.
@@ -107,7 +112,7 @@ impl Connection {
 impl Connection {
     /// One that has carried an exchange.
     pub(super) fn kept(reader: HalfReader, writer: HalfWriter) -> Self {
-        Self { reader, writer, reused: true, dialled: Dialled::now(), login: None }
+        Self { reader, writer, reused: true, dialled: Dialled::now(), generation: 0, login: None }
     }
 }
 
@@ -150,13 +155,15 @@ pub struct Pool {
     limits: PoolLimits,
     idle: Arc<Mutex<Idles>>,
     owners: Arc<Mutex<Owners>>,
+    /// Another number each time that all is forgotten; changes while `idle` is locked.
+    generation: AtomicU64,
     tasks: Tasks,
 }
 
 impl Pool {
     /// An empty pool. Its tasks (HTTP/2 connections, the sweep) run in `tasks`.
     pub fn new(dialler: SharedDialler, limits: PoolLimits, tasks: Tasks) -> Self {
-        let pool = Self { dialler, limits, idle: Arc::default(), owners: Arc::default(), tasks };
+        let pool = Self { dialler, limits, idle: Arc::default(), owners: Arc::default(), generation: AtomicU64::new(0), tasks };
         pool.sweep();
         pool
     }
@@ -184,8 +191,10 @@ impl Pool {
             return Ok(connection);
         }
         self.make_room();
+        // Before it is known whether the destination may be reached, and by what it is verified.
+        let generation = self.generation.load(Ordering::Relaxed);
         let (io, _, dialled) = self.dialler.connect(destination, Protocol::Http1).await?;
-        Ok(Box::new(Connection::new(io, dialled)))
+        Ok(Box::new(Connection::new(io, dialled, generation)))
     }
 
     /// HTTP/2 where the origin offers it, else HTTP/1. `owner`: on whose behalf; nobody else is on that HTTP/2 connection. `fresh`: no HTTP/1
@@ -209,6 +218,7 @@ impl Pool {
             return self.http1(destination, owner, fresh).await.map(Lease::Http1);
         }
         self.make_room();
+        let generation = self.generation.load(Ordering::Relaxed);
         let (io, http2, dialled) = match self.dialler.connect(destination, Protocol::Http2).await {
             Ok(dialled) => dialled,
             // There is one already, on which there will be room at some time.
@@ -216,7 +226,7 @@ impl Pool {
         };
         self.owners().found(destination, http2);
         if !http2 {
-            return Ok(Lease::Http1(Box::new(Connection::new(io, dialled))));
+            return Ok(Lease::Http1(Box::new(Connection::new(io, dialled, generation))));
         }
         let handshake = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -260,7 +270,7 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection that has carried its exchange to the end.
+    /// Keeps a connection that has carried its exchange to the end, unless it is one of those that were forgotten meanwhile.
     pub fn give_back(&self, destination: Destination, mut connection: Connection) {
         // Octets nobody asked for would be taken for the next response.
         if connection.reader.at_end() || !connection.reader.buffer().is_empty() || self.tasks.stopping().is_cancelled() {
@@ -271,7 +281,13 @@ impl Pool {
             return;
         }
         connection.reused = true;
-        let goes = self.idle().keep(destination, connection, self.limits.per_origin, self.limits.in_all);
+        let goes = {
+            let mut idle = self.idle();
+            match connection.generation == self.generation.load(Ordering::Relaxed) {
+                true => idle.keep(destination, connection, self.limits.per_origin, self.limits.in_all),
+                false => Some(Box::new(connection)),
+            }
+        };
         // Outside the lock: closing takes a while.
         drop(goes);
     }
@@ -283,9 +299,13 @@ impl Pool {
         drop(gone);
     }
 
-    /// Forgets all connections that are kept, and what is known of origins. Exchanges in progress keep theirs.
+    /// Forgets all connections, and what is known of origins. Exchanges in progress keep theirs to their end.
     pub fn forget(&self) {
-        let idle = std::mem::take(&mut *self.idle());
+        let idle = {
+            let mut idle = self.idle();
+            self.generation.fetch_add(1, Ordering::Relaxed);
+            std::mem::take(&mut *idle)
+        };
         let owners = std::mem::take(&mut *self.owners());
         // Outside the locks: closing takes a while.
         drop((idle, owners));

@@ -8,7 +8,8 @@ use std::{
 
 use flowgate::plugin::LOGGER_WASM;
 use flowgate_testkit::{
-    Origin,
+    Gate, Origin, Script, Setup,
+    client::request,
     program::{self, Program},
     within,
 };
@@ -283,6 +284,31 @@ async fn a_changed_configuration_is_taken_over() {
     fs::write(&file, "").unwrap();
     program.hang_up().await;
     until_opened(&program, &target, true).await;
+}
+
+#[tokio::test]
+async fn a_connection_of_before_a_reload_carries_nothing_after_it() {
+    let gate = Gate::new();
+    let origin = Origin::start(Setup::clear(), {
+        let gate = gate.clone();
+        move |_| Script::new(200).data("some ").hold(&gate).data("of it")
+    })
+    .await;
+    let program = Program::start(BINARY, &[]).await;
+    let asked = request("GET", &origin.root(), &origin.authority(), &[], b"");
+    let (mut client, mut other) = (program.client().to_proxy().await.unwrap(), program.client().to_proxy().await.unwrap());
+    client.send(&asked).await.unwrap();
+    let answer = client.begin("GET").await.unwrap();
+
+    fs::write(program.folder().join("flowgate.toml"), "[destinations]\ndeny = ['127.0.0.0/8', '::1/128']\n").unwrap();
+    printed(&program.command(BINARY, &["reload"]).await);
+    gate.open_for(3);
+
+    assert_eq!(answer.finish().await.text(), "some of it", "what is under way goes on");
+    for client in [&mut client, &mut other] {
+        assert_eq!(client.exchange(&asked).await.unwrap().status(), 403);
+    }
+    assert_eq!(origin.seen().len(), 1);
 }
 
 #[tokio::test]
