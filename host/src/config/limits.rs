@@ -64,7 +64,8 @@ pub const CHATTER: u32 = 1000;
 pub const CHATTER_AT_ONCE: u32 = 10_000;
 /// Octets a compressed WebSocket message may inflate to. Far more than a plugin may look at; what swells beyond is made to do harm.
 pub const INFLATED_MESSAGE_BYTES: u64 = 64 * MIB as u64;
-/// How long a client that is closed here may take to read why, and so may both ends of a WebSocket: a few round trips of the slowest lines.
+/// How long a client that is closed here may take to read why, or what came before its answer broke off, and so may both ends of a WebSocket:
+/// a few round trips of the slowest lines.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 /// Octets they may still send meanwhile: what was on its way.
 pub const FAREWELL_BYTES: u64 = MIB as u64;

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     flow::{LocalResponse, Refusal},
     h1::{Framing, HeadError, ReadError, RequestLine, encode_response, request_framing},
-    io::{HalfReader, HalfWriter, Io, Layered, abort},
+    io::{HalfReader, HalfWriter, Io, Layered, Lent, abort},
     origin::{CONNECTION_WINDOW, STREAM_WINDOW},
 };
 
@@ -91,22 +91,18 @@ impl Exchange {
     }
 
     /// One exchange on an HTTP/1 connection.
-    pub async fn one(
-        &self,
-        mut reader: HalfReader,
-        mut writer: HalfWriter,
-        via: &Via,
-        head: crate::flow::RequestHead,
-        framing: Framing,
-    ) -> Served {
+    pub async fn one(&self, reader: HalfReader, writer: HalfWriter, via: &Via, head: crate::flow::RequestHead, framing: Framing) -> Served {
+        let mut lent = Lent::new(reader, writer);
+        let (reader, writer) = lent.halves();
         writer.be_patient(self.limits.idle);
-        let content = Source::http1(&mut reader, framing, self.limits.idle);
-        let after = self.run(via, Request::new(head, framing, content), Responder::Http1(&mut writer)).await;
+        let content = Source::http1(reader, framing, self.limits.idle);
+        let after = self.run(via, Request::new(head, framing, content), Responder::Http1(writer)).await;
+        let (reader, writer) = lent.back();
         match after {
             After::Next => Served::Next(reader, writer),
             After::Abort => {
                 if writer.is_open_ended() {
-                    abort(reader, writer);
+                    abort(reader, writer, self.limits.farewell).await;
                 }
                 Served::Ended
             }

@@ -10,10 +10,14 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},
+    time::timeout,
+};
 
 use crate::h1::{Reader, Writer};
 
@@ -46,11 +50,46 @@ pub fn whole(reader: HalfReader, writer: HalfWriter) -> Rewound {
     again(read.unsplit(writer.into_inner()), first)
 }
 
-/// Ends a connection in a way that is not taken for a good one. TLS has that by itself: its end has to be said.
-pub fn abort(reader: HalfReader, writer: HalfWriter) {
-    let io: &dyn Any = &*whole(reader, writer).into_inner();
-    if let Some(stream) = io.downcast_ref() {
-        tcp::abort(stream);
+/// Ends a connection in a way that is not taken for a good one, once what was sent on it has gone, or `patience` is over. TLS has that by
+/// itself: its end has to be said.
+pub async fn abort(reader: HalfReader, writer: HalfWriter, patience: Duration) {
+    let io = whole(reader, writer).into_inner();
+    if let Some(stream) = (&*io as &dyn Any).downcast_ref() {
+        // First of all: this wait may be cut off, too.
+        tcp::reset_at_end(stream);
+        let _ = timeout(patience, tcp::sent(stream)).await;
+    }
+}
+
+/// Both halves of a client's connection, lent to one exchange. Where that is dropped in the middle of content that ends with the connection,
+/// its client can see that.
+pub struct Lent(Option<(HalfReader, HalfWriter)>);
+
+impl Lent {
+    /// Lends both.
+    pub fn new(reader: HalfReader, writer: HalfWriter) -> Self {
+        Self(Some((reader, writer)))
+    }
+
+    /// For the exchange.
+    pub fn halves(&mut self) -> (&mut HalfReader, &mut HalfWriter) {
+        // They are taken by `back` and `drop` only.
+        let (reader, writer) = self.0.as_mut().expect("both are lent");
+        (reader, writer)
+    }
+
+    /// After it.
+    pub fn back(mut self) -> (HalfReader, HalfWriter) {
+        self.0.take().expect("both are lent")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some((reader, writer)) = self.0.take().filter(|(_, writer)| writer.is_open_ended()) else { return };
+        if let Some(stream) = (&*whole(reader, writer).into_inner() as &dyn Any).downcast_ref() {
+            tcp::reset_at_end(stream);
+        }
     }
 }
 

@@ -22,10 +22,23 @@ pub fn prepare(stream: &TcpStream, keepalive: Duration) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&questions)
 }
 
-/// Has a connection reset when it is dropped. What was sent and has not arrived may be lost.
-pub(super) fn abort(stream: &TcpStream) {
+/// Has a connection reset when it is dropped. What waits to be sent is lost then.
+pub(super) fn reset_at_end(stream: &TcpStream) {
     // Fails on one that has ended already, which is as good.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Resolves when nothing waits to be sent any more, and nearly all has arrived. Nothing can be sent after that as well as before.
+///
+/// # Errors
+/// What the system says.
+pub(super) async fn sent(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    // Whether it can be written to says then whether anything waits: the least buffer there is takes nothing more before it is as good as empty.
+    socket.set_tcp_notsent_lowat(1)?;
+    socket.set_send_buffer_size(0)?;
+    // What was found out about writing to it before is not true any more; a handle of its own is asked anew.
+    TcpStream::from_std(socket.try_clone()?.into())?.writable().await
 }
 
 #[cfg(test)]

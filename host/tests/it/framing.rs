@@ -1,5 +1,7 @@
 //! Where messages begin and end on a connection.
 
+use std::time::Duration;
+
 use flowgate_testkit::{
     Client, Gate, Origin, Script, Setup, Trouble,
     client::request,
@@ -127,6 +129,42 @@ async fn a_cut_response_in_clear_is_seen_to_be_cut_where_its_end_is_the_connecti
             assert_eq!((response.text(), response.trouble), ("hal".to_owned(), Some(Trouble::Reset)), "case {at}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_stop_cuts_a_response_in_clear_where_its_client_can_see_it() {
+    let gate = Gate::new();
+    let cases = [("1.1", "HTTP/1.1 200 OK\r\n\r\nhal"), ("1.0", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhal\r\n")];
+    for (version, sent) in cases {
+        let origin = Origin::start(Setup::clear(), {
+            let gate = gate.clone();
+            move |_| Script::raw(sent).hold(&gate)
+        })
+        .await;
+        let proxy = Proxy::without_plugins(Options::new().change(|config| config.grace = Duration::from_millis(100))).await;
+        let mut client = proxy.client().to_proxy().await.unwrap();
+        client.send(format!("GET {} HTTP/{version}\r\nHost: {}\r\n\r\n", origin.root(), origin.authority())).await.unwrap();
+        let mut answer = client.begin("GET").await.unwrap();
+        answer.until(b"hal").await.unwrap();
+
+        proxy.stop().await;
+
+        assert_eq!(answer.finish().await.trouble, Some(Trouble::Reset), "{version}");
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_a_break_arrives_in_clear_too() {
+    const LEN: usize = 4 << 20;
+    let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{LEN:x}\r\n");
+    let sent = [head.as_bytes(), &vec![b'x'; LEN]].concat();
+    let origin = Origin::start(Setup::clear(), move |_| Script::raw(sent.clone()).close()).await;
+    let proxy = Proxy::without_plugins(Options::new()).await;
+    let asked = format!("GET {} HTTP/1.0\r\nHost: {}\r\n\r\n", origin.root(), origin.authority());
+
+    let response = proxy.client().to_proxy().await.unwrap().exchange(asked).await.unwrap();
+
+    assert_eq!((response.content.len(), response.trouble), (LEN, Some(Trouble::Reset)));
 }
 
 #[tokio::test]
