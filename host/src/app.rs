@@ -136,7 +136,7 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
         spans,
         shows_content,
         logs: logs.clone(),
-        counting: tokio::sync::Mutex::default(),
+        counting: desk::Turns::default(),
         tasks: local.clone(),
         draining: draining.clone(),
         reload: reload.clone(),

@@ -81,7 +81,12 @@ impl Token {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let unfinished = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
         let made = (|| {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            // What lies at a name that can be guessed may be a link, or somebody else's to read.
+            match fs::remove_file(&unfinished) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
             file.write_all(format!("{token}\n").as_bytes())?;
             file.sync_all()?;
             // Unlike a rename it leaves what somebody else has made meanwhile.
@@ -130,6 +135,25 @@ mod tests {
         assert_eq!(Token::open_or_create(&path).unwrap(), made);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_ne!(Token::open_or_create(&folder.path().join("other")).unwrap(), made);
+    }
+
+    #[test]
+    fn a_token_is_not_written_into_what_lies_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("token"), folder.path().join("other"));
+        fs::write(&other, "somebody else's").unwrap();
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o666)).unwrap();
+        let guessed = folder.path().join(format!(".token.{}.new", std::process::id()));
+        for lay in [|from: &Path, to: &Path| std::os::unix::fs::symlink(from, to), |from: &Path, to: &Path| fs::hard_link(from, to)] {
+            lay(&other, &guessed).unwrap();
+
+            Token::open_or_create(&path).unwrap();
+
+            assert_eq!(fs::read_to_string(&other).unwrap(), "somebody else's");
+            let made = fs::symlink_metadata(&path).unwrap();
+            assert!(made.is_file() && made.permissions().mode() & 0o777 == 0o600, "{made:?}");
+            fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

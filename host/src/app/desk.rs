@@ -5,6 +5,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::{reload::Reload, retention::Retention};
@@ -34,13 +35,28 @@ pub(super) struct Desk {
     pub(super) shows_content: bool,
     /// Where records are.
     pub(super) logs: PathBuf,
-    /// Held while records are counted, which takes all processors.
-    pub(super) counting: tokio::sync::Mutex<()>,
+    /// Records are counted by all processors.
+    pub(super) counting: Turns,
     pub(super) tasks: Tasks,
     /// Cancelled when the proxy begins to stop.
     pub(super) draining: CancellationToken,
     /// `None`: the configuration came from nowhere that could be read again.
     pub(super) reload: Option<Arc<Reload>>,
+}
+
+/// Work of which one is done at a time, to its end even if whoever asked for it is gone.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Arc<tokio::sync::Mutex<()>>);
+
+impl Turns {
+    async fn block<T: Send + 'static>(&self, tasks: &Tasks, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        let turn = self.0.clone().lock_owned().await;
+        let turned = move || {
+            let _turn = turn;
+            work()
+        };
+        tasks.block(turned).await
+    }
 }
 
 impl Operator for Desk {
@@ -78,9 +94,8 @@ impl Operator for Desk {
 
     fn usage(&self, query: Query) -> BoxFuture<'_, anyhow::Result<Usage>> {
         Box::pin(async move {
-            let _turn = self.counting.lock().await;
             let logs = self.logs.clone();
-            self.tasks.block(move || usage::count(&logs, &query, &Progress::default())).await.context("counting records")?
+            self.counting.block(&self.tasks, move || usage::count(&logs, &query, &Progress::default())).await.context("counting records")?
         })
     }
 
@@ -128,8 +143,43 @@ impl Operator for Desk {
     fn reload(&self) -> BoxFuture<'_, anyhow::Result<Vec<String>>> {
         Box::pin(async {
             let reload =
-                self.reload.as_ref().context("this proxy's configuration came from the program that runs it, and cannot be read again")?;
-            reload.run().await
+                self.reload.clone().context("this proxy's configuration came from the program that runs it, and cannot be read again")?;
+            // A task of its own: whoever asked may be gone before it is taken over as a whole.
+            self.tasks.spawn(async move { reload.run().await }).await.context("reading the configuration again")?
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::ready,
+        pin::pin,
+        sync::{
+            atomic::{AtomicBool, Ordering::SeqCst},
+            mpsc,
+        },
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_all_processors_is_done_one_at_a_time_though_who_asked_is_gone() {
+        let (turns, tasks, ended) = (Turns::default(), Tasks::new(), Arc::new(AtomicBool::new(false)));
+        let (end, ends) = mpsc::channel::<()>();
+        let first = ended.clone();
+        let asked = turns.block(&tasks, move || {
+            ends.recv().unwrap();
+            first.store(true, SeqCst);
+        });
+        tokio::select! { biased; _ = asked => panic!("it waits"), () = ready(()) => {} }
+
+        let second = ended.clone();
+        let mut next = pin!(turns.block(&tasks, move || second.load(SeqCst)));
+        tokio::select! { biased; _ = &mut next => panic!("it has no turn yet"), () = ready(()) => {} }
+        assert_eq!(tasks.len(), 1, "the second has not begun");
+        end.send(()).unwrap();
+
+        assert!(next.await.unwrap());
     }
 }

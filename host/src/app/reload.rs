@@ -60,10 +60,10 @@ impl Reload {
         let mut current = self.current.lock().await;
         let (reread, known) = (self.reread.clone(), self.seen().into_keys().collect::<Vec<_>>());
         let (before, next) = self.tasks.block(move || (stamps(known), reread())).await.context("reading the configuration")?;
-        self.see(before);
+        self.see(before.clone());
         let next = next?;
-        // Before they are read: what is missing now is waited for.
-        let named = files(&next).into_iter().chain(next.users.clone()).collect::<Vec<_>>();
+        // Before they are read: what is missing now is waited for, and what was written again since `before` is news.
+        let named = files(&next).into_iter().chain(next.users.clone()).filter(|file| !before.contains_key(file)).collect::<Vec<_>>();
         let named = self.tasks.block(move || stamps(named)).await.context("looking at what the configuration names")?;
         self.see(named);
         can_change(&current, &next)?;

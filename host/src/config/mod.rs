@@ -546,6 +546,18 @@ mod tests {
     }
 
     #[test]
+    fn documented_balancers_wait_longer_than_the_proxy_does() {
+        let text = include_str!("../../../docs/operation.md");
+        let waits = ["timeout client ", "timeout server ", "proxy_timeout "].map(|name| {
+            let (_, rest) = text.split_once(name).unwrap_or_else(|| panic!("{name}is not in operation.md"));
+            let value = rest.split([';', '\n']).next().unwrap_or_default();
+            units::duration(value.trim()).unwrap_or_else(|error| panic!("{name}{value}: {error}"))
+        });
+
+        assert!(waits.iter().all(|wait| *wait > limits::RESPONSE_DEADLINE.max(limits::CONTENT_IDLE)), "{waits:?}");
+    }
+
+    #[test]
     fn the_documentation_names_every_setting() {
         use clap::Args;
 

@@ -3,7 +3,10 @@
 //! Place: part of `mod`; stores of NSS are in `nss`. A file holds a root if its certificate is in it, as PEM, or octet for octet as in a key
 //! store of Java.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use memchr::memmem;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -18,6 +21,8 @@ pub(super) const BUNDLES: [&str; 5] = [
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
+/// The same as a folder with a file for each.
+const FOLDER: &str = "/etc/ssl/certs";
 
 /// Whether that file has one of the roots.
 ///
@@ -32,10 +37,19 @@ pub(super) fn holds(file: &Path, roots: &[CertificateDer<'static>]) -> std::io::
     Ok(CertificateDer::pem_slice_iter(&octets).filter_map(Result::ok).any(is_root))
 }
 
-/// Whether a file in that folder has one of the roots.
-fn folder_holds(folder: &Path, roots: &[CertificateDer<'static>]) -> std::io::Result<bool> {
+/// Files in that folder that have one of the roots.
+fn holding(folder: &Path, roots: &[CertificateDer<'static>]) -> std::io::Result<Vec<PathBuf>> {
     let files = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
-    Ok(files.filter(|file| file.is_file()).any(|file| holds(&file, roots).unwrap_or(false)))
+    Ok(files.filter(|file| file.is_file() && holds(file, roots).unwrap_or(false)).collect())
+}
+
+/// Whether OpenSSL would open it: it knows files in a folder by a hash of the subject and a number only (X509_LOOKUP_hash_dir(3)).
+fn is_looked_up(file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'));
+    name.is_some_and(|(hash, number)| {
+        let is_hash = hash.len() == 8 && hash.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        is_hash && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+    })
 }
 
 /// Whether the system trusts one of the roots; `None`: it does not say what it trusts.
@@ -104,21 +118,41 @@ fn node(surroundings: &Surroundings, roots: &[CertificateDer<'static>], is_of_sy
 
 /// A list that stands in place of any other.
 pub(super) fn replaced(about: &'static str, place: &str, file: &Path, roots: &[CertificateDer<'static>]) -> Finding {
-    let shown = file.display();
-    let found = if place == MAYBE_FOLDER && file.is_dir() { folder_holds(file, roots) } else { holds(file, roots) };
-    match found {
+    if place == MAYBE_FOLDER && file.is_dir() {
+        return replaced_by_folder(about, place, file, roots);
+    }
+    match holds(file, roots) {
         Ok(true) => Finding::ok(about, format!("{place} has the root")),
-        Ok(false) => missing(about, place, file),
-        Err(error) => {
-            Finding::fault(about, format!("{place} is {shown}, which cannot be read: {error}"), "name a file with all roots, or unset it")
-        }
+        Ok(false) => missing(about, place, file, &format!("add the root to it: cat flowgate-ca.pem >> {}", file.display())),
+        Err(error) => unreadable(about, place, file, &error),
     }
 }
 
-fn missing(about: &'static str, place: &str, file: &Path) -> Finding {
-    let shown = file.display();
+fn replaced_by_folder(about: &'static str, place: &str, folder: &Path, roots: &[CertificateDer<'static>]) -> Finding {
+    let shown = folder.display();
+    match holding(folder, roots) {
+        Ok(files) if files.is_empty() => {
+            missing(about, place, folder, &format!("copy flowgate-ca.pem into it, then run: openssl rehash {shown}"))
+        }
+        Ok(files) if files.iter().any(|file| is_looked_up(file)) => Finding::ok(about, format!("{place} has the root")),
+        Ok(_) => Finding::fault(
+            about,
+            format!("{place} is {shown}, where the root lies under a name that nobody looks up"),
+            format!("run: openssl rehash {shown}"),
+        ),
+        Err(error) => unreadable(about, place, folder, &error),
+    }
+}
+
+fn unreadable(about: &'static str, place: &str, file: &Path, error: &std::io::Error) -> Finding {
+    let what = format!("{place} is {}, which cannot be read: {error}", file.display());
+    Finding::fault(about, what, "name a file with all roots, or unset it")
+}
+
+fn missing(about: &'static str, place: &str, list: &Path, mend: &str) -> Finding {
+    let shown = list.display();
     // What is written into the system's own list by hand is gone when that is made anew.
-    match file.is_dir() || BUNDLES.iter().any(|bundle| file == Path::new(bundle)) {
+    match list == Path::new(FOLDER) || BUNDLES.iter().any(|bundle| list == Path::new(bundle)) {
         true => Finding::fault(
             about,
             format!("{place} is {shown}, which is what the system trusts and does not have the root"),
@@ -127,7 +161,7 @@ fn missing(about: &'static str, place: &str, file: &Path) -> Finding {
         false => Finding::fault(
             about,
             format!("{place} is {shown}, which stands in place of the system's list and does not have the root"),
-            format!("add the root to it: cat flowgate-ca.pem >> {shown}"),
+            mend,
         ),
     }
 }
@@ -155,7 +189,7 @@ fn java(surroundings: &Surroundings, roots: &[CertificateDer<'static>]) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf};
+    use std::{collections::BTreeMap, os::unix::fs::symlink};
 
     use super::{super::Verdict, *};
     use crate::tls::Root;
@@ -209,16 +243,21 @@ mod tests {
         let found = || examine(&surroundings(folder.path().join("none"), &variables), &roots);
 
         assert_eq!((verdict(&found(), "python"), verdict(&found(), "java")), (Verdict::Fault, Verdict::Ok));
+        let mend = || found().into_iter().find(|finding| finding.about == "python").and_then(|finding| finding.mend);
+        assert!(mend().is_some_and(|mend| mend.starts_with("copy flowgate-ca.pem into it")), "{:?}", mend());
         fs::write(certificates.join("flowgate.pem"), root.certificate_pem()).unwrap();
+        assert_eq!(verdict(&found(), "python"), Verdict::Fault, "OpenSSL does not look there");
+        assert!(mend().is_some_and(|mend| mend.starts_with("run: openssl rehash")), "{:?}", mend());
+        symlink("flowgate.pem", certificates.join("0a1b2c3d.0")).unwrap();
         assert_eq!(verdict(&found(), "python"), Verdict::Ok);
     }
 
     #[test]
     fn the_systems_own_list_is_not_to_be_written_into() {
-        let mend = |file: &str| missing("curl", "CURL_CA_BUNDLE", Path::new(file)).mend.unwrap();
+        let mend = |file: &str| missing("curl", "CURL_CA_BUNDLE", Path::new(file), "add the root to it").mend.unwrap();
 
-        assert_eq!(mend("/home/ana/roots.pem"), "add the root to it: cat flowgate-ca.pem >> /home/ana/roots.pem");
-        for bundle in BUNDLES {
+        assert_eq!(mend("/home/ana/roots.pem"), "add the root to it");
+        for bundle in BUNDLES.into_iter().chain([FOLDER]) {
             assert!(mend(bundle).starts_with("install the root in the system"), "{bundle}");
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use flowgate::{
-    app::{self, App, Network},
+    app::{self, App, Network, Sockets},
     auth,
     config::{Config, Grant, PluginConfig, Secret},
     hooks::Hooks,
@@ -174,6 +174,21 @@ impl Proxy {
         let app = app::start(config.clone()).await?;
         compiled::keep(&config.state_dir);
         Ok(Self { running: Running::Whole(app), folder, config })
+    }
+
+    /// Starts one that reads its configuration again as that says, out of the one that it was started with.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn rereading(options: Options, reread: impl Fn(&Config) -> anyhow::Result<Config> + Send + Sync + 'static) -> Self {
+        let folder = tempfile::tempdir().expect("the system has a place for temporary folders");
+        let config = options.config(folder.path());
+        compiled::lend(&config.state_dir);
+        let first = config.clone();
+        let app = app::start_rereading(config.clone(), Sockets::default(), Box::new(move || reread(&first))).await;
+        let app = app.unwrap_or_else(|error| panic!("the proxy does not start: {error:#}"));
+        compiled::keep(&config.state_dir);
+        Self { running: Running::Whole(app), folder, config }
     }
 
     /// Starts the network alone: every host intercepted, no plugin, nothing recorded. Quick, for tests of what passes on the wire.

@@ -47,6 +47,7 @@ mod redaction;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod repeating;
+mod rereading;
 mod retaining;
 mod secrets;
 mod security;
