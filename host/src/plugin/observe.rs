@@ -21,7 +21,7 @@ use tokio::{
         Mutex, OnceCell, Semaphore,
         mpsc::{self, OwnedPermit, Receiver, Sender},
     },
-    task::yield_now,
+    task::{JoinError, yield_now},
     time::{sleep, timeout},
 };
 
@@ -30,13 +30,16 @@ use bytes::Bytes;
 
 use super::{build::Build, capability::context::Shown, journal::Page, messages::Crowd, settings::Limits};
 use crate::{
-    flow::{SharedFlow, lock},
+    flow::{Direction, Flow, SharedFlow, lock},
     redaction::Redaction,
     tasks::Tasks,
 };
 
-/// Contents of more octets than these are redacted off the runtime.
+/// Contents of more octets than these are redacted off the runtime, and so are those of which a coding makes nobody knows how many.
 const REDACT_HERE: usize = 64 * 1024;
+
+/// How many are redacted there at a time: while its members are looked for, a JSON text of many small ones takes some forty times its octets.
+const REDACTED_AT_ONCE: usize = 2;
 
 /// How long flows are told of in a row until whatever else is ready has its turn. In a row is cheaper: reads and writes come in a row, too,
 /// then, and the other ends are woken up once for many.
@@ -171,9 +174,15 @@ pub(super) struct View {
     pub(super) redaction: Arc<ArcSwap<Redaction>>,
     /// Most octets that come out of undoing content codings.
     pub(super) max_decoded: Arc<AtomicUsize>,
+    /// Turns of those that are redacted off the runtime.
+    turns: Arc<Semaphore>,
 }
 
 impl View {
+    pub(super) fn new(redaction: Arc<ArcSwap<Redaction>>, max_decoded: usize) -> Self {
+        Self { redaction, max_decoded: Arc::new(max_decoded.into()), turns: Arc::new(Semaphore::new(REDACTED_AT_ONCE)) }
+    }
+
     /// The flow without what they are not to see, by the rules that held when the first of them asked.
     pub(super) async fn of(&self, shared: &Shared, tasks: &Tasks) -> SharedFlow {
         let shown = shared.shown.get_or_init(|| self.redacted(shared.flow.clone(), tasks)).await;
@@ -188,19 +197,16 @@ impl View {
         if redaction.is_empty() {
             return flow;
         }
+        let is_small = !redaction.reads_content() || is_small(&lock(&flow));
         let (max, shared) = (self.max_decoded.load(Ordering::Relaxed), flow.clone());
         let redacted = move || {
             let whole = lock(&shared).clone();
             SharedFlow::new(redaction.apply(&whole, max).into())
         };
-        let kept = {
-            let flow = lock(&flow);
-            flow.request_content.kept() + flow.response_content.kept()
-        };
-        if kept <= REDACT_HERE {
+        if is_small {
             return redacted();
         }
-        match tasks.block(redacted).await {
+        match self.off_the_runtime(tasks, redacted).await {
             Ok(redacted) => redacted,
             // It panicked: what cannot be redacted is not shown.
             Err(_) => {
@@ -223,12 +229,32 @@ impl View {
         if content.len() <= REDACT_HERE {
             return redaction.message(content);
         }
-        let redacted = tasks.block(move || redaction.message(content)).await;
+        let redacted = self.off_the_runtime(tasks, move || redaction.message(content)).await;
         redacted.unwrap_or_else(|_| {
             tracing::error!("redacting a WebSocket message failed: it is observed without its content");
             Bytes::new()
         })
     }
+
+    /// Runs that when it has its turn. An error: it panicked.
+    async fn off_the_runtime<T: Send + 'static>(&self, tasks: &Tasks, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        // Never closed. It goes with the work, which ends even where nobody waits for it any more.
+        let turn = self.turns.clone().acquire_owned().await;
+        let working = move || {
+            let _turn = turn;
+            work()
+        };
+        tasks.block(working).await
+    }
+}
+
+/// So little is there to look through that it need not be done elsewhere.
+fn is_small(flow: &Flow) -> bool {
+    let as_they_are = [Direction::Request, Direction::Response].into_iter().all(|of| {
+        let is_coded = flow.fields(of).is_some_and(|fields| fields.contains("content-encoding"));
+        flow.content(of).kept() == 0 || !is_coded
+    });
+    as_they_are && flow.request_content.kept() + flow.response_content.kept() <= REDACT_HERE
 }
 
 /// Tells of one flow after the other, until the queue ends.
@@ -275,12 +301,14 @@ pub(super) async fn caught<T>(telling: impl Future<Output = T>) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
-    use crate::plugin::tests::flow;
+    use crate::{flow::Content, plugin::tests::flow};
 
     fn view(fields: &[String]) -> View {
         let redaction = Redaction::new(fields, &[], &[]).expect("good rules");
-        View { redaction: Arc::new(ArcSwap::from_pointee(redaction)), max_decoded: Arc::new(1000.into()) }
+        View::new(Arc::new(ArcSwap::from_pointee(redaction)), 1000)
     }
 
     #[tokio::test]
@@ -317,6 +345,32 @@ mod tests {
         let told = |pairs: [(&str, &str); 2]| pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(late, told([("a.early", "of an observer"), ("a.late", "it is [redacted]")]));
         assert_eq!(lock(&shown).tags, told([("a.early", "of an observer"), ("a.late", "other")]));
+    }
+
+    #[tokio::test]
+    async fn what_may_inflate_is_redacted_off_the_runtime_so_many_at_a_time() {
+        let redaction = Redaction::new(&[], &[], &["s3cret".to_owned()]).expect("good rules");
+        let (view, tasks) = (View { redaction: Arc::new(ArcSwap::from_pointee(redaction)), ..view(&[]) }, Tasks::new());
+        let shared = |coding: Option<&str>, content: &'static [u8]| {
+            let mut flow = flow("/");
+            coding.into_iter().for_each(|coding| flow.request.fields.push("content-encoding", coding));
+            flow.request_content = Content::whole(Bytes::from_static(content));
+            Shared::new(Arc::new(flow.into()))
+        };
+        let is_ready = |shared: &Shared| pin!(view.of(shared, &tasks)).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        let others = view.turns.clone().acquire_many_owned(REDACTED_AT_ONCE as u32).await.expect("it is never closed");
+
+        let ready = [
+            is_ready(&shared(None, b"s3cret")),
+            is_ready(&shared(Some("identity"), b"")),
+            is_ready(&shared(Some("gzip"), b"few octets")),
+            is_ready(&shared(None, &[b'a'; REDACT_HERE + 1])),
+        ];
+        drop(others);
+        let shown = view.of(&shared(Some("identity"), b"it is s3cret"), &tasks).await;
+
+        assert_eq!(ready, [true, true, false, false]);
+        assert_eq!(lock(&shown).request_content.octets(), "it is [redacted]");
     }
 
     #[tokio::test]

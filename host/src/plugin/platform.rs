@@ -91,7 +91,7 @@ impl Platform {
             observing: Tasks::new(),
             working: Tasks::new(),
         };
-        let max_decoded = Arc::new(settings.capture_bytes.into());
+        let view = View::new(platform.redaction.clone(), settings.capture_bytes);
         let loader = Loader::new(&settings, means, platform.working.clone())?;
         let watch = Watch::new(settings.folder.clone(), settings.limits, platform.look.clone());
         let kit = Kit {
@@ -101,7 +101,7 @@ impl Platform {
             board: platform.board.clone(),
             events: platform.events.clone(),
             ring: platform.ring.clone(),
-            view: View { redaction: platform.redaction.clone(), max_decoded },
+            view,
         };
         let mut swap = Swap::new(settings, loader, kit);
         swap.begin().await?;

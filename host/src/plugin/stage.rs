@@ -77,10 +77,7 @@ impl Stage {
         let hash = Hash::of(&octets);
         let source = Source { name, code: Code::Octets(octets), hash, file: Some(file.to_owned()) };
         let build = loader.load(source, &settings).await.with_context(|| format!("loading {}", file.display()))?;
-        let view = View {
-            redaction: Arc::new(arc_swap::ArcSwap::new(settings.redaction.clone())),
-            max_decoded: Arc::new(settings.capture_bytes.into()),
-        };
+        let view = View::new(Arc::new(arc_swap::ArcSwap::new(settings.redaction.clone())), settings.capture_bytes);
         Ok(Self::of(build, scene, means, settings.limits, view))
     }
 

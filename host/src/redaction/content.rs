@@ -3,7 +3,7 @@
 //! Place: part of `redaction`. Works on what was kept of a whole content, so a secret that was sent in two chunks is found.
 //! Source: RFC 9535 for paths.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet, ptr};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -60,19 +60,15 @@ impl Redaction {
     /// The JSON text with all members blanked that a path leads to. Written anew only if there are any.
     fn blank_json<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         let Ok(Once(mut value)) = serde_json::from_slice(text) else { return self.blank_broken(text) };
-        let mut places = Vec::new();
+        // Where they are in memory: their paths would take as much as their depth, times their number.
+        let mut places = HashSet::new();
         for member in &self.paths {
-            places.extend(member.path.query_located(&value).iter().map(|found| found.location().to_json_pointer()));
+            places.extend(member.path.query(&value).iter().map(|found| ptr::from_ref(*found).addr()));
         }
         if places.is_empty() {
             return Cow::Borrowed(text);
         }
-        for place in places {
-            // One that lay inside another is gone with it.
-            if let Some(found) = value.pointer_mut(&place) {
-                *found = Value::from(BLANK);
-            }
-        }
+        blank_at(&places, &mut value);
         Cow::Owned(value.to_string().into_bytes())
     }
 
@@ -87,6 +83,19 @@ impl Redaction {
             }
         }
         text
+    }
+}
+
+/// Blanks what stands at those addresses. What lies inside one is gone with it.
+fn blank_at(places: &HashSet<usize>, value: &mut Value) {
+    if places.contains(&ptr::from_ref(value).addr()) {
+        *value = Value::from(BLANK);
+        return;
+    }
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(|value| blank_at(places, value)),
+        Value::Object(members) => members.values_mut().for_each(|value| blank_at(places, value)),
+        _ => {}
     }
 }
 
@@ -120,6 +129,9 @@ mod tests {
             ("$.a.token", r#"{"a":{"token":"[redacted]","n":1.5},"list":[{"token":5},{"token":{"deep":[1]}}],"tokens":"stay"}"#),
             ("$..token", r#"{"a":{"token":"[redacted]","n":1.5},"list":[{"token":"[redacted]"},{"token":"[redacted]"}],"tokens":"stay"}"#),
             ("$.list[*]['token']", r#"{"a":{"token":"x","n":1.5},"list":[{"token":"[redacted]"},{"token":"[redacted]"}],"tokens":"stay"}"#),
+            ("$['list','tokens']", r#"{"a":{"token":"x","n":1.5},"list":"[redacted]","tokens":"[redacted]"}"#),
+            ("$..list..*", r#"{"a":{"token":"x","n":1.5},"list":["[redacted]","[redacted]"],"tokens":"stay"}"#),
+            ("$", r#""[redacted]""#),
             ("$.nowhere", text),
         ];
         for (path, expected) in table {

@@ -115,8 +115,17 @@ async fn exchange(connection: &mut H2, url: &str) {
 
 /// In octets.
 fn resident(process: u32) -> u64 {
+    status(process, "VmRSS:")
+}
+
+/// The most that were resident so far, in octets.
+fn peak(process: u32) -> u64 {
+    status(process, "VmHWM:")
+}
+
+fn status(process: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
@@ -231,17 +240,18 @@ async fn streams_beyond_their_number_are_refused_and_the_others_go_on() {
     gate.open_for(200);
 }
 
+fn gzip(octets: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(octets).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// 16 MiB of gzip that inflate to as many GiB, which is itself sent as some ten KiB of gzip.
 fn bomb() -> Vec<u8> {
-    use std::io::Write;
-    let gzip = |octets: &[u8], times: usize| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        (0..times).for_each(|_| encoder.write_all(octets).unwrap());
-        encoder.finish().unwrap()
-    };
     // Members in a row are one content (RFC 1952 §2.2).
-    let member = gzip(&vec![0; 1 << 20], 1);
-    gzip(&member, (16 << 20) / member.len())
+    let member = gzip(&vec![0; 1 << 20]);
+    gzip(&member.repeat((16 << 20) / member.len()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,6 +290,49 @@ async fn content_that_inflates_without_end_passes_untouched_and_costs_no_memory(
     assert_eq!(cut, BOMBS);
     let grown = resident(program.id()).saturating_sub(before);
     assert!(grown < GROWTH, "{grown} octets more are resident");
+}
+
+#[tokio::test]
+async fn what_inflates_beyond_capture_is_cut_there() {
+    const CAPTURE: usize = 1 << 20;
+    let sent = gzip(&vec![b'a'; 2 * CAPTURE]);
+    let origin = Origin::start(Setup::tls(), move |_| Script::ok(sent.clone()).field("content-encoding", "gzip")).await;
+    let proxy = Proxy::start(Options::new().change(|config| config.capture_bytes = CAPTURE)).await;
+
+    proxy.client().post(&origin.url("/v1/completions"), &[], b"{}").await.unwrap();
+
+    let record = proxy.records().only().await;
+    assert_eq!(record.text_at("/response/content").unwrap().len(), CAPTURE);
+    assert_eq!(record.json.pointer("/flowgate/response/truncated"), Some(&true.into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_without_number_that_lie_deep_are_blanked_and_cost_little_memory() {
+    const GROWTH: u64 = 256 << 20;
+    const DEPTH: usize = 120;
+    let members = vec![r#"{"password":1}"#; 100_000].join(",");
+    let content = ["[".repeat(DEPTH), members, "]".repeat(DEPTH)].concat();
+    let coded = gzip(content.as_bytes());
+    assert!(coded.len() < 64 << 10, "{}", coded.len());
+    let origin = Origin::start(Setup::http1(), |_| Script::ok("{}")).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("flowgate.toml"), "[redaction]\njson = ['$..password']\n").unwrap();
+    let program = Program::start_in(folder, BINARY, &["--config", "flowgate.toml"]).await;
+    let url = origin.url("/v1/completions");
+    program.client().post(&url, &[], b"{}").await.unwrap();
+    program.records().only().await;
+    let before = peak(program.id());
+
+    program.client().post(&url, &[("content-encoding", "gzip")], &coded).await.unwrap();
+
+    let records = program.records().after(2).await;
+    let (shown, text) = (r#"{"password":"[redacted]"}"#, |record: &flowgate_testkit::records::Record| {
+        record.json.pointer("/request/content").unwrap().to_string()
+    });
+    let blanked = records.iter().map(|record| text(record).replace('\\', "").matches(shown).count()).max();
+    assert_eq!(blanked, Some(100_000));
+    let grown = peak(program.id()).saturating_sub(before);
+    assert!(grown < GROWTH, "{grown} octets more were resident");
 }
 
 #[tokio::test]
