@@ -191,8 +191,8 @@ impl Assembly {
         for (at, choice) in choices.iter().enumerate() {
             let is_delta = choice["delta"].is_object();
             let is_piece = is_delta || choice["text"].is_string();
-            let index = choice["index"].as_u64().unwrap_or(if is_piece { 0 } else { at as u64 });
-            // Some origins give the text and the calls of one whole message as choices of the same index.
+            let index = number(&choice["index"]);
+            // Some origins give the text and the calls of one whole message as choices of the same index, or of none.
             let part = if is_piece { 0 } else { at as u64 };
             self.finished(index, &choice["finish_reason"]);
             let message = if is_delta { &choice["delta"] } else { &choice["message"] };
