@@ -30,6 +30,7 @@ pub(crate) mod store;
 
 pub use metrics::take_metrics;
 pub use outbound::answer_fetches;
+pub use store::set_quota;
 
 /// A record that was kept.
 #[derive(Clone, Debug, Eq, PartialEq)]

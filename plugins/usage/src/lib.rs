@@ -106,6 +106,7 @@ impl Usage {
     /// Changes the counters of that day, whoever else does so meanwhile.
     fn change(&self, day: Date, user: &str, change: impl Fn(&mut Tally)) -> Result<(), StoreError> {
         let key = key(day, user);
+        let mut is_full = false;
         for _ in 0..TRIES {
             let before = key_value::get(&key)?;
             if before.is_none() && key_value::get(&format!("{GONE}{day}"))?.is_some() {
@@ -114,35 +115,67 @@ impl Usage {
             }
             let mut tally = before.as_deref().map_or_else(|| Ok(Tally::default()), Tally::read)?;
             change(&mut tally);
-            if key_value::compare_and_set(&key, before.as_deref(), &tally.to_bytes()?)? {
-                if before.is_none() {
-                    self.forget(day)?;
+            match store(day, &key, before.as_deref(), &tally.to_bytes()?) {
+                Ok(true) => {
+                    if before.is_none() {
+                        forget(day, self.0.keep_days, is_full);
+                    }
+                    return Ok(());
                 }
-                return Ok(());
+                Ok(false) => {}
+                Err(StoreError::Quota) if !is_full => {
+                    is_full = true;
+                    forget(day, self.0.keep_days, is_full);
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(StoreError::Other(format!("{key} changed {TRIES} times meanwhile")))
     }
+}
 
-    /// Lets go of counters that nothing will be added to. Days are counted and not reckoned: those that a clock was ahead for once cost as many
-    /// of the oldest, and not all that lie in between.
-    fn forget(&self, today: Date) -> Result<(), StoreError> {
-        let today = format!("{DAYS}{today}");
-        key_value::set(&today, b"", None)?;
-        let mut days = key_value::keys(DAYS, LOOK_AT)?;
-        days.retain(|day| *day <= today);
-        days.truncate(days.len().saturating_sub(self.0.keep_days.into()));
-        for marked in days {
-            let day = marked.trim_start_matches(DAYS);
-            key_value::set(&format!("{GONE}{day}"), b"", Some(GONE_FOR))?;
-            let keys = key_value::keys(&format!("{day}/"), LOOK_AT)?;
-            keys.iter().try_for_each(|key| key_value::remove(key))?;
-            if keys.len() < LOOK_AT as usize {
-                key_value::remove(&marked)?;
-            }
-        }
-        Ok(())
+/// Stores counters in the place of `before`. A day is marked before it has any, so that none are left for good.
+fn store(day: Date, key: &str, before: Option<&[u8]>, now: &[u8]) -> Result<bool, StoreError> {
+    if before.is_none() {
+        key_value::set(&format!("{DAYS}{day}"), b"", None)?;
     }
+    key_value::compare_and_set(key, before, now)
+}
+
+/// Lets go of counters that nothing will be added to. Days are counted and not reckoned: those that a clock was ahead for once cost as many
+/// of the oldest, and not all that lie in between. Where the store is full, all before yesterday go: those after them may not have found room.
+fn forget(today: Date, keep_days: u16, is_full: bool) {
+    let yesterday = today.previous_day().filter(|_| is_full).map(|day| format!("{DAYS}{day}")).unwrap_or_default();
+    let today = format!("{DAYS}{today}");
+    let forgotten = key_value::keys(DAYS, LOOK_AT).and_then(|mut days| {
+        days.retain(|day| *day < today);
+        let beyond = (days.len() + 1).saturating_sub(keep_days.into());
+        days.truncate(beyond.max(days.partition_point(|day| *day < yesterday)));
+        // One that stays does not keep the others.
+        days.iter().map(|marked| forget_day(marked)).fold(Ok(()), Result::and)
+    });
+    if let Err(error) = forgotten {
+        log::error(format_args!("old counters stay: {error}"));
+    }
+}
+
+/// That they are gone is known before they are, so that no record begins again meanwhile.
+fn forget_day(marked: &str) -> Result<(), StoreError> {
+    let day = marked.trim_start_matches(DAYS);
+    let of_day = || key_value::keys(&format!("{day}/"), LOOK_AT);
+    let tell = || key_value::set(&format!("{GONE}{day}"), b"", Some(GONE_FOR));
+    let told = tell().or_else(|_| {
+        // The store is full. Empty ones are nothing to go on with, either, and make room.
+        of_day()?.iter().try_for_each(|key| key_value::set(key, b"", None))?;
+        tell()
+    });
+    let keys = of_day()?;
+    keys.iter().try_for_each(|key| key_value::remove(key))?;
+    told?;
+    if keys.len() < LOOK_AT as usize {
+        key_value::remove(marked)?;
+    }
+    Ok(())
 }
 
 /// A user's day, as it is kept.

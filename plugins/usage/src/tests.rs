@@ -1,6 +1,6 @@
 use flowgate_guest::{
     MessageKind, Outcome,
-    testing::{Kept, Sample, configure, take_lines, take_records},
+    testing::{self, Kept, Sample, configure, take_lines, take_records},
 };
 use serde_json::{Value, json};
 
@@ -123,6 +123,26 @@ fn old_counters_go_and_records_stay() {
     assert_eq!(key_value::keys(DAYS, 100).unwrap(), ["days/2025-11-27", "days/2025-12-15"]);
     assert_eq!(take_records().len(), 5);
     assert!(take_lines().is_empty());
+}
+
+#[test]
+fn a_store_that_is_full_makes_room_of_what_is_old() {
+    testing::set_quota(4096);
+    let mut plugin = usage();
+    let said = |plugin: &mut Usage, user: &str, day: u64| {
+        counted(plugin, user, day);
+        take_lines().into_iter().map(|(_, line)| line).collect::<Vec<_>>()
+    };
+    let full = (0..100).find_map(|at| said(&mut plugin, &format!("u{at}"), 0).pop()).expect("so many do not fit");
+    assert!(full.contains("not counted") && full.contains("quota"), "{full}");
+    take_records();
+
+    assert_eq!(said(&mut plugin, "ana", 1).len(), 1, "nothing is old yet");
+    for day in [2, 2, 3, 4, 30] {
+        assert!(said(&mut plugin, "ana", day).is_empty(), "{day}");
+    }
+    assert_eq!(take_records().len(), 5);
+    assert!(said(&mut plugin, "u0", 0).concat().contains("the counters of 2025-11-25 are gone"));
 }
 
 #[test]
