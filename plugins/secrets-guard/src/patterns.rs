@@ -4,9 +4,9 @@
 //! letters are ASCII. A text is looked through once for what all of them have in
 //! them, and once more for those of which something is there: prompts have megabytes, and calls have milliseconds.
 
-use std::{cell::LazyCell, collections::BTreeMap};
+use std::{cell::LazyCell, collections::BTreeMap, ops::Range};
 
-use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex::bytes::{Captures, Match, Regex, RegexBuilder};
 
 /// Name, texts of which one is in each such credential, and what is looked for where one of them is.
 const KNOWN: &[(&str, &[&str], &str)] = &[
@@ -31,7 +31,7 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
     ),
     ("google-key", &["AIza"], r"\bAIza[A-Za-z0-9_-]{35}"),
     ("google-secret", &["GOCSPX-", "ya29."], r"\b(?:GOCSPX-[A-Za-z0-9_-]{28}|ya29\.[A-Za-z0-9_-]{30,})"),
-    ("huggingface-token", &["hf_"], r"\bhf_[A-Za-z0-9]{30,}"),
+    ("huggingface-token", &["hf_"], r"\bhf_[A-Za-z0-9]{34}\b"),
     ("jwt", &["eyJ"], r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}"),
     ("npm-token", &["npm_"], r"\bnpm_[A-Za-z0-9]{36}\b"),
     (
@@ -56,6 +56,10 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
     ("telegram-token", &[":AA"], r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}\b"),
     ("vault-token", &["hvs.", "hvb."], r"\bhv[bs]\.[A-Za-z0-9_-]{24,}"),
 ];
+
+/// With more octets of base64 around it, what looks like a credential is there by chance: encrypted reasoning, signatures and pictures have thousands,
+/// and clients send them along with every prompt of a conversation.
+const ROW: usize = 256;
 
 /// A name that says secrets, and a value behind it.
 const ASSIGNMENT: &str = concat!(
@@ -135,7 +139,8 @@ impl Patterns {
                 continue;
             }
             let Some(regex) = &*pattern.regex else { continue };
-            if regex.find_iter(octets).any(|hit| !self.is_ignored(hit.as_bytes())) {
+            let is_chance = |hit: &Match<'_>| !pattern.is_own && is_in_a_row(octets, hit.range());
+            if regex.find_iter(octets).any(|hit| !self.is_ignored(hit.as_bytes()) && !is_chance(&hit)) {
                 note(found, &pattern.name);
             }
         }
@@ -207,6 +212,16 @@ fn note<'a>(found: &mut Vec<&'a str>, name: &'a str) {
 
 fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).unicode(false).build()
+}
+
+/// It begins within a long row of base64 (RFC 4648 §4, §5), which is as mixed as encoded octets are.
+fn is_in_a_row(text: &[u8], hit: Range<usize>) -> bool {
+    let is_base64 = |octet: &&u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'-' | b'_');
+    let before = text[..hit.start].iter().rev().take(ROW).take_while(is_base64);
+    let after = text[hit.end..].iter().take(ROW).take_while(is_base64);
+    let around: Vec<u8> = before.clone().chain(after).copied().collect();
+    let is_mixed = [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit].iter().all(|kind| around.iter().any(kind));
+    before.count() > 0 && around.len() > ROW && is_mixed
 }
 
 /// Letters and digits, as random ones are: bits per octet (Shannon) are high, and it is no word with a number behind it.
@@ -303,6 +318,41 @@ mod tests {
             "",
         ] {
             assert!(found(&patterns, text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_base64_by_chance_is_let_be() {
+        const SIGNS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut state = 1_u64;
+        let mut random = |octets: usize| {
+            let signs = (0..octets).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                char::from(SIGNS[(state >> 58) as usize])
+            });
+            signs.collect::<String>()
+        };
+        let x = |count: usize| "x7".repeat(count)[..count].to_owned();
+        let planted = [
+            format!("-hf_{}-", x(30)),
+            format!("-hf_{}-", x(34)),
+            format!("-hf_{}-", x(40)),
+            format!("-AIza{}", x(35)),
+            format!("/AIza{}/", x(35)),
+            format!("+ghp_{}", x(36)),
+            format!("-npm_{}-", x(36)),
+            format!("-cio{}-", x(32)),
+            format!("-ATBB{}", x(32)),
+        ];
+        let patterns = known();
+
+        let row: String = planted.iter().map(|planted| random(100_000) + planted).collect();
+
+        assert!(found(&patterns, &(row.clone() + &random(1000))).is_empty(), "{:?}", found(&patterns, &row));
+        assert!(found(&patterns, &format!("hf_{}", x(40))).is_empty(), "no token is that long");
+        for (name, sample) in samples() {
+            let texts = [format!("{}\n{sample}", random(1000)), format!("{}/{sample}", "-".repeat(1000)), format!("in/dir-2/A/{sample}/b")];
+            assert!(texts.iter().all(|text| found(&patterns, text) == [name]), "{sample}");
         }
     }
 
