@@ -2,6 +2,7 @@
 
 use flowgate::{
     config::{Config, Flags},
+    flow::{Field, Fields},
     redaction::Redaction,
 };
 use flowgate_testkit::{
@@ -78,5 +79,11 @@ async fn the_rules_of_the_example_can_be_followed() {
 
     let rules = Config::load(flags).unwrap().redaction;
 
-    Redaction::new(&rules.fields, &rules.json, &rules.patterns).unwrap();
+    let redaction = Redaction::new(&rules.fields, &rules.json, &rules.patterns).unwrap();
+    let credentials =
+        ["Authorization", "Cookie", "Set-Cookie", "api-key", "X-Api-Key", "x-goog-api-key", "Ocp-Apim-Subscription-Key", "X-A-Token"];
+    let mut fields: Fields = credentials.iter().chain(&["accept"]).map(|name| Field::new(name.as_bytes(), KEY.as_bytes())).collect();
+    redaction.blank_fields(&mut fields);
+    let left: Vec<_> = fields.iter().filter(|field| field.value() == KEY.as_bytes()).map(Field::name_str).collect();
+    assert_eq!(left, ["accept"]);
 }
