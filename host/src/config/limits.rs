@@ -136,7 +136,8 @@ pub const AUTO_SPLICE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from
 /// Leaves kept, about 2 KiB each: 20 MB at most, and far more hosts than an office visits. Full: those least used go.
 pub const LEAF_CACHE: u64 = 10_000;
 
-/// Octets kept of each request's and response's content; key `capture`. Long chats with files attached take 2 to 3 MB.
+/// Octets kept of each request's and response's content, and those that it may have once its content codings are undone: what inflates further is cut
+/// there; key `capture`. Long chats with files attached take 2 to 3 MB.
 pub const CAPTURE_BYTES: usize = 8 * MIB;
 /// Most that `capture` may be: content is kept in memory until its record is written.
 pub const MAX_CAPTURE_BYTES: usize = 1024 * MIB;
@@ -145,8 +146,6 @@ pub const MAX_CAPTURE_BYTES: usize = 1024 * MIB;
 pub const CAPTURED_BYTES: usize = 512 * MIB;
 /// Least and most of that: one small flow, and what large machines have.
 pub const CAPTURED_RANGE: std::ops::RangeInclusive<usize> = 64 * KIB..=256 * 1024 * MIB;
-/// Octets that kept content may have once its content codings are undone: what inflates further is cut there.
-pub const DECODED_BYTES: usize = 8 * MIB;
 
 /// Memory of one instance of a plugin; key `memory`. Rust takes 2 MB, JavaScript 30, Python 60.
 pub const PLUGIN_MEMORY_BYTES: usize = 128 * MIB;

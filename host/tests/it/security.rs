@@ -1,6 +1,10 @@
 //! `docs/security.md` is true: every limit and every refusal is in it, with its default and tests that exist.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 const PAGE: &str = include_str!("../../../docs/security.md");
 const LIMITS: &str = include_str!("../../src/config/limits.rs");
@@ -46,22 +50,40 @@ fn shown(value: &str) -> String {
     value.split("..=").map(of).collect::<Vec<_>>().join(" to ")
 }
 
-/// Names of all functions in the sources and tests of the workspace.
-fn functions() -> BTreeSet<String> {
+/// The sources and tests of those parts of the workspace.
+fn sources(parts: &[&str]) -> Vec<(PathBuf, String)> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut folders: Vec<_> = ["host", "plugins", "guest-sdk", "xtask"].map(|folder| top.join(folder)).into();
-    let mut names = BTreeSet::new();
+    let mut folders: Vec<_> = parts.iter().map(|folder| top.join(folder)).collect();
+    let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if entry.is_dir() && !entry.ends_with("target") && !entry.is_symlink() {
                 folders.push(entry);
             } else if entry.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(entry).unwrap();
-                names.extend(text.split("fn ").skip(1).map(|rest| rest.split(['(', '<']).next().unwrap().to_owned()));
+                let text = fs::read_to_string(&entry).unwrap();
+                sources.push((entry, text));
             }
         }
     }
-    names
+    sources
+}
+
+/// Names of all functions in the sources and tests of the workspace.
+fn functions() -> BTreeSet<String> {
+    let names = |text: &str| text.split("fn ").skip(1).map(|rest| rest.split(['(', '<']).next().unwrap().to_owned()).collect::<Vec<_>>();
+    sources(&["host", "plugins", "guest-sdk", "xtask"]).iter().flat_map(|(_, text)| names(text)).collect()
+}
+
+#[test]
+fn every_limit_is_kept_by_something() {
+    let mut sources = sources(&["host/src"]);
+    sources.retain(|(path, _)| !path.ends_with("config/limits.rs"));
+    let is_word = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+    let words: BTreeSet<&str> = sources.iter().flat_map(|(_, text)| text.split(|sign| !is_word(sign))).collect();
+
+    let unused: Vec<_> = limits().into_iter().filter(|(name, _)| !words.contains(name)).collect();
+
+    assert!(unused.is_empty(), "nothing asks for {unused:?}");
 }
 
 #[test]
