@@ -166,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn what_takes_all_processors_is_done_one_at_a_time_though_who_asked_is_gone() {
         let (turns, tasks, ended) = (Turns::default(), Tasks::new(), Arc::new(AtomicBool::new(false)));
-        let (end, ends) = mpsc::channel::<()>();
+        let (end, ends) = mpsc::sync_channel::<()>(1);
         let first = ended.clone();
         let asked = turns.block(&tasks, move || {
             ends.recv().unwrap();

@@ -33,7 +33,8 @@ async fn until_left_alone(proxy: &Proxy) {
     within("the change of configuration", async { while proxy.client().h1(&format!("{HOST}:443")).await.is_ok() {} }).await;
 }
 
-async fn ask_for_reload(proxy: &Proxy) -> UnixStream {
+/// Without waiting for the answer.
+pub(crate) async fn ask_for_reload(proxy: &Proxy) -> UnixStream {
     let mut socket = UnixStream::connect(proxy.config().state_dir.join("admin.sock")).await.unwrap();
     socket.write_all(b"POST /v1/reload HTTP/1.1\r\nHost: flowgate\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.unwrap();
     socket
@@ -42,7 +43,7 @@ async fn ask_for_reload(proxy: &Proxy) -> UnixStream {
 #[tokio::test]
 async fn it_is_taken_over_as_a_whole_though_who_asked_is_gone() {
     let origin = Origin::saying("ok").await;
-    let (reading, (go, gone)) = (std::sync::Arc::new(Notify::new()), mpsc::channel::<()>());
+    let (reading, (go, gone)) = (std::sync::Arc::new(Notify::new()), mpsc::sync_channel::<()>(1));
     let (begun, gone) = (reading.clone(), Mutex::new(gone));
     let proxy = Proxy::rereading(opening_everything(&origin), move |config| {
         begun.notify_one();
