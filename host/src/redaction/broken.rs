@@ -71,8 +71,8 @@ fn length(text: &[u8]) -> usize {
     }
 }
 
-/// Of a string, quotes included.
-fn string(text: &[u8]) -> usize {
+/// Octets of the string that a text begins with, quotes included: all, if it does not end.
+pub(super) fn string(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(octet) = text.get(at) {
         match octet {

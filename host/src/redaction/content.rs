@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::{BLANK, Kind, Member, Redaction, RuleError, broken::Bare, events, once::Once};
+use super::{BLANK, Kind, Member, Redaction, RuleError, broken::Bare, events, once::Once, strings};
 
 /// What some programs write before a text (RFC 8259 §8.1).
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -42,23 +42,42 @@ impl Redaction {
     /// `None`: nothing in it is to be blanked.
     pub(super) fn blank_text(&self, octets: &Bytes, kind: Kind) -> Option<Bytes> {
         let text = without_mark(octets);
-        let text: Cow<'_, [u8]> = match kind {
-            _ if self.paths.is_empty() => Cow::Borrowed(text),
-            Kind::Json => self.blank_json(text),
-            Kind::Events => events::blank(text, |data| if begins_as_json(data) { self.blank_json(data) } else { Cow::Borrowed(data) }),
+        let shown = match kind {
+            _ if !self.reads_content() => return None,
+            Kind::Json => self.blank_document(text),
+            Kind::Events => events::blank(text, |data| if begins_as_json(data) { self.blank_document(data) } else { Cow::Borrowed(data) }),
             Kind::Other => Cow::Borrowed(text),
         };
-        match self.blank_patterns(&text) {
+        match then(shown, |text| self.blank_patterns(text)) {
             Cow::Owned(blanked) => Some(blanked.into()),
-            Cow::Borrowed(_) => match text {
-                Cow::Owned(blanked) => Some(blanked.into()),
-                Cow::Borrowed(_) => None,
-            },
+            Cow::Borrowed(_) => None,
         }
+    }
+
+    fn blank_document<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        then(self.blank_json(text), |text| self.blank_strings(text))
+    }
+
+    /// The JSON text with its strings blanked where a pattern matches what they stand for.
+    fn blank_strings<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.patterns.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        strings::blank(text, |meant| {
+            // Arguments of a call are JSON in a string.
+            let shown = if begins_as_json(meant) { self.blank_strings(meant) } else { Cow::Borrowed(meant) };
+            match then(shown, |text| self.blank_patterns(text)) {
+                Cow::Owned(blanked) => Some(blanked),
+                Cow::Borrowed(_) => None,
+            }
+        })
     }
 
     /// The JSON text with all members blanked that a path leads to. Written anew only if there are any.
     fn blank_json<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.paths.is_empty() {
+            return Cow::Borrowed(text);
+        }
         let Ok(Once(mut value)) = serde_json::from_slice(text) else { return self.blank_broken(text) };
         // Where they are in memory: their paths would take as much as their depth, times their number.
         let mut places = HashSet::new();
@@ -96,6 +115,17 @@ fn blank_at(places: &HashSet<usize>, value: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(|value| blank_at(places, value)),
         Value::Object(members) => members.values_mut().for_each(|value| blank_at(places, value)),
         _ => {}
+    }
+}
+
+/// One after the other: owned where either blanked something.
+fn then<'a>(text: Cow<'a, [u8]>, blank: impl Fn(&[u8]) -> Cow<'_, [u8]>) -> Cow<'a, [u8]> {
+    match text {
+        Cow::Borrowed(text) => blank(text),
+        Cow::Owned(text) => match blank(&text) {
+            Cow::Owned(blanked) => Cow::Owned(blanked),
+            Cow::Borrowed(_) => Cow::Owned(text),
+        },
     }
 }
 
@@ -225,6 +255,25 @@ mod tests {
 
         assert_eq!(blanked(&[], &["gho_[0-9a-z]+"], "text/plain", text), "key [redacted] and [redacted]");
         assert_eq!(blanked(&["$.a"], &["x+"], "application/json", r#"{"a":"q","b":"xxx"}"#), r#"{"a":"[redacted]","b":"[redacted]"}"#);
+    }
+
+    #[test]
+    fn patterns_see_strings_as_they_are_meant() {
+        let key = r"\bAKIA[A-Z2-7]{16}\b";
+        let table = [
+            (key, r#"{"a": "x\nAKIAQQQQQQQQQQQQQQQQ"}"#, r#"{"a": "x\n[redacted]"}"#),
+            (key, r#"{"a": "x\nAKIAQQQQQQQQQQQQQQQQ\tand"#, r#"{"a": "x\n[redacted]\tand""#),
+            (key, r#"{"arguments":"{\"a\":\"x\\nAKIAQQQQQQQQQQQQQQQQ\"}"}"#, r#"{"arguments":"{\"a\":\"x\\n[redacted]\"}"}"#),
+            ("(?m)^password=.*$", r#"{"a":"b\npassword=c\nd","e":"password=f"}"#, r#"{"a":"b\n[redacted]\nd","e":"[redacted]"}"#),
+            ("Müller", r#"{"a":"M\u00fcller","M\u00FCller":1}"#, r#"{"a":"[redacted]","[redacted]":1}"#),
+            ("k=[a-z/+]+", r#"[{"a":"k=a\/b\u002B"}, 1.50]"#, r#"[{"a":"[redacted]"}, 1.50]"#),
+            ("x+", r#"{"a":"b\n\u00fc"}"#, r#"{"a":"b\n\u00fc"}"#),
+        ];
+        for (pattern, text, expected) in table {
+            assert_eq!(blanked(&[], &[pattern], "application/json", text), expected, "{pattern}");
+            let events = |text: &str| format!("id: 1\ndata: {text}\n\n");
+            assert_eq!(blanked(&[], &[pattern], "text/event-stream", &events(text)), events(expected), "{pattern}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod broken;
 mod content;
 mod events;
 mod once;
+mod strings;
 
 use std::borrow::Cow;
 
