@@ -161,12 +161,18 @@ impl Build {
             self.report(Hook::FlowEnd, flow, &failure);
             match done {
                 Effect::Kept => return,
-                Effect::None if !matches!(failure, Failure::Suspended(_)) => {}
-                Effect::None | Effect::Acted => break,
+                Effect::None if matches!(failure, Failure::Suspended(_)) => {
+                    // That was said once, when it began.
+                    self.tally.lost.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                Effect::None => {}
+                Effect::Acted => break,
             }
         }
         self.tally.lost.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(plugin = self.info.name, flow = lock(flow).id.0, "the flow is not observed: the plugin failed");
+        let Some(suppressed) = self.tally.reports.admit(Instant::now()) else { return };
+        tracing::error!(plugin = self.info.name, flow = lock(flow).id.0, suppressed, "the flow is not observed: the plugin failed");
     }
 
     /// Telling it of a flow broke off where no failure of its own does.

@@ -68,6 +68,25 @@ async fn a_failing_observer_harms_no_flow_and_no_other_observer() {
     }
 }
 
+#[tokio::test]
+async fn what_a_suspended_observer_does_not_hear_of_is_counted_and_not_said_each_time() {
+    let heard = Heard::new();
+    let mut plan = Plan::new().with("bad", json!({ "on_flow_end": "trap" }));
+    (plan.settings.limits.first_pause, plan.settings.limits.failures) = (PAUSE, 1);
+    let bench = plan.start().await;
+    for _ in 0..100 {
+        bench.pass("/").await.expect("observers refuse nothing");
+    }
+
+    let bad = bench.platform.set_in_service().plugins[0].build.clone();
+    assert!(bench.records("bad").await.is_empty());
+
+    // Those that were being told of when it failed may have failed, too.
+    assert!(bad.counts().failures <= bad.pool.width() as u64 && bad.counts().lost == 100, "{:?}", bad.counts());
+    // One that it is suspended, for all of them.
+    assert_eq!(heard.text().matches("the flow is not observed").count(), 0, "{}", heard.text());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_says_what_the_guest_last_wrote() {
     let plan = Plan::new().with("bad", json!({ "on_request": ["print", "trap"] }));
