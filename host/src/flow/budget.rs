@@ -58,27 +58,39 @@ impl CaptureBudget {
     }
 }
 
-/// What one content has taken; all clones of that content share it.
+/// What one content, or all messages held of one flow, have taken; all clones of that content share it.
 #[derive(Debug)]
-pub(super) struct Charge {
+pub struct Charge {
     budget: CaptureBudget,
     octets: AtomicUsize,
 }
 
 impl Charge {
-    pub(super) fn new(budget: CaptureBudget) -> Arc<Self> {
+    /// Nothing is taken yet.
+    pub fn new(budget: CaptureBudget) -> Arc<Self> {
         Arc::new(Self { budget, octets: AtomicUsize::new(0) })
     }
 
     /// How many octets of a piece may be kept.
     pub(super) fn piece(&self, octets: usize) -> usize {
-        let granted = self.budget.take(octets + PIECE);
+        self.take(octets + PIECE).saturating_sub(PIECE)
+    }
+
+    /// As many of those octets as there are.
+    pub fn take(&self, wanted: usize) -> usize {
+        let granted = self.budget.take(wanted);
         self.octets.fetch_add(granted, Ordering::Relaxed);
-        granted.saturating_sub(PIECE)
+        granted
+    }
+
+    /// So many of the octets that it took are held no longer.
+    pub fn give_back(&self, octets: usize) {
+        self.octets.fetch_sub(octets, Ordering::Relaxed);
+        self.budget.give_back(octets);
     }
 
     /// Content that has to be kept whole: what is captured has the less.
-    pub(super) fn whole(&self, octets: usize) {
+    pub fn whole(&self, octets: usize) {
         self.budget.0.taken.fetch_add(octets, Ordering::Relaxed);
         self.octets.fetch_add(octets, Ordering::Relaxed);
     }

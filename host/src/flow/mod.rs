@@ -21,7 +21,7 @@ mod scope;
 mod state;
 
 pub use authority::{Authority, AuthorityError, Origin, Scheme};
-pub use budget::CaptureBudget;
+pub use budget::{CaptureBudget, Charge};
 pub use content::Content;
 pub use decoded::{Decoded, decode};
 pub use decoder::Decoder;

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::{CaptureBudget, Content, Direction, Fields, Origin, RequestHead, ResponseHead, Scope, head::media_type};
+use super::{CaptureBudget, Charge, Content, Direction, Fields, Origin, RequestHead, ResponseHead, Scope, head::media_type};
 use crate::hooks::Trace;
 
 /// Unique within one run of the proxy.
@@ -110,6 +110,11 @@ impl Flow {
     pub fn counted_in(mut self, budget: &CaptureBudget) -> Self {
         self.budget = Some(budget.clone());
         self
+    }
+
+    /// What else is held of it, counted in the same budget; `None`: it has none.
+    pub fn charge(&self) -> Option<Arc<Charge>> {
+        self.budget.clone().map(Charge::new)
     }
 
     /// Keeps up to `limit` octets of what passes of that message's content from here on, if its budget has them.

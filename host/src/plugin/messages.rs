@@ -8,7 +8,7 @@ use std::{
     borrow::Cow,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -79,8 +79,10 @@ pub(super) struct Crowd {
     /// Messages per flow.
     places: usize,
     patience: Duration,
-    /// Messages found no place when last tried: said already.
+    /// It does not keep up: said already.
     is_crowded: AtomicBool,
+    /// Flows it does not keep up with.
+    behind: AtomicUsize,
 }
 
 /// The way to one observer.
@@ -139,7 +141,7 @@ impl Conversation {
             if let Some(observers) = &serving.observers
                 && (ends || !build.observes)
             {
-                let held = build.keeps_messages.then(|| Arc::new(Held::new(rule.limit)));
+                let held = build.keeps_messages.then(|| Arc::new(Held::new(rule.limit, lock(flow).charge())));
                 let shown = super::course::shown(rule);
                 let telling = Telling { shared: shared.clone(), shown, limit: rule.limit, page: page.clone(), held, ends };
                 listeners.push(observers.crowd().listen(rule.limit, telling));
@@ -242,6 +244,7 @@ impl Crowd {
             places: limits.messages.max(1),
             patience: limits.patience,
             is_crowded: AtomicBool::new(false),
+            behind: AtomicUsize::new(0),
         }
     }
 
@@ -249,6 +252,19 @@ impl Crowd {
     pub(super) async fn idle(&self) {
         // Never closed. Each message holds its octets until it has been told of.
         let _all = self.octets.acquire_many(self.most_octets).await;
+    }
+
+    /// So few messages wait, of all flows, that it keeps up again: said once. One free place says nothing: while it does not keep up, they come
+    /// and go.
+    fn catch_up(&self) {
+        if self.is_crowded.load(Ordering::Relaxed)
+            && self.behind.load(Ordering::Relaxed) == 0
+            && self.octets.available_permits() * 2 >= self.most_octets as usize
+            && self.is_crowded.swap(false, Ordering::Relaxed)
+        {
+            let missed = self.build.tally.missed.load(Ordering::Relaxed);
+            tracing::info!(plugin = self.build.info.name, missed, "the plugin keeps up with WebSocket messages again");
+        }
     }
 
     /// A queue for one flow, and a task that empties it and ends with it.
@@ -263,7 +279,8 @@ impl Listener {
     /// Full: waits for a place within the bound, then the message goes unobserved, and is counted.
     async fn send(&self, told: Told, heard: Arc<Heard>) {
         let crowd = &*self.crowd;
-        let octets = u32::try_from(told.content.len()).unwrap_or(u32::MAX).clamp(1, crowd.most_octets);
+        // What it holds, not what it sees of it.
+        let octets = u32::try_from(heard.len()).unwrap_or(u32::MAX).clamp(1, crowd.most_octets);
         let place = async {
             let octets = crowd.octets.clone().acquire_many_owned(octets).await.ok()?;
             let place = self.queue.reserve().await.ok()?;
@@ -272,18 +289,32 @@ impl Listener {
         let patience = if self.is_behind.load(Ordering::Relaxed) { Duration::ZERO } else { crowd.patience };
         match timeout(patience, place).await {
             Ok(Some((octets, place))) => {
-                self.is_behind.store(false, Ordering::Relaxed);
-                crowd.is_crowded.store(false, Ordering::Relaxed);
+                self.falls_behind(false);
+                crowd.catch_up();
                 place.send(Queued { told, heard, _octets: octets });
             }
             Ok(None) | Err(_) => {
-                self.is_behind.store(true, Ordering::Relaxed);
+                self.falls_behind(true);
                 crowd.build.tally.missed.fetch_add(1, Ordering::Relaxed);
                 if !crowd.is_crowded.swap(true, Ordering::Relaxed) {
                     tracing::error!(plugin = crowd.build.info.name, "the plugin does not keep up: WebSocket messages pass unobserved");
                 }
             }
         }
+    }
+
+    fn falls_behind(&self, now: bool) {
+        match (self.is_behind.swap(now, Ordering::Relaxed), now) {
+            (false, true) => self.crowd.behind.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.crowd.behind.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.falls_behind(false);
     }
 }
 
@@ -294,8 +325,7 @@ async fn tell(crowd: Arc<Crowd>, mut queued: Receiver<Queued>, telling: Telling)
         let telling = async {
             // Nothing of it changes any more but its tags.
             let flow = view.of(&telling.shared, tasks).await;
-            told.content = view.of_message(&heard, tasks).await;
-            told.content.truncate(telling.limit);
+            told.show(view.of_message(&heard, tasks).await, heard.len(), telling.limit);
             // Never closed.
             let _turn = turns.acquire().await;
             build.tell_message(told, &flow, &telling).await;
@@ -337,7 +367,11 @@ impl Build {
             instance.give_back();
             Ok(((), Vec::new()))
         };
-        if let Err(failure) = self.asked(Hook::MessagePassed, &telling.page, call, |()| "observed".into()).await {
+        let told = self.asked(Hook::MessagePassed, &telling.page, call, |()| "observed".into()).await;
+        if let Some(held) = &telling.held {
+            held.settle();
+        }
+        if let Err(failure) = told {
             self.report(Hook::MessagePassed, flow, &failure);
             self.tally.missed.fetch_add(1, Ordering::Relaxed);
         }

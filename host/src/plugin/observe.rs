@@ -166,6 +166,11 @@ impl Heard {
     pub(super) fn new(content: Bytes) -> Arc<Self> {
         Arc::new(Self { content, shown: OnceCell::new() })
     }
+
+    /// Octets of it.
+    pub(super) fn len(&self) -> usize {
+        self.content.len()
+    }
 }
 
 /// What observers see of a flow.

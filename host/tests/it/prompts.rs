@@ -128,5 +128,68 @@ async fn secrets_are_blanked_in_messages_and_pass_on_the_wire() {
     for record in records.after(2).await {
         assert!(!record.text.contains("hidden-0000"), "{}", record.text);
         assert_eq!(record.request_field("sec-websocket-key"), Some("[redacted]"));
+        // What is shorter for being blanked has its end.
+        assert_eq!(record.json.get("flowgate"), None, "{}", record.text);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_all_flows_hold_of_messages_is_bounded_and_records_say_so() {
+    let origin = answering().await;
+    let authority = "api.githubcopilot.com:443";
+    let options = Options::new().resolving(authority, &origin).change(|config| {
+        config.limits.captured_bytes = 64 << 10;
+        config.grace = Duration::from_millis(100);
+    });
+    let proxy = Proxy::start(options).await;
+    let mut sockets = Vec::new();
+    for _ in 0..4 {
+        let socket = WebSocket::open(&proxy.client(), authority, "/responses", Some("permessage-deflate")).await.unwrap();
+        sockets.push(socket.deflating(false, false));
+    }
+
+    for socket in &mut sockets {
+        socket.say(&format!("\"{}\"", "p".repeat(40_000))).await.unwrap();
+        for _ in 0..3 {
+            assert!(socket.hear().await.unwrap().len() > 40_000);
+        }
+    }
+    let records = proxy.records();
+    let _folder = proxy.stop().await;
+
+    let records = records.all();
+    let exchanges: Vec<_> =
+        records.iter().filter(|record| record.json.pointer("/flowgate/response/truncated") == Some(&true.into())).collect();
+    let kept = |end: &str| exchanges.iter().map(|record| record.text_at(end).map_or(0, str::len)).sum::<usize>();
+    assert_eq!(exchanges.len(), 4, "{records:?}");
+    assert!((1..=64 << 10).contains(&(kept("/request/content") + kept("/response/content"))));
+    drop(sockets);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_exchange_beyond_what_is_captured_the_next_prompt_is_whole() {
+    let origin = answering().await;
+    let authority = "api.githubcopilot.com:443";
+    let options = Options::new().resolving(authority, &origin).change(|config| {
+        config.capture_bytes = 1000;
+        config.grace = Duration::from_millis(100);
+    });
+    let proxy = Proxy::start(options).await;
+    let socket = WebSocket::open(&proxy.client(), authority, "/responses", Some("permessage-deflate")).await.unwrap();
+    let mut socket = socket.deflating(false, false);
+    socket.say(&format!("\"{}\"", "p".repeat(2000))).await.unwrap();
+    for _ in 0..3 {
+        socket.hear().await.unwrap();
+    }
+
+    converse(&mut socket, 7..8).await;
+    let records = proxy.records();
+    let _folder = proxy.stop().await;
+
+    let records = records.all();
+    let next = records.iter().find(|record| record.text_at("/request/content") == Some("7")).expect("it is recorded");
+    assert_eq!(next.json.get("flowgate"), None, "{}", next.text);
+    let long = records.iter().find(|record| record.text_at("/request/content").is_some_and(|content| content.len() == 1000));
+    assert_eq!(long.expect("it is recorded").json.pointer("/flowgate/request/truncated"), Some(&true.into()));
+    drop(socket);
 }
