@@ -10,7 +10,6 @@ mod retention;
 mod traces;
 
 use std::{
-    fs::File,
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -38,7 +37,7 @@ use crate::{
     pace::Rate,
     plugin::{self, Platform, PluginInfo, PluginSettings},
     record,
-    recording::{self, Gallery, GalleryLimits, Recorded, Recorder, Shown},
+    recording::{self, Gallery, GalleryLimits, Recorded, Recorder, Shown, file::FlowFile},
     redaction::Redaction,
     shares::Shares,
     spans::Spans,
@@ -120,7 +119,9 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
     let admin_bounds = admin::Bounds { connections, idle, keepalive: config.limits.keepalive };
     let (logs, shows_content) = (config.logs_dir.clone(), config.admin.content);
     let retention = Retention::start(logs.clone(), config.records.clone(), &local);
-    let reload = reread.map(|reread| Reload::new(reread, config, network.clone(), platform.clone(), retention.clone(), local.clone()));
+    let collector = traces.as_ref().map(|traces| traces.pool().clone());
+    let reload =
+        reread.map(|reread| Reload::new(reread, config, network.clone(), collector, platform.clone(), retention.clone(), local.clone()));
     if let Some(reload) = &reload {
         let (following, stopping) = (reload.clone().follow(), local.stopping().clone());
         local.spawn(async move { stopping.run_until_cancelled(following).await });
@@ -165,11 +166,10 @@ pub fn check_files(config: &Config) -> anyhow::Result<()> {
         }
     }
     let Some(file) = &config.record else { return Ok(()) };
-    match File::options().read(true).write(true).open(file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => can_be_made(file),
-        opened => opened.map(drop),
+    match file.metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => can_be_made(file).with_context(|| format!("opening {}", file.display())),
+        _ => FlowFile::look(file),
     }
-    .with_context(|| format!("opening {}", file.display()))
 }
 
 fn can_be_made(file: &Path) -> io::Result<()> {

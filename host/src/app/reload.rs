@@ -15,7 +15,7 @@ use crate::{
     auth::Gate,
     config::{Config, OriginConfig, limits},
     net::Policy,
-    origin::Reach,
+    origin::{Pool, Reach},
     plugin::Platform,
     stamp::{Rest, Stamp},
     tasks::Tasks,
@@ -33,6 +33,8 @@ pub struct Reload {
     /// The files as they were when they were last read, well or not: those of what is in force, and of what was refused after it.
     seen: Mutex<Stamps>,
     network: Arc<Network>,
+    /// Connections to where traces go.
+    collector: Option<Arc<Pool>>,
     platform: Arc<Platform>,
     retention: Arc<Retention>,
     tasks: Tasks,
@@ -43,13 +45,14 @@ impl Reload {
         reread: Reread,
         current: Config,
         network: Arc<Network>,
+        collector: Option<Arc<Pool>>,
         platform: Arc<Platform>,
         retention: Arc<Retention>,
         tasks: Tasks,
     ) -> Arc<Self> {
         let seen = Mutex::new(stamps(files(&current)));
         let current = tokio::sync::Mutex::new(current);
-        Arc::new(Self { reread: Arc::new(reread), current, seen, network, platform, retention, tasks })
+        Arc::new(Self { reread: Arc::new(reread), current, seen, network, collector, platform, retention, tasks })
     }
 
     /// Reads the configuration again and takes over what has changed. Says what, in sentences for people.
@@ -74,7 +77,7 @@ impl Reload {
             // Last of all that can go wrong: what comes after it cannot.
             self.platform.reconfigure(plugins(&next)?).await?;
         }
-        self.network.adopt(prepared);
+        self.network.adopt(prepared, self.collector.as_deref());
         self.platform.redact(redaction);
         self.retention.adopt(next.records.clone());
         let changed = changed(&current, &next);
@@ -144,15 +147,18 @@ impl Network {
         Ok(Prepared { policy: policy(config, gate.clone())?, gate, trust: origins::trust(config)?, reach: origins::reach(config) })
     }
 
-    fn adopt(&self, prepared: Prepared) {
+    /// `collector`: the connections to it, which are verified as those to origins are.
+    fn adopt(&self, prepared: Prepared, collector: Option<&Pool>) {
         self.gate.store(Arc::new(prepared.gate));
         let policy = prepared.policy.remembering(&self.front.policy.load());
         self.front.policy.store(Arc::new(policy));
-        let pool = &self.front.exchange.pool;
-        pool.dialler().trust(prepared.trust);
+        let (pool, trust) = (&*self.front.exchange.pool, Arc::new(prepared.trust));
         pool.dialler().reach(prepared.reach);
-        // What was verified by the certificates of before, and may not be reached any more.
-        pool.forget();
+        for pool in [Some(pool), collector].into_iter().flatten() {
+            pool.dialler().trust(trust.clone());
+            // What was verified by the certificates of before, and may not be reached any more.
+            pool.forget();
+        }
     }
 }
 

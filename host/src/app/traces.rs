@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use super::origins::Origins;
 use crate::{
     config::{Config, limits},
+    origin::Pool,
     plugin::Platform,
     spans::{self, Spans},
 };
@@ -44,6 +45,11 @@ impl Traces {
             limits: LIMITS,
         };
         Ok(Some(Self { spans: Spans::start(settings, origins.outbound())?, origins }))
+    }
+
+    /// Connections to the collector.
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.origins.pool
     }
 
     /// Sends what still waits, within the grace period.

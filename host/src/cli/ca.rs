@@ -120,17 +120,15 @@ fn show(which: &str, root: &Root) {
 }
 
 fn export(folder: &std::path::Path, out: Option<PathBuf>, der: bool, only_next: bool) -> anyhow::Result<()> {
-    let (root, next) = (Root::open_or_create(folder)?, rotation::next(folder)?);
-    let chosen = match only_next {
-        true => next.as_ref().context("there is no next root certificate: `flowgate ca rotate` makes it")?,
-        false => &root,
+    let next = rotation::next(folder)?;
+    let (pem, chosen) = if only_next {
+        let next = next.context("there is no next root certificate: `flowgate ca rotate` makes it")?;
+        (next.certificate_pem().to_owned(), next.certificate_der().clone())
+    } else {
+        let (pem, chosen) = Root::certificate(folder)?;
+        (pem + next.as_ref().map_or("", Root::certificate_pem), chosen)
     };
-    let both = || format!("{}{}", root.certificate_pem(), next.as_ref().map_or("", Root::certificate_pem)).into_bytes();
-    let octets = match (der, only_next) {
-        (true, _) => chosen.certificate_der().to_vec(),
-        (false, true) => chosen.certificate_pem().as_bytes().to_vec(),
-        (false, false) => both(),
-    };
+    let octets = if der { chosen.to_vec() } else { pem.into_bytes() };
     match out {
         Some(path) => fs::write(&path, octets).with_context(|| format!("writing {}", path.display())),
         None => {

@@ -5,7 +5,7 @@ use crate::{
     app,
     auth::{Mode, Users},
     config::Config,
-    tls::{Root, Trust},
+    tls::{Root, Trust, rotation},
 };
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
@@ -17,6 +17,9 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
 
     let root = Root::open_or_create(&config.state_dir)?;
     print(format_args!("# root: {}, valid until {}", root.subject(), root.not_after().date()));
+    if let Some(next) = rotation::next(&config.state_dir)? {
+        print(format_args!("# next root: {}, valid until {}", next.subject(), next.not_after().date()));
+    }
     app::check_files(config)?;
     let trust = Trust::load(&config.upstream_ca, &[])?;
     print(format_args!(

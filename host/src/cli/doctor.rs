@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context;
 use clap::ValueEnum;
 
-use super::{Failure, configured, print, runtime, user};
+use super::{Failure, looked_up, print, runtime, user};
 use crate::{
     config::Flags,
     doctor::{self, Finding, Here, Premises, Subject, Surroundings, Verdict},
@@ -55,7 +55,7 @@ pub(super) fn run(command: Doctor) -> Result<(), Failure> {
     let (here, premises) = match command.through {
         Some(here) => (here, None),
         None => {
-            let config = configured(command.flags)?;
+            let config = looked_up(command.flags)?;
             let address = config.listen.first().context("the configuration names no address")?;
             // Who listens on all addresses is reached on this machine's own.
             let is_everywhere = address.ip().is_unspecified();

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, anyhow, bail};
 use wit_component::{DecodedWasm, WitPrinter};
 
-use super::{Failure, plugin::micros, print, rehearse, runtime};
+use super::{Failure, harmless, plugin::micros, print, rehearse, runtime};
 use crate::plugin::{self, Standing};
 
 /// Say whether a proxy could serve a component, and what that would mean
@@ -90,7 +90,8 @@ fn wit(octets: &[u8]) -> anyhow::Result<String> {
     let others: Vec<_> = resolve.packages.iter().map(|(id, _)| id).filter(|id| *id != main).collect();
     let mut printer = WitPrinter::default();
     printer.print(resolve, main, &others)?;
-    Ok(printer.output.to_string())
+    // What is commented may be whatever its author wanted.
+    Ok(harmless(&printer.output.to_string()))
 }
 
 #[cfg(test)]
@@ -105,6 +106,18 @@ mod tests {
         for part in ["import flowgate:plugin/records@0.1.0;", "export flowgate:plugin/observer@0.1.0;", "on-flow-end: func(flow: flow);"] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
+    }
+
+    #[test]
+    fn no_terminal_obeys_a_comment() {
+        let mut resolve = wit_parser::Resolve::default();
+        let package = resolve.push_str("a.wit", "package a:b;\n/// Comment\ninterface c { f: func(); }").expect("WIT");
+        resolve.interfaces.iter_mut().for_each(|(_, interface)| interface.docs.contents = Some("\u{1b}[2J".into()));
+        let octets = wit_component::encode(&resolve, package).expect("octets");
+
+        let text = wit(&octets).expect("WIT");
+
+        assert!(text.contains("/// \u{fffd}[2J"), "{text}");
     }
 
     #[test]

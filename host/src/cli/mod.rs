@@ -190,14 +190,20 @@ fn state_folder(state: Option<PathBuf>, config: Option<PathBuf>) -> Result<PathB
     match (state, config) {
         (Some(state), None) => std::path::absolute(&state)
             .map_err(|error| Failure::Usage(anyhow::Error::from(error).context(format!("finding {}", state.display())))),
-        (state, config) => Ok(configured(Flags { state, config, ..environment()? })?.state_dir),
+        (state, config) => Ok(looked_up(Flags { state, config, ..environment()? })?.state_dir),
     }
 }
 
+/// What a proxy goes by.
 fn configured(flags: Flags) -> Result<Config, Failure> {
-    let mut config = Config::load(flags).map_err(Failure::Usage)?;
-    config.compiler = compile::program();
-    Ok(config)
+    let config = Config::load(flags).map_err(Failure::Usage)?;
+    Ok(Config { compiler: compile::program(), ..config })
+}
+
+/// The same for whoever looks for something in it.
+fn looked_up(flags: Flags) -> Result<Config, Failure> {
+    let config = Config::look_up(flags).map_err(Failure::Usage)?;
+    Ok(Config { compiler: compile::program(), ..config })
 }
 
 /// What kept text from standard output, unless its reader had enough.

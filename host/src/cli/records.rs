@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration, time::SystemTime};
 use anyhow::anyhow;
 use clap::Subcommand;
 
-use super::{Failure, configured, environment, print};
+use super::{Failure, environment, looked_up, print};
 use crate::{
     app,
     config::{Flags, RecordsConfig, units},
@@ -52,7 +52,7 @@ pub(super) fn run(command: Records) -> Result<(), Failure> {
     let Records::Prune(prune) = command;
     let Prune { logs, state, plugins, config, .. } = prune;
     // Whatever else the proxy is told by variables may lie there, too.
-    let config = configured(Flags { logs, state, plugins, config, ..environment()? })?;
+    let config = looked_up(Flags { logs, state, plugins, config, ..environment()? })?;
     let wanted = RecordsConfig {
         max_age: prune.max_age.or(config.records.max_age),
         max_count: prune.max_count.or(config.records.max_count),

@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Failure, answers::Answers, configured, difference::difference, flows, harmless, print, report, runtime};
+use super::{Failure, answers::Answers, difference::difference, environment, flows, harmless, looked_up, print, report, runtime};
 use crate::{
     app,
     config::Flags,
@@ -96,7 +96,7 @@ impl Around {
     /// # Errors
     /// The configuration is no JSON object or the file's name no plugin's, or the proxy's configuration cannot be read.
     pub(super) fn settings(&self, file: &Path) -> Result<Settings, Failure> {
-        let proxy = configured(Flags { config: self.settings.clone(), state: self.state.clone(), ..Flags::default() })?;
+        let proxy = looked_up(Flags { config: self.settings.clone(), state: self.state.clone(), ..environment()? })?;
         let mut settings = app::trial(&proxy)?;
         if let Some(config) = &self.config {
             let name = file.file_stem().and_then(|stem| stem.to_str());

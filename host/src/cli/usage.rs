@@ -18,7 +18,7 @@ use clap::{
 use serde_json::{Map, Value};
 use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
 
-use super::{Failure, configured, print};
+use super::{Failure, environment, looked_up, print};
 use crate::{
     config::Flags,
     usage::{self, Counts, Dimension, Progress, Query, Usage as Counted},
@@ -78,7 +78,7 @@ pub(super) fn run(command: Usage) -> Result<(), Failure> {
     let logs = match (command.logs, command.config) {
         // Whatever is wrong with a file that nobody named has nothing to do with that folder.
         (Some(logs), None) => logs,
-        (logs, config) => configured(Flags { logs, config, ..Flags::default() })?.logs_dir,
+        (logs, config) => looked_up(Flags { logs, config, ..environment()? })?.logs_dir,
     };
     let query = Query { since: command.since, until: command.until, by: command.by };
     if let Some(folder) = command.daily {

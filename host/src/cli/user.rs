@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, ensure};
@@ -66,17 +66,12 @@ pub(super) fn run(command: User) -> Result<(), Failure> {
                 Change::Added => print(format_args!("{name} added to {}", file.path.display())),
                 Change::Replaced => print(format_args!("{name} has another password now in {}", file.path.display())),
             }
-            // What a proxy would make of it.
-            if let Err(error) = Users::open(&file.path) {
-                print(format_args!("the proxy refuses the whole file until it is mended: {error:#}"));
-            }
-            if let Some(mode) = auth::others_read(&file.path) {
-                print(format_args!("every user of this machine can read it (mode {mode:03o}); chmod 640 and the proxy's group are enough"));
-            }
+            tell_doubts(&file.path);
         }
         User::Remove { name, file } => {
             auth::remove(&file.path, &name)?;
             print(format_args!("{name} taken out of {}", file.path.display()));
+            tell_doubts(&file.path);
         }
         User::List { file } => {
             for name in auth::names(&file.path)? {
@@ -85,6 +80,16 @@ pub(super) fn run(command: User) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What a proxy, and others on this machine, would make of it.
+fn tell_doubts(file: &Path) {
+    if let Err(error) = Users::open(file) {
+        print(format_args!("the proxy refuses the whole file until it is mended: {error:#}"));
+    }
+    if let Some(mode) = auth::others_read(file) {
+        print(format_args!("every user of this machine can read it (mode {mode:03o}); chmod 640 and the proxy's group are enough"));
+    }
 }
 
 fn from_stdin() -> anyhow::Result<Password> {

@@ -7,7 +7,7 @@ use crate::fuzzing::fuzz;
 
 fn read(text: &str) -> anyhow::Result<Config> {
     let here = Surroundings { folder: "/srv".into(), state: Some("/state".into()) };
-    Config::resolve(Flags::default(), Some((PathBuf::from("flowgate.toml"), File::parse(text)?)), &here)
+    Config::resolve(Flags::default(), Some((PathBuf::from("flowgate.toml"), File::parse(text)?)), &here)?.checked()
 }
 
 #[test]

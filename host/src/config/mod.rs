@@ -162,11 +162,24 @@ impl Config {
     /// # Errors
     /// Where the file is malformed, a value is out of its bounds or two of them contradict each other; says the mend.
     pub fn load(flags: Flags) -> anyhow::Result<Self> {
+        Self::read(flags, Self::checked)
+    }
+
+    /// The same for whoever looks for a folder, or for the settings of a plugin: nobody listens by it, and the proxy that does may have been
+    /// told more.
+    ///
+    /// # Errors
+    /// The file is malformed, or a value is out of its bounds.
+    pub fn look_up(flags: Flags) -> anyhow::Result<Self> {
+        Self::read(flags, Self::bounded)
+    }
+
+    fn read(flags: Flags, check: fn(Self) -> anyhow::Result<Self>) -> anyhow::Result<Self> {
         let here = Surroundings::current()?;
         let file = File::find(flags.config.as_deref())?;
         let sought = here.folder.join(File::path(flags.config.as_deref()));
         let path = file.as_ref().map(|(path, _)| path.display().to_string());
-        let resolved = Self::resolve(flags, file, &here).map_err(|error| match path {
+        let resolved = Self::resolve(flags, file, &here).and_then(check).map_err(|error| match path {
             Some(path) if !error.chain().any(|cause| cause.to_string().contains(&path)) => {
                 error.context(format!("in what flags, environment and {path} say together"))
             }
@@ -203,7 +216,7 @@ impl Config {
             let (hosts, origin) = OriginConfig::resolve(&hosts, origin, &beside).map_err(in_file)?;
             origins.insert(hosts, origin);
         }
-        let config = Self {
+        Ok(Self {
             listen: either(flags.listen, either(written.listen, vec![(Ipv4Addr::LOCALHOST, 8080).into()])),
             listen_tls: either(flags.listen_tls, written.listen_tls),
             proxy_protocol: destinations::networks("proxy-protocol", &either(flags.proxy_protocol, written.proxy_protocol))?,
@@ -248,23 +261,33 @@ impl Config {
             file: path,
             sought: None,
             compiler: None,
-        };
-        config.check()?;
-        Ok(config)
+        })
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    /// Each value for itself.
+    fn bounded(self) -> anyhow::Result<Self> {
         within("grace", self.grace, &(Duration::ZERO..=limits::MAX_GRACE), units::show_duration)?;
         within("capture", self.capture_bytes, &(0..=limits::MAX_CAPTURE_BYTES), units::show_size)?;
+        within("swap.replay", self.swap_replay, &(0..=limits::MAX_PLUGIN_REPLAY), |flows| flows.to_string())?;
+        if let Some(period) = self.auto_splice {
+            within("auto-splice", period, &limits::AUTO_SPLICE_RANGE, units::show_duration)?;
+        }
+        Ok(self)
+    }
+
+    /// And against the others.
+    fn checked(self) -> anyhow::Result<Self> {
+        let this = self.bounded()?;
+        this.agrees()?;
+        Ok(this)
+    }
+
+    fn agrees(&self) -> anyhow::Result<()> {
         ensure!(
             self.auth != Mode::Require || self.users.is_some(),
             "auth is require, but nobody has said who the users are: make a file with `flowgate user add NAME --users FILE` and name it with --users"
         );
-        within("swap.replay", self.swap_replay, &(0..=limits::MAX_PLUGIN_REPLAY), |flows| flows.to_string())?;
         self.check_records(&self.records)?;
-        if let Some(period) = self.auto_splice {
-            within("auto-splice", period, &limits::AUTO_SPLICE_RANGE, units::show_duration)?;
-        }
         let beyond = self.listen.iter().chain(&self.listen_tls).find(|address| !address.ip().to_canonical().is_loopback());
         if let Some(address) = beyond.filter(|_| self.auth != Mode::Require && !self.open) {
             bail!(
@@ -346,7 +369,7 @@ mod tests {
     fn resolve(flags: Flags, file: &str) -> anyhow::Result<Config> {
         let found = Some((PathBuf::from("etc/flowgate.toml"), File::parse(file).unwrap()));
         let here = Surroundings { folder: "/srv".into(), state: Some("/home/ana/.local/state/flowgate".into()) };
-        Config::resolve(flags, found, &here)
+        Config::resolve(flags, found, &here)?.checked()
     }
 
     fn users(text: &str) -> Flags {

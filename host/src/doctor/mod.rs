@@ -185,6 +185,19 @@ pub async fn examine(subject: &Subject) -> Vec<Finding> {
 
 /// The client's side. Without roots, nothing is said about trust.
 fn client(subject: &Subject, roots: &[CertificateDer<'static>]) -> Vec<Finding> {
+    const MEND: &str = "let it trust the next root, too, before the operator changes over: the page at the proxy's own address has both";
+    // The one in use comes first; the next one signs nothing yet.
+    let (in_use, next) = roots.split_at(roots.len().min(1));
+    let mut findings = trusting(subject, in_use);
+    if !next.is_empty() {
+        let worse = |then: &Finding| then.verdict != Verdict::Ok && !findings.contains(then);
+        let later: Vec<_> = trusting(subject, next).into_iter().filter(worse).collect();
+        findings.extend(later.into_iter().map(|then| Finding::warning(then.about, format!("with the next root: {}", then.what), MEND)));
+    }
+    findings
+}
+
+fn trusting(subject: &Subject, roots: &[CertificateDer<'static>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !roots.is_empty() {
         findings.extend(trust::examine(&subject.surroundings, roots));

@@ -111,8 +111,8 @@ impl Dialler {
     }
 
     /// Verifies by other certificates from here on.
-    pub fn trust(&self, trust: Trust) {
-        self.trust.store(Arc::new(trust));
+    pub fn trust(&self, trust: impl Into<Arc<Trust>>) {
+        self.trust.store(trust.into());
     }
 
     /// Takes clients elsewhere from here on.

@@ -14,6 +14,7 @@ use super::{
     bindings::exports::flowgate::plugin::lifecycle::{self, BodyMode, InstanceMode},
     build::PluginInfo,
     cache::CacheFolder,
+    capability::log::sanitised,
     doubt::doubts,
     grants,
     hash::Hash,
@@ -112,7 +113,7 @@ pub async fn examine(file: &Path, settings: Settings) -> anyhow::Result<Examined
 fn told(rule: &lifecycle::Rule) -> String {
     let some = |what: &str, list: &[String]| match list {
         [] => String::new(),
-        list => format!("{what} {}; ", list.join(", ")),
+        list => format!("{what} {}; ", list.iter().map(|pattern| sanitised(pattern)).collect::<Vec<_>>().join(", ")),
     };
     let mode = |mode| match mode {
         BodyMode::Skip => "skip",
@@ -130,4 +131,25 @@ fn told(rule: &lifecycle::Rule) -> String {
     let which = if which.is_empty() { "every flow; ".to_owned() } else { which };
     let limit = if rule.limit == 0 { String::new() } else { format!(", at most {} octets", rule.limit) };
     format!("{which}request {}, response {}{limit}", mode(rule.request_body), mode(rule.response_body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::bindings::exports::flowgate::plugin::lifecycle::Framing, *};
+
+    #[test]
+    fn no_terminal_obeys_a_pattern() {
+        let rule = lifecycle::Rule {
+            hosts: vec!["a.test".into()],
+            methods: Vec::new(),
+            paths: vec!["*\u{1b}[2J\ngood".into(), "/b".into()],
+            content_types: Vec::new(),
+            request_body: BodyMode::Skip,
+            response_body: BodyMode::Whole,
+            framing: Framing::AsReceived,
+            limit: 0,
+        };
+
+        assert_eq!(told(&rule), "hosts a.test; paths *\\u{1b}[2J\\ngood, /b; request skip, response whole");
+    }
 }

@@ -53,21 +53,9 @@ impl FlowFile {
         let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).with_context(opening)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)
             .with_context(|| format!("{} is being written by another process: name another file", path.display()))?;
-        let (mut length, mut flows) = (0, 0);
-        let mut begin = Vec::new();
-        (&file).take(MAGIC.len() as u64 + 1).read_to_end(&mut begin).with_context(opening)?;
-        // What was interrupted while it was made holds nothing yet.
-        if !MAGIC.starts_with(&begin) {
-            file.rewind().with_context(opening)?;
-            // Flow by flow: such a file may be larger than memory.
-            let mut entries = Entries::of(BufReader::new(&file)).with_context(|| named(path))?;
-            while entries.next().with_context(|| named(path))?.is_some() {
-                flows += 1;
-            }
-            length = entries.at;
-            if entries.left > 0 {
-                tracing::warn!(file = %path.display(), octets = entries.left, "the file ended in an unfinished flow, which is taken off");
-            }
+        let Extent { length, flows, left } = Extent::of(&file, path)?;
+        if left > 0 {
+            tracing::warn!(file = %path.display(), octets = left, "the file ended in an unfinished flow, which is taken off");
         }
         file.set_len(length).with_context(opening)?;
         file.seek(SeekFrom::End(0)).with_context(opening)?;
@@ -76,6 +64,16 @@ impl FlowFile {
             this.append(MAGIC).with_context(opening)?;
         }
         Ok(this)
+    }
+
+    /// Whether a file that is there could be opened; nothing is changed, and a proxy that writes to it goes on.
+    ///
+    /// # Errors
+    /// It cannot be written to, it is damaged, or it holds something else.
+    pub fn look(path: &Path) -> anyhow::Result<()> {
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let file = file.with_context(|| format!("opening the flow file {}", path.display()))?;
+        Extent::of(&file, path).map(drop)
     }
 
     /// Where it is.
@@ -117,6 +115,35 @@ impl FlowFile {
         }
         self.length += octets.len() as u64;
         Ok(())
+    }
+}
+
+/// What is in a flow file.
+#[derive(Default)]
+struct Extent {
+    /// Octets that are whole flows.
+    length: u64,
+    flows: u64,
+    /// Octets behind them that are no whole flow.
+    left: u64,
+}
+
+impl Extent {
+    fn of(mut file: &File, path: &Path) -> anyhow::Result<Self> {
+        let opening = || format!("opening the flow file {}", path.display());
+        let mut begin = Vec::new();
+        file.take(MAGIC.len() as u64 + 1).read_to_end(&mut begin).with_context(opening)?;
+        // What was interrupted while it was made holds nothing yet.
+        if MAGIC.starts_with(&begin) {
+            return Ok(Self::default());
+        }
+        file.rewind().with_context(opening)?;
+        // Flow by flow: such a file may be larger than memory.
+        let (mut entries, mut flows) = (Entries::of(BufReader::new(file)).with_context(|| named(path))?, 0);
+        while entries.next().with_context(|| named(path))?.is_some() {
+            flows += 1;
+        }
+        Ok(Self { length: entries.at, flows, left: entries.left })
     }
 }
 
@@ -384,6 +411,7 @@ mod tests {
         fs::write(&other, "something else").expect("written");
         let _writing = written(&flows, Vec::new());
 
+        assert!(FlowFile::look(&other).is_err() && FlowFile::look(&flows).is_ok(), "the proxy that writes may be the one looked at");
         let error = |path| format!("{:#}", FlowFile::open(path).err().expect("refused"));
 
         assert!(error(&other).contains("no flow file") && error(&flows).contains("another process"));

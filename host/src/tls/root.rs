@@ -96,6 +96,18 @@ impl Root {
         Self::open(&key, certificate)
     }
 
+    /// The certificate in `state_dir` without its key, in PEM and DER: one that has expired is still shown beside the one that follows it.
+    ///
+    /// # Errors
+    /// It is no certificate of a root. Where there is none, as [`Root::open_or_create`], which makes it.
+    pub fn certificate(state_dir: &Path) -> anyhow::Result<(String, CertificateDer<'static>)> {
+        let path = state_dir.join(CERTIFICATE_FILE);
+        match present(&path)? {
+            true => read_certificate(&path).map(|(pem, der, _)| (pem, der)),
+            false => Self::open_or_create(state_dir).map(|root| (root.pem, root.der)),
+        }
+    }
+
     /// The certificate, for clients to install.
     pub fn certificate_pem(&self) -> &str {
         &self.pem
@@ -146,13 +158,7 @@ impl Root {
         let key_pem = read(key_path).with_context(|| format!("reading root key {}", key_path.display()))?;
         let key = KeyPair::from_pem(&key_pem)
             .with_context(|| format!("reading root key {}: this is no private key in PEM; {MEND}", key_path.display()))?;
-        let (pem, der, facts) = (|| {
-            let pem = read(&path)?;
-            let der = CertificateDer::from_pem_slice(pem.as_bytes()).with_context(|| format!("this is no certificate in PEM; {MEND}"))?;
-            let facts = Facts::of(&der)?;
-            anyhow::Ok((pem, der, facts))
-        })()
-        .with_context(|| format!("reading root certificate {}", path.display()))?;
+        let (pem, der, facts) = read_certificate(&path)?;
         ensure!(
             facts.public_key == key.subject_public_key_info(),
             "root key {} does not belong to root certificate {}; {MEND}",
@@ -207,12 +213,17 @@ impl Facts {
 
 /// What a root may sign for, by its certificate alone: one that has expired is still to be followed by another.
 pub(super) fn permitted_by(path: &Path) -> anyhow::Result<Permitted> {
-    let facts = || {
+    read_certificate(path).map(|(_, _, facts)| facts.permitted)
+}
+
+fn read_certificate(path: &Path) -> anyhow::Result<(String, CertificateDer<'static>, Facts)> {
+    let certificate = || {
         let pem = read(path)?;
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).with_context(|| format!("this is no certificate in PEM; {MEND}"))?;
-        Facts::of(&der)
+        let facts = Facts::of(&der)?;
+        anyhow::Ok((pem, der, facts))
     };
-    facts().map(|facts| facts.permitted).with_context(|| format!("reading root certificate {}", path.display()))
+    certificate().with_context(|| format!("reading root certificate {}", path.display()))
 }
 
 /// Both files of a root, where there are none.
@@ -457,8 +468,11 @@ mod tests {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.not_after = OffsetDateTime::now_utc() - Duration::from_secs(60);
-        fs::write(folder.path().join(CERTIFICATE_FILE), params.self_signed(&key).unwrap().pem()).unwrap();
+        let expired = params.self_signed(&key).unwrap();
+        fs::write(folder.path().join(CERTIFICATE_FILE), expired.pem()).unwrap();
 
         assert!(reason(folder.path()).contains("has expired on"));
+        rotation::begin(folder.path(), None).unwrap();
+        assert_eq!(Root::certificate(folder.path()).unwrap(), (expired.pem(), expired.der().clone()), "both are handed out");
     }
 }

@@ -147,7 +147,11 @@ async function status() {
   const chat = page.locator('#rows tr', { hasText: '/chat/completions' });
   await chat.locator('.status.run').waitFor();
   await look(page, '12-flows-running');
+  // It ends while the list stands still.
+  await page.locator('#pause').click();
   assert.match(await client.evaluate(asked.finish), /\[DONE\]/);
+  await chat.locator('.status.run').waitFor();
+  await page.locator('#pause').click();
   await chat.locator('.status.ok').waitFor();
   await chat.locator('.what', { hasText: 'redact: changed x-secret' }).waitFor();
   await other.goto(`${BASE}/`);

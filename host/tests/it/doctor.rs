@@ -138,6 +138,28 @@ async fn a_root_for_some_names_only_is_no_fault() {
 }
 
 #[tokio::test]
+async fn while_roots_are_rotated_the_one_in_use_counts_and_the_next_one_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, everything) = (folder.path().join("state"), flowgate::tls::Permitted::default());
+    let permitted = flowgate::tls::Permitted::parse(&["inside.test".to_owned()]).unwrap();
+    let root = flowgate::tls::Root::create(&state, &permitted).unwrap();
+    let next = flowgate::tls::rotation::begin(&state, Some(&everything)).unwrap();
+    let program = Program::start_in(folder, BINARY, &[]).await;
+    let mut home = Home::new();
+    let file = home.write("roots.pem", root.certificate_pem());
+    home.set("NODE_EXTRA_CA_CERTS", file.to_str().unwrap());
+
+    let report = home.through(&program).await;
+    report.says("ok", "interception", "not tried");
+    report.says("ok", "node", "NODE_EXTRA_CA_CERTS has the root");
+    report.says("warning", "node", "with the next root: NODE_EXTRA_CA_CERTS");
+    assert_eq!(report.faults(), 0, "{}", report.text);
+
+    home.write("roots.pem", next.certificate_pem());
+    home.through(&program).await.says("fault", "node", "where this proxy's root is not");
+}
+
+#[tokio::test]
 async fn what_does_not_answer_as_a_proxy_is_a_fault() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let other = flowgate_testkit::Origin::saying("ok").await;

@@ -1,7 +1,7 @@
 //! What the proxy says about itself, to whoever sets a client up.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use flowgate::tls::{Root, rotation};
+use flowgate::tls::{Permitted, Root, rotation};
 use flowgate_testkit::{
     Authority, Client, Response,
     client::request,
@@ -114,6 +114,20 @@ async fn while_roots_are_rotated_every_form_has_both() {
     let without = started().await;
     assert_eq!(straight(&without, "/flowgate-ca-next.crt", "x.test", &[]).await.status(), 404);
     assert!(!straight(&without, "/", "x.test", &[BROWSER]).await.text().contains("about to be replaced"));
+}
+
+#[tokio::test]
+async fn a_limited_root_is_not_tried_where_it_may_not_sign() {
+    let own = "<a href=\"https://flowgate.internal/\">";
+    let limited = Options::new().change_in(|config, _| {
+        Root::create(&config.state_dir, &Permitted::parse(&["inside.test".to_owned()]).unwrap()).unwrap();
+    });
+
+    let page = straight(&Proxy::without_plugins(limited).await, "/", "x.test", &[BROWSER]).await.text();
+
+    assert!(!page.contains(own) && page.contains("signs for <code>inside.test</code> only"), "{page}");
+    let page = straight(&started().await, "/", "x.test", &[BROWSER]).await.text();
+    assert!(page.contains(own) && !page.contains("signs for") && !page.contains("<!--"), "{page}");
 }
 
 #[tokio::test]

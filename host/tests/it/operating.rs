@@ -6,7 +6,7 @@ use std::{
     process::{Output, Stdio},
 };
 
-use flowgate::plugin::LOGGER_WASM;
+use flowgate::{plugin::LOGGER_WASM, tls::rotation};
 use flowgate_testkit::{
     Gate, Origin, Script, Setup,
     client::request,
@@ -333,15 +333,24 @@ async fn what_keeps_the_proxy_from_starting_is_found_by_check() {
         fs::write(folder.path().join(file), token).unwrap();
         fs::set_permissions(folder.path().join(file), fs::Permissions::from_mode(mode)).unwrap();
     }
+    fs::write(folder.path().join("a.har"), "hello").unwrap();
+    fs::write(folder.path().join("flowgate.toml"), "[plugins.logger]\nenabled = false\n").unwrap();
     let admin = ["--admin", "127.0.0.1:0"];
-    let cases: [(&[&str], &str, &str); 5] = [
+    let cases: [(&[&str], &str, &str); 7] = [
         (&["--record", "none/x.flows"], "", "none/x.flows"),
+        (&["--record", "a.har"], "", "it is no flow file"),
         (&["--admin-token-file", "none/token"], "", "none/token"),
         (&["--admin-token-file", "short"], "", "at least 16 characters"),
         (&["--admin-token-file", "open"], "", "chmod 600"),
         (&[], "abc", "at least 16 characters"),
+        (&[], "", "flowgate-ca-next-key.pem (mode 644)"),
     ];
     for (arguments, token, expected) in cases {
+        if expected.contains("next-key") {
+            let state = folder.path().join("state");
+            rotation::begin(&state, None).unwrap();
+            fs::set_permissions(state.join("flowgate-ca-next-key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+        }
         for command in ["check", "run"] {
             let mut tried = program::command(BINARY, folder.path());
             tried.args([command, "--listen", "127.0.0.1:0", "--state", "state", "--logs", "logs"]).args(admin).args(arguments);
@@ -368,13 +377,36 @@ async fn users_that_nobody_asks_for_keep_nothing_from_starting() {
 async fn a_broken_configuration_keeps_no_command_from_a_folder_that_is_named() {
     let origin = Origin::saying("ok").await;
     let (program, _) = running(&origin).await;
-    for broken in ["listen = '0.0.0.0:1'\n", "nonsense"] {
+    for (broken, code) in [("listen = '0.0.0.0:1'\n", 0), ("nonsense", 2)] {
         fs::write(program.folder().join("flowgate.toml"), broken).unwrap();
 
         assert!(printed(&program.command(BINARY, &["plugin", "list"]).await).contains("logger"), "{broken}");
         assert!(printed(&program.command(BINARY, &["ca", "export"]).await).contains("BEGIN CERTIFICATE"), "{broken}");
         let named = program.command(BINARY, &["ca", "show", "--config", "flowgate.toml"]).await;
-        assert_eq!(named.status.code(), Some(2), "{broken}: what is named is read");
+        assert_eq!(named.status.code(), Some(code), "{broken}: what is named is read");
+    }
+}
+
+#[tokio::test]
+async fn who_looks_for_a_folder_needs_not_say_all_that_the_proxy_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for (logs, users) in [("from-file", None), ("from-variable", Some("users"))] {
+        fs::create_dir_all(folder.path().join(logs)).unwrap();
+        fs::write(folder.path().join("flowgate.toml"), "listen = '0.0.0.0:1'\nlogs = 'from-file'\n").unwrap();
+        let asked = |arguments: &[&str]| {
+            let mut command = program::command(BINARY, folder.path());
+            command.args(arguments).env("FLOWGATE_STATE", "state");
+            if let Some(users) = users {
+                command.env("FLOWGATE_USERS", users).env("FLOWGATE_LOGS", logs);
+            }
+            async move { program::output(&mut command).await.unwrap() }
+        };
+
+        printed(&asked(&["usage", "--config", "flowgate.toml"]).await);
+        let pruned = printed(&asked(&["records", "prune", "--max-count", "1", "--config", "flowgate.toml"]).await);
+        assert!(pruned.contains("deleted"), "{pruned}");
+        let (_, said) = refused(&asked(&["plugin", "check", "none.wasm"]).await);
+        assert!(said.contains("none.wasm") && !said.contains("listening on"), "{said}");
     }
 }
 
@@ -393,6 +425,9 @@ async fn a_users_file_that_the_proxy_would_refuse_is_spoken_of_when_a_user_is_ad
     assert!(said.contains("ana added") && said.contains("the proxy refuses the whole file") && said.contains("line 1"), "{said}");
     assert!(said.contains("every user of this machine can read it (mode 644)"), "{said}");
     assert_eq!(fs::metadata(folder.path().join("users")).unwrap().permissions().mode() & 0o777, 0o644);
+    let mut command = program::command(BINARY, folder.path());
+    let said = printed(&program::output(command.args(["user", "remove", "ana", "--users", "users"])).await.unwrap());
+    assert!(said.contains("ana taken out") && said.contains("line 1") && said.contains("mode 644"), "{said}");
 }
 
 #[tokio::test]

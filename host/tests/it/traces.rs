@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flowgate::config::limits::TRACE_DELIVERY;
+use flowgate::config::{Config, limits::TRACE_DELIVERY};
 use flowgate_testkit::{
     Client, Origin, Script, Setup,
     certificates::Fault,
@@ -19,6 +19,9 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
+
+use crate::rereading::ask_for_reload;
 
 /// Spans that no collector took.
 const LOST: &str = "flowgate_spans_lost_total{reason=\"not-delivered\"}";
@@ -212,6 +215,29 @@ async fn a_collector_is_reached_over_tls_and_verified() {
 
         assert_eq!(!collector.seen().is_empty(), is_good, "{fault:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_verified_by_the_certificates_that_a_reload_brings() {
+    let origin = Origin::start(Setup::clear(), |_| Script::after_reading(|_| Script::ok("ok"))).await;
+    let collector = Origin::start(Setup::tls(), |_| Script::after_reading(|_| Script::ok(""))).await;
+    let options = to("https://otel.test".to_owned()).without_logger().change(|config| config.upstream_ca.clear());
+    let options = options.resolving("otel.test:443", &collector).resolving("a.test:80", &origin);
+    let proxy = Proxy::rereading(options, |config| {
+        let authority = config.state_dir.with_file_name("origins.pem");
+        Ok(Config { upstream_ca: vec![authority], ..config.clone() })
+    })
+    .await;
+    proxy.client().get("http://a.test/").await.unwrap();
+    within("the loss", async { while metric(&proxy, LOST).await == 0 {} }).await;
+
+    let mut answer = String::new();
+    within("the reload", ask_for_reload(&proxy).await.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    proxy.client().get("http://a.test/").await.unwrap();
+
+    collector.journal().wait("spans", |requests, _| (!requests.is_empty()).then_some(())).await;
+    proxy.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

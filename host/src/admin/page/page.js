@@ -134,10 +134,14 @@ async function read(reader, mine) {
 
 function news(piece) {
     if (piece.version) $("version").textContent = piece.version;
-    missed += piece.missed + (paused ? piece.flows.length : 0);
+    missed += piece.missed;
+    for (const flow of piece.flows) {
+        // One that begins and ends in between is drawn once, and one that ends during a pause after it.
+        if (flows.has(flow.flow)) changed.set(flow.flow, flow);
+        else if (paused) missed += 1;
+        else waiting.set(flow.flow, flow);
+    }
     if (paused) return told();
-    // One that begins and ends in between is drawn once.
-    for (const flow of piece.flows) (flows.has(flow.flow) ? changed : waiting).set(flow.flow, flow);
     for (const id of waiting.keys()) {
         if (waiting.size <= MOST) break;
         waiting.delete(id);
@@ -249,6 +253,7 @@ $("clear").addEventListener("click", () => {
 $("pause").addEventListener("click", () => {
     paused = !paused;
     $("pause").setAttribute("aria-pressed", String(paused));
+    if (!paused) draw();
 });
 $("rows").addEventListener("click", (event) => {
     const row = event.target.closest("tr");

@@ -5,7 +5,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
-use super::Visit;
+use super::{NAME, Visit};
 use crate::tls::{Root, keystore};
 
 const PAGE: &str = include_str!("page.html");
@@ -25,6 +25,7 @@ pub(super) fn html(root: &Root, next: Option<&Root>, visit: &Visit<'_>) -> Strin
         ("fingerprint", root.fingerprint()),
         ("next", next.map_or_else(String::new, |next| next.subject().to_owned())),
         ("next-fingerprint", next.map_or_else(String::new, Root::fingerprint)),
+        ("signs-for", root.permitted().to_string()),
         ("keystore-password", keystore::PASSWORD.to_owned()),
         ("login", format!("{scheme}://{}:PASSWORD@{authority}", in_url(name))),
         ("name", name.to_owned()),
@@ -33,8 +34,8 @@ pub(super) fn html(root: &Root, next: Option<&Root>, visit: &Visit<'_>) -> Strin
         ("proxy", proxy),
     ];
     let mut page = String::with_capacity(2 * PAGE.len());
-    let (before, about_next, after) = parts();
-    let template = [before, if next.is_some() { about_next } else { "" }, after].concat();
+    let signs_own = root.permitted().has(NAME);
+    let template = template(&[("next", next.is_some()), ("own", signs_own), ("limited", !signs_own)]);
     let mut rest = template.as_str();
     // One pass: what a value holds is never looked at again.
     while let Some((before, after)) = rest.split_once("{{") {
@@ -47,11 +48,19 @@ pub(super) fn html(root: &Root, next: Option<&Root>, visit: &Visit<'_>) -> Strin
     page + rest
 }
 
-/// What stands before that about the next root, that, and what stands after it.
-fn parts() -> (&'static str, &'static str, &'static str) {
-    let (before, rest) = PAGE.split_once("<!-- next -->\n").unwrap_or((PAGE, ""));
-    let (about_next, after) = rest.split_once("<!-- end -->\n").unwrap_or(("", rest));
-    (before, about_next, after)
+/// The page with those of its marked parts that are wanted.
+fn template(wanted: &[(&str, bool)]) -> String {
+    let (mut page, mut rest) = (String::with_capacity(PAGE.len()), PAGE);
+    while let Some((before, marked)) = rest.split_once("<!-- ") {
+        let (mark, marked) = marked.split_once(" -->\n").unwrap_or((marked, ""));
+        let (part, after) = marked.split_once("<!-- end -->\n").unwrap_or((marked, ""));
+        page.push_str(before);
+        if wanted.contains(&(mark, true)) {
+            page.push_str(part);
+        }
+        rest = after;
+    }
+    page + rest
 }
 
 /// For terminals.
