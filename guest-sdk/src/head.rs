@@ -29,8 +29,15 @@ pub struct Head {
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     /// As the host wrote them, each line with CR LF at its end; the start line before them.
-    octets: Vec<u8>,
+    lines: Lines,
     at: usize,
+}
+
+/// Looked at once: most heads are text as a whole, and then so is each of their parts.
+#[derive(Clone, Debug)]
+enum Lines {
+    Text(String),
+    Octets(Vec<u8>),
 }
 
 /// One field line.
@@ -40,13 +47,16 @@ pub struct Field<'a> {
     pub name: &'a str,
     /// Without white space around it.
     pub value: &'a [u8],
+    /// The same where it is known to be UTF-8.
+    text: Option<&'a str>,
 }
 
 impl Head {
     /// As the host wrote it; `None` if there is no such head.
     pub(crate) fn new(octets: Vec<u8>) -> Option<Self> {
         let start_len = memchr(b'\r', &octets)?;
-        Some(Self { start_len, fields: Fields { octets, at: start_len + CRLF.len() } })
+        let lines = String::from_utf8(octets).map_or_else(|error| Lines::Octets(error.into_bytes()), Lines::Text);
+        Some(Self { start_len, fields: Fields { lines, at: start_len + CRLF.len() } })
     }
 
     /// Of a request.
@@ -78,7 +88,7 @@ impl Head {
     }
 
     fn start_line(&self) -> &[u8] {
-        &self.fields.octets[..self.start_len]
+        &self.fields.lines.octets()[..self.start_len]
     }
 }
 
@@ -100,15 +110,39 @@ impl Fields {
 
     /// Everything, as received.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        let mut rest = &self.octets[self.at..];
+        let (octets, text) = (self.lines.octets(), self.lines.text());
+        let mut at = self.at;
         std::iter::from_fn(move || {
             // Neither stands in a name or a value: the host sees to that.
-            let colon = memchr(b':', rest)?;
-            let end = colon + memchr(b'\r', &rest[colon..])?;
-            let field = Field { name: str::from_utf8(&rest[..colon]).ok()?, value: rest.get(colon + SEPARATOR.len()..end)? };
-            rest = rest.get(end + CRLF.len()..)?;
-            Some(field)
+            let colon = at + memchr(b':', octets.get(at..)?)?;
+            let end = colon + memchr(b'\r', &octets[colon..])?;
+            let (name, value) = (at..colon, colon + SEPARATOR.len()..end);
+            at = end + CRLF.len();
+            let name = text.map_or_else(|| str::from_utf8(&octets[name.clone()]).ok(), |text| text.get(name.clone()))?;
+            Some(Field { name, text: text.and_then(|text| text.get(value.clone())), value: octets.get(value)? })
         })
+    }
+}
+
+impl Lines {
+    fn octets(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Octets(octets) => octets,
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Octets(_) => None,
+        }
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::Octets(Vec::new())
     }
 }
 
@@ -120,7 +154,7 @@ impl<'a> Field<'a> {
 
     /// The value as text: UTF-8, else Latin-1.
     pub fn text(self) -> Cow<'a, str> {
-        text::utf8_or_latin1(self.value)
+        self.text.map_or_else(|| text::utf8_or_latin1(self.value), Cow::Borrowed)
     }
 }
 

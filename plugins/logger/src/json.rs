@@ -1,6 +1,6 @@
 //! JSON as Python's `json.dumps(indent=4, ensure_ascii=False)` prints it, written without a tree in between.
 //!
-//! Place: `record` says what to write into a vector, and of much content to [`Count`] before, so that the vector is of just that size.
+//! Place: `record` says what to write into a [`Buffer`], and of much content to [`Count`] before, so that the buffer is of just that size.
 //! Source: RFC 8259 §7; which characters are escaped, and how, is Python's choice.
 
 /// Where text goes.
@@ -12,33 +12,91 @@ pub(crate) trait Sink {
     fn put_escaped(&mut self, octets: &[u8]);
 }
 
-impl Sink for Vec<u8> {
-    fn put(&mut self, octets: &[u8]) {
-        self.extend_from_slice(octets);
+/// Text that is written over room made before. A vector to which each piece is added asks for each whether it has to grow.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    room: Vec<u8>,
+    len: usize,
+}
+
+impl Buffer {
+    /// For so many octets; it grows if there are more.
+    pub(crate) fn with_room(octets: usize) -> Self {
+        Self { room: vec![0; octets + SLACK], len: 0 }
     }
 
-    /// Eight at a time, as far as none of them is special. Runs are short in what is JSON itself: to look for their ends and copy each would take
-    /// longer.
-    fn put_escaped(&mut self, octets: &[u8]) {
-        let mut rest = octets;
-        while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
-            let len = self.len();
-            self.extend_from_slice(chunk);
-            rest = match first_special(*chunk) {
-                None => behind,
-                Some(at) => {
-                    self.truncate(len + at);
-                    put_special(self, rest[at]);
-                    &rest[at + 1..]
-                }
-            };
+    /// What was written.
+    pub(crate) fn into_octets(mut self) -> Vec<u8> {
+        self.room.truncate(self.len);
+        self.room
+    }
+
+    /// So many octets at least behind what was written.
+    #[inline]
+    fn free(&mut self, octets: usize) -> &mut [u8] {
+        if self.room.len() - self.len < octets {
+            self.room.resize((self.len + octets).max(2 * self.room.len()), 0);
         }
-        for octet in rest {
-            match escaped_len(*octet) {
-                1 => self.push(*octet),
-                _ => put_special(self, *octet),
+        &mut self.room[self.len..]
+    }
+}
+
+impl Sink for Buffer {
+    #[inline]
+    fn put(&mut self, octets: &[u8]) {
+        self.free(octets.len())[..octets.len()].copy_from_slice(octets);
+        self.len += octets.len();
+    }
+
+    fn put_escaped(&mut self, octets: &[u8]) {
+        for block in octets.chunks(BLOCK) {
+            self.len += escape(block, self.free(LONGEST * block.len() + WORD));
+        }
+    }
+}
+
+/// Octets of text that are escaped in one go, for which there is room whatever they are.
+const BLOCK: usize = 1024;
+/// What that takes at most.
+const SLACK: usize = LONGEST * BLOCK + WORD;
+/// Octets that are looked at at once.
+const WORD: usize = 8;
+
+/// Writes `octets` to the beginning of `out`, which is six times as long and a word longer, as they stand inside a JSON string. Says how many it
+/// has written.
+fn escape(octets: &[u8], out: &mut [u8]) -> usize {
+    let (mut from, mut to) = (0, 0);
+    // Each word is written as it is; what stands behind the first special octet in it is written over.
+    while let Some(word) = octets[from..].first_chunk::<WORD>() {
+        out[to..to + WORD].copy_from_slice(word);
+        match first_special(*word) {
+            None => (from, to) = (from + WORD, to + WORD),
+            Some(at) => {
+                (from, to) = (from + at + 1, to + at);
+                to += put_special(&mut out[to..], word[at]);
             }
         }
+    }
+    let (mut word, mut rest) = (last(octets, octets.len() - from), octets.len() - from);
+    while rest > 0 {
+        out[to..to + WORD].copy_from_slice(&word.to_le_bytes());
+        match first_special(word.to_le_bytes()).filter(|at| *at < rest) {
+            None => return to + rest,
+            Some(at) => {
+                to += at;
+                to += put_special(&mut out[to..], word.to_le_bytes()[at]);
+                (word, rest) = (word >> (8 * (at + 1)), rest - at - 1);
+            }
+        }
+    }
+    to
+}
+
+/// The last `rest` octets, fewer than a word, in a word's lowest.
+fn last(octets: &[u8], rest: usize) -> u64 {
+    match octets.last_chunk::<WORD>() {
+        Some(word) if rest > 0 => u64::from_le_bytes(*word) >> (8 * (WORD - rest)),
+        _ => octets.iter().rev().take(rest).fold(0, |word, octet| word << 8 | u64::from(*octet)),
     }
 }
 
@@ -108,13 +166,21 @@ impl<S: Sink> Object<'_, S> {
     }
 
     fn name(&mut self, name: &str) {
-        if !self.is_empty {
-            self.sink.put(b",");
+        match (self.is_empty, self.depth) {
+            (false, 1) => self.sink.put(b",\n    \""),
+            (false, 2) => self.sink.put(b",\n        \""),
+            (false, 3) => self.sink.put(b",\n            \""),
+            (is_empty, depth) => {
+                if !is_empty {
+                    self.sink.put(b",");
+                }
+                self.line(depth);
+                self.sink.put(b"\"");
+            }
         }
         self.is_empty = false;
-        self.line(self.depth);
-        string(self.sink, name);
-        self.sink.put(b": ");
+        self.sink.put_escaped(name.as_bytes());
+        self.sink.put(b"\": ");
     }
 
     fn line(&mut self, depth: usize) {
@@ -146,8 +212,8 @@ pub(crate) fn fitting(text: &str, max: usize) -> &str {
     text
 }
 
-/// One octet that has to be escaped.
-fn put_special(sink: &mut Vec<u8>, octet: u8) {
+/// One octet that has to be escaped, at the beginning of `out`. Says how many that takes.
+fn put_special(out: &mut [u8], octet: u8) -> usize {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let short = match octet {
         b'"' | b'\\' => octet,
@@ -156,9 +222,14 @@ fn put_special(sink: &mut Vec<u8>, octet: u8) {
         b'\t' => b't',
         0x08 => b'b',
         0x0c => b'f',
-        _ => return sink.put(&[b'\\', b'u', b'0', b'0', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]),
+        _ => {
+            let long = [b'\\', b'u', b'0', b'0', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]];
+            out[..LONGEST].copy_from_slice(&long);
+            return LONGEST;
+        }
     };
-    sink.put(&[b'\\', short]);
+    out[..2].copy_from_slice(&[b'\\', short]);
+    2
 }
 
 /// Octets that one takes at most.
@@ -204,9 +275,9 @@ mod tests {
     use super::*;
 
     fn written(text: &str) -> String {
-        let mut out = Vec::new();
+        let mut out = Buffer::default();
         string(&mut out, text);
-        String::from_utf8(out).expect("text stays text")
+        String::from_utf8(out.into_octets()).expect("text stays text")
     }
 
     #[test]
@@ -226,8 +297,8 @@ mod tests {
     #[test]
     fn every_octet_in_every_place_of_a_word_is_seen() {
         for octet in 0..=0x7f_u8 {
-            for place in 0..17 {
-                let mut octets = vec![b'x'; 17];
+            for (place, len) in (0..17).flat_map(|place| (place + 1..=17).map(move |len| (place, len))) {
+                let mut octets = vec![b'x'; len];
                 octets[place] = octet;
                 let text = String::from_utf8(octets).expect("ASCII");
 
@@ -240,15 +311,29 @@ mod tests {
     }
 
     #[test]
+    fn blocks_and_what_is_left_of_them_are_escaped_alike() {
+        for len in [0, 1, 7, 8, 9, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5] {
+            for (place, pattern) in ["\u{1}", "\"x", "ab\\cdefgh", "é🚀\n", "0123456789"].iter().enumerate() {
+                let text: String = pattern.chars().cycle().take(len).collect();
+
+                assert_eq!(serde_json::from_str::<String>(&written(&text)).expect("JSON"), text, "{len} of {place}");
+            }
+        }
+    }
+
+    #[test]
     fn objects_are_indented_and_empty_ones_closed_at_once() {
-        let mut out = Vec::new();
+        let mut out = Buffer::default();
         Object::write(&mut out, |object| {
             object.string_or_null("a", None);
             object.object("b", |_| {});
             object.object("c", |c| c.literal("d", "1"));
         });
 
-        assert_eq!(str::from_utf8(&out), Ok("{\n    \"a\": null,\n    \"b\": {},\n    \"c\": {\n        \"d\": 1\n    }\n}"));
+        assert_eq!(
+            String::from_utf8(out.into_octets()).as_deref(),
+            Ok("{\n    \"a\": null,\n    \"b\": {},\n    \"c\": {\n        \"d\": 1\n    }\n}")
+        );
     }
 
     #[test]

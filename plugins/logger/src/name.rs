@@ -28,6 +28,9 @@ pub(crate) struct Parts<'a> {
 
 /// One path part on any file system, never hidden: it begins with the timestamp.
 pub(crate) fn file_name(parts: Parts<'_>) -> String {
+    if let Some(name) = plain(&parts) {
+        return name;
+    }
     let machine: String = parts.machine.unwrap_or("-").chars().take(MACHINE_CHARACTERS).collect();
     let machine = harmless(&machine);
     let address = harmless(parts.address);
@@ -52,9 +55,52 @@ pub(crate) fn file_name(parts: Parts<'_>) -> String {
     name
 }
 
+/// The same of parts that are all ASCII and fit as they are, which nearly all do; `None`: others.
+fn plain(parts: &Parts<'_>) -> Option<String> {
+    let machine = parts.machine.unwrap_or("-").as_bytes();
+    let machine = &machine[..machine.len().min(MACHINE_CHARACTERS)];
+    let rest = [parts.address, parts.user.unwrap_or("-"), parts.editor.unwrap_or("-")].map(str::as_bytes);
+    let mut name = Vec::with_capacity(MAX);
+    let mut last = 0;
+    for part in [parts.timestamp.as_bytes(), machine].into_iter().chain(rest) {
+        if name.len() + part.len() + 1 + EXTENSION.len() > MAX {
+            return None;
+        }
+        name.extend(part.iter().map(|octet| PLAIN[usize::from(*octet)]));
+        last = *name.last()?;
+        name.push(b'_');
+    }
+    name.pop();
+    let is_odd = last == b'.' || name.contains(&0) || name.windows(2).any(|two| two == b"..");
+    if is_odd {
+        return None;
+    }
+    name.extend_from_slice(EXTENSION.as_bytes());
+    String::from_utf8(name).ok()
+}
+
+/// What stands for each octet of ASCII, see [`harmless`]; 0 for all others.
+const PLAIN: [u8; 256] = {
+    let mut plain = [0; 256];
+    let mut octet = 0;
+    while octet < 0x80 {
+        plain[octet] = if octet < 0x20 || octet == 0x7f { b'-' } else { octet as u8 };
+        octet += 1;
+    }
+    let mut at = 0;
+    while at < HARMFUL.len() {
+        plain[HARMFUL[at] as usize] = b'-';
+        at += 1;
+    }
+    plain
+};
+
+/// What separates paths or is reserved somewhere.
+const HARMFUL: &[u8] = b"/\\:*?\"<>|";
+
 /// `-` for whatever separates paths, is reserved somewhere, or cannot be seen.
 fn harmless(part: &str) -> String {
-    let is_harmful = |character: char| character.is_control() || matches!(character, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
+    let is_harmful = |character: char| character.is_control() || u8::try_from(character).is_ok_and(|octet| HARMFUL.contains(&octet));
     part.chars().map(|character| if is_harmful(character) { '-' } else { character }).collect()
 }
 
@@ -102,6 +148,22 @@ mod tests {
         ];
         for (parts, name) in table {
             assert_eq!(file_name(parts), name);
+        }
+    }
+
+    #[test]
+    fn plain_parts_become_the_name_that_all_would() {
+        let ascii: String = (0..0x80_u8).map(char::from).collect();
+        for text in [&ascii[..60], &ascii[60..], "a", "-", "", ".", "..", "x."] {
+            for long in [0, 60, 120, 130, 140] {
+                let user = "u".repeat(long);
+                let parts = Parts { machine: Some(text), user: Some(&user), editor: Some(text), ..PARTS };
+
+                // A character beyond ASCII takes the other way.
+                let other = file_name(Parts { address: "é", ..parts });
+                let expected = other.replacen('é', "e1", 1);
+                assert_eq!(file_name(Parts { address: "e1", ..parts }), expected, "{text:?} {long}");
+            }
         }
     }
 

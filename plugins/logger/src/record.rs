@@ -9,7 +9,7 @@ use flowgate_guest::{BodyInfo, Direction, Fields, Flow, Head, Outcome};
 use crate::{
     content::{Content, Notes},
     exchange::Exchange as Messages,
-    json::{Count, Object, Sink},
+    json::{Buffer, Count, Object, Sink},
     name::{self, Parts},
     stamp,
 };
@@ -98,13 +98,14 @@ impl Exchange<'_> {
         })
     }
 
-    /// Of much content it is written twice: to be measured, and into a buffer of just that size. Growing a large one would copy more, and take
+    /// Of much content it is written twice: to be measured, and into a buffer of about that size. Growing a large one would copy more, and take
     /// twice the memory. What is short goes into more room than it is likely to take.
     fn json(&self) -> Vec<u8> {
         let content = self.request.content.text.len() + self.response.content.text.len();
         let room = if content <= SHORT { HEADS + 2 * content } else { self.measured() };
-        let mut json = Vec::with_capacity(room);
+        let mut json = Buffer::with_room(room);
         self.write(&mut json);
+        let json = json.into_octets();
         debug_assert!(content <= SHORT || json.len() == room);
         json
     }

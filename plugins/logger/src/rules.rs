@@ -4,6 +4,7 @@
 //! for the host does not say which rule matched.
 
 use flowgate_guest::{Registration, Rule, text};
+use memchr::memmem::Finder;
 use serde::Deserialize;
 
 /// Where Copilot answers, for the endpoints that other services have under the same paths.
@@ -26,7 +27,7 @@ struct Category {
     /// Folder of the records.
     category: String,
     /// Anywhere in the URL, in this case of letters.
-    contains: Option<String>,
+    contains: Option<Word>,
     /// Against the host, in any case of letters.
     #[serde(default)]
     hosts: Vec<String>,
@@ -39,6 +40,26 @@ struct Category {
     /// Only flows that became WebSockets.
     #[serde(default)]
     websocket: bool,
+}
+
+/// A text that is looked for in each URL, made ready for that once.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "String")]
+struct Word {
+    text: String,
+    finder: Finder<'static>,
+}
+
+impl From<String> for Word {
+    fn from(text: String) -> Self {
+        Self { finder: Finder::new(&text).into_owned(), text }
+    }
+}
+
+impl Word {
+    fn is_in(&self, url: &str) -> bool {
+        self.finder.find(url.as_bytes()).is_some()
+    }
 }
 
 /// Rules in order.
@@ -76,7 +97,7 @@ impl Table {
 
 /// Telemetry first: it wins over completions.
 fn default_rules(copilot_hosts: Option<Vec<String>>) -> Vec<Category> {
-    let anywhere = |word: &str| Category { category: word.to_owned(), contains: Some(word.to_owned()), ..Category::default() };
+    let anywhere = |word: &str| Category { category: word.to_owned(), contains: Some(Word::from(word.to_owned())), ..Category::default() };
     let hosts = copilot_hosts.unwrap_or_else(|| COPILOT_HOSTS.iter().map(ToString::to_string).collect());
     let endpoint = |category: &str, path: &str| Category {
         category: category.to_owned(),
@@ -96,7 +117,7 @@ impl Category {
     fn matches(&self, url: &str, method: &str) -> bool {
         let any =
             |patterns: &[String], matches: &dyn Fn(&str) -> bool| patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern));
-        self.contains.as_ref().is_none_or(|word| url.contains(word))
+        self.contains.as_ref().is_none_or(|word| word.is_in(url))
             && any(&self.methods, &|pattern| text::glob(pattern, method))
             && any(&self.hosts, &|pattern| text::glob_ignoring_case(pattern, text::host_of(url)))
             && any(&self.paths, &|pattern| text::glob(pattern, text::path_of(url)))
@@ -110,7 +131,7 @@ impl Category {
             rule
         };
         match &self.contains {
-            Some(word) if self.hosts.is_empty() && self.paths.is_empty() && lies_in_host_or_path(word) => {
+            Some(Word { text: word, .. }) if self.hosts.is_empty() && self.paths.is_empty() && lies_in_host_or_path(word) => {
                 vec![base().host(&format!("*{word}*")), base().path(&format!("*{word}*"))]
             }
             _ => vec![base()],

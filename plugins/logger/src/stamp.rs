@@ -5,21 +5,50 @@ use time::OffsetDateTime;
 /// UTC as Python's `isoformat` prints it: no zone, six digits of fraction, none where it is exactly zero. `micros` since the Unix epoch.
 pub(crate) fn timestamp(micros: u64) -> String {
     // Timestamps stay below 2^53 by contract, far within the years a date can have.
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
-    let (hour, minute, second) = (at.hour(), at.minute(), at.second());
-    match at.microsecond() {
-        0 => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"),
-        fraction => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}"),
+    let at = i64::try_from(micros / 1_000_000).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (year, month, day) = at.to_calendar_date();
+    let (hour, minute, second) = at.to_hms();
+    let mut text = String::with_capacity("0000-00-00T00:00:00.000000".len());
+    digits(&mut text, year.unsigned_abs(), 1000);
+    for (mark, part) in [('-', u8::from(month)), ('-', day), ('T', hour), (':', minute), (':', second)] {
+        text.push(mark);
+        digits(&mut text, u32::from(part), 10);
     }
+    let fraction = (micros % 1_000_000) as u32;
+    if fraction > 0 {
+        text.push('.');
+        digits(&mut text, fraction, 100_000);
+    }
+    text
 }
 
 /// Milliseconds as Python's `round(x, 2)` leaves and `str` prints a float: `382.4ms`, and `100.0ms`, never `100ms`.
 pub(crate) fn consumed(micros: u64) -> String {
-    let exact = micros as f64 / 1000.0;
-    // Formatting rounds by the exact binary value, as Python's `round` does; reading it back drops trailing zeros.
-    let rounded = format!("{exact:.2}").parse().unwrap_or(exact);
-    format!("{rounded:?}ms")
+    if micros % 10 == 5 {
+        // Between two: formatting rounds by the exact binary value, as Python's `round` does; reading it back drops trailing zeros.
+        let exact = micros as f64 / 1000.0;
+        let rounded = format!("{exact:.2}").parse().unwrap_or(exact);
+        return format!("{rounded:?}ms");
+    }
+    let hundredths = micros / 10 + u64::from(micros % 10 > 5);
+    let mut text = (hundredths / 100).to_string();
+    text.push('.');
+    match (hundredths % 100) as u32 {
+        tenths if tenths % 10 == 0 => digits(&mut text, tenths / 10, 1),
+        both => digits(&mut text, both, 10),
+    }
+    text.push_str("ms");
+    text
+}
+
+/// A number with all its digits, the first of which counts `first`.
+fn digits(text: &mut String, number: u32, first: u32) {
+    let mut one = first;
+    while one > 0 {
+        text.push(char::from(b'0' + (number / one % 10) as u8));
+        one /= 10;
+    }
 }
 
 #[cfg(test)]

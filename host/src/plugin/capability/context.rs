@@ -271,21 +271,16 @@ impl Guest {
     /// The content with its codings undone, once per call.
     async fn decoded(&mut self, handle: &Resource<Handle>, of: Direction) -> wasmtime::Result<&Decoded> {
         let most = self.about.max_decoded;
-        let tasks = self.about.tasks.clone();
         let call = self.call(handle)?;
         if let Some((content, codings)) = call.to_decode(of) {
             let max = call.shown(of).min(most);
-            let is_coded = !codings.is_empty();
+            let is_long = !codings.is_empty() && content.kept() > DECODE_HERE;
             let decode = move || content.decoded(&codings, max);
-            let decoded = if is_coded && lock(&call.flow).content(of).kept() > DECODE_HERE {
-                tasks.block(decode).await.map_err(wasmtime::Error::new)?
-            } else {
-                decode()
-            };
-            call.decoded[index(of)] = Some(decoded);
+            let decoded = if is_long { self.about.tasks.block(decode).await.map_err(wasmtime::Error::new)? } else { decode() };
+            self.call(handle)?.decoded[index(of)] = Some(decoded);
         }
         // Filled above or before.
-        call.decoded[index(of)].as_ref().ok_or_else(|| wasmtime::Error::msg("nothing was decoded"))
+        self.call(handle)?.decoded[index(of)].as_ref().ok_or_else(|| wasmtime::Error::msg("nothing was decoded"))
     }
 
     fn change(
