@@ -50,7 +50,7 @@ impl Sink for Buffer {
 
     fn put_escaped(&mut self, octets: &[u8]) {
         for block in octets.chunks(BLOCK) {
-            self.len += escape(block, self.free(LONGEST * block.len() + WORD));
+            self.len += escape(block, self.free(LONGEST * block.len() + AHEAD));
         }
     }
 }
@@ -58,39 +58,71 @@ impl Sink for Buffer {
 /// Octets of text that are escaped in one go, for which there is room whatever they are.
 const BLOCK: usize = 1024;
 /// What that takes at most.
-const SLACK: usize = LONGEST * BLOCK + WORD;
+const SLACK: usize = LONGEST * BLOCK + AHEAD;
 /// Octets that are looked at at once.
 const WORD: usize = 8;
+/// Room for what comes of one word, and of all that is written over again.
+const AHEAD: usize = 16;
 
-/// Writes `octets` to the beginning of `out`, which is six times as long and a word longer, as they stand inside a JSON string. Says how many it
+/// Writes `octets` to the beginning of `out`, which is six times as long and [`AHEAD`] longer, as they stand inside a JSON string. Says how many it
 /// has written.
 fn escape(octets: &[u8], out: &mut [u8]) -> usize {
     let (mut from, mut to) = (0, 0);
-    // Each word is written as it is; what stands behind the first special octet in it is written over.
-    while let Some(word) = octets[from..].first_chunk::<WORD>() {
-        out[to..to + WORD].copy_from_slice(word);
-        match first_special(*word) {
-            None => (from, to) = (from + WORD, to + WORD),
-            Some(at) => {
-                (from, to) = (from + at + 1, to + at);
-                to += put_special(&mut out[to..], word[at]);
-            }
-        }
+    while let Some(word) = octets.get(from..).and_then(|rest| rest.first_chunk::<WORD>())
+        && let Some(room) = out.get_mut(to..).and_then(|rest| rest.first_chunk_mut::<AHEAD>())
+    {
+        let (read, written) = put_word(u64::from_le_bytes(*word), WORD, room);
+        (from, to) = (from + read, to + written);
     }
-    let (mut word, mut rest) = (last(octets, octets.len() - from), octets.len() - from);
-    while rest > 0 {
-        out[to..to + WORD].copy_from_slice(&word.to_le_bytes());
-        match first_special(word.to_le_bytes()).filter(|at| *at < rest) {
-            None => return to + rest,
-            Some(at) => {
-                to += at;
-                to += put_special(&mut out[to..], word.to_le_bytes()[at]);
-                (word, rest) = (word >> (8 * (at + 1)), rest - at - 1);
-            }
-        }
+    let mut rest = octets.len() - from;
+    let mut word = last(octets, rest);
+    while rest > 0
+        && let Some(room) = out.get_mut(to..).and_then(|rest| rest.first_chunk_mut::<AHEAD>())
+    {
+        let (read, written) = put_word(word, rest, room);
+        (rest, to) = (rest - read, to + written);
+        // What is left is less than a word.
+        word = word.checked_shr(8 * read as u32).unwrap_or_default();
     }
     to
 }
+
+/// Writes the lowest `len` octets of a word as far as the first of them that has to be escaped, and that one. Says how many it has read and
+/// written.
+#[inline]
+fn put_word(word: u64, len: usize, out: &mut [u8; AHEAD]) -> (usize, usize) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    // What stands behind the first special octet is written over.
+    out[..WORD].copy_from_slice(&word.to_le_bytes());
+    let at = match first_special(word) {
+        Some(at) if at < len => at,
+        _ => return (len, len),
+    };
+    let octet = (word >> (8 * at)) as u8;
+    out[at] = b'\\';
+    match SHORT[usize::from(octet)] {
+        0 => {
+            out[at + 1..at + LONGEST].copy_from_slice(&[b'u', b'0', b'0', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]);
+            (at + 1, at + LONGEST)
+        }
+        short => {
+            out[at + 1] = short;
+            (at + 1, at + 2)
+        }
+    }
+}
+
+/// What stands behind the backslash for an octet that has a short escape; 0 for all others.
+const SHORT: [u8; 256] = {
+    let mut short = [0; 256];
+    let pairs = [(b'"', b'"'), (b'\\', b'\\'), (b'\n', b'n'), (b'\r', b'r'), (b'\t', b't'), (0x08, b'b'), (0x0c, b'f')];
+    let mut at = 0;
+    while at < pairs.len() {
+        short[pairs[at].0 as usize] = pairs[at].1;
+        at += 1;
+    }
+    short
+};
 
 /// The last `rest` octets, fewer than a word, in a word's lowest.
 fn last(octets: &[u8], rest: usize) -> u64 {
@@ -112,7 +144,9 @@ impl Sink for Count {
     fn put_escaped(&mut self, octets: &[u8]) {
         let (words, rest) = octets.as_chunks::<8>();
         let escaped = |octets: &[u8]| octets.iter().map(|octet| escaped_len(*octet)).sum::<usize>();
-        self.0 += words.iter().map(|word| if first_special(*word).is_none() { 8 } else { escaped(word) }).sum::<usize>() + escaped(rest);
+        self.0 +=
+            words.iter().map(|word| if first_special(u64::from_le_bytes(*word)).is_none() { 8 } else { escaped(word) }).sum::<usize>()
+                + escaped(rest);
     }
 }
 
@@ -212,26 +246,6 @@ pub(crate) fn fitting(text: &str, max: usize) -> &str {
     text
 }
 
-/// One octet that has to be escaped, at the beginning of `out`. Says how many that takes.
-fn put_special(out: &mut [u8], octet: u8) -> usize {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let short = match octet {
-        b'"' | b'\\' => octet,
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        0x08 => b'b',
-        0x0c => b'f',
-        _ => {
-            let long = [b'\\', b'u', b'0', b'0', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]];
-            out[..LONGEST].copy_from_slice(&long);
-            return LONGEST;
-        }
-    };
-    out[..2].copy_from_slice(&[b'\\', short]);
-    2
-}
-
 /// Octets that one takes at most.
 const LONGEST: usize = 6;
 
@@ -240,28 +254,25 @@ fn escaped_len(octet: u8) -> usize {
     const LENGTHS: [u8; 256] = {
         let mut lengths = [1; 256];
         let mut octet = 0;
-        while octet < 0x20 {
-            lengths[octet] = LONGEST as u8;
+        while octet < 256 {
+            if SHORT[octet] != 0 {
+                lengths[octet] = 2;
+            } else if octet < 0x20 {
+                lengths[octet] = LONGEST as u8;
+            }
             octet += 1;
-        }
-        let short = b"\"\\\n\r\t\x08\x0c";
-        let mut at = 0;
-        while at < short.len() {
-            lengths[short[at] as usize] = 2;
-            at += 1;
         }
         lengths
     };
     usize::from(LENGTHS[usize::from(octet)])
 }
 
-/// The first of eight octets that has to be escaped: a control character, `"` or `\`.
+/// The first of a word's octets, from the lowest, that has to be escaped: a control character, `"` or `\`.
 ///
 /// In each of the three terms an octet's top bit says yes; it may say so wrongly only above an octet that says so rightly.
-fn first_special(octets: [u8; 8]) -> Option<usize> {
+fn first_special(word: u64) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;
-    let word = u64::from_le_bytes(octets);
     let quote = word ^ (ONES * b'"' as u64);
     let backslash = word ^ (ONES * b'\\' as u64);
     let found =
