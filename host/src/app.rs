@@ -21,6 +21,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::Access;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::{desk::Desk, origins::Origins, retention::Retention, traces::Traces};
@@ -137,7 +138,7 @@ async fn begin(config: Config, sockets: Sockets, reread: Option<Reread>) -> anyh
         spans,
         shows_content,
         logs: logs.clone(),
-        counting: desk::Turns::default(),
+        counting: Arc::new(Semaphore::new(1)),
         tasks: local.clone(),
         draining: draining.clone(),
         reload: reload.clone(),

@@ -12,6 +12,7 @@ pub mod config;
 pub mod doctor;
 pub mod exchange;
 pub mod flow;
+pub mod fresh;
 #[cfg(test)]
 mod fuzzing;
 pub mod h1;

@@ -2,9 +2,12 @@
 //!
 //! Place: made in `app`, handed down. Stop order is the caller's; see `app`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, JoinHandle},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A group of tasks with a common end.
@@ -58,6 +61,24 @@ impl Tasks {
         })
     }
 
+    /// The same when it has one of `turns`, which goes with the work: that ends even where nobody waits for it any more.
+    ///
+    /// # Errors
+    /// It panicked.
+    pub async fn block_in_turn<F, T>(&self, turns: &Arc<Semaphore>, work: F) -> Result<T, JoinError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // Never closed.
+        let turn = turns.clone().acquire_owned().await;
+        let turned = move || {
+            let _turn = turn;
+            work()
+        };
+        self.block(turned).await
+    }
+
     /// Cancelled when the group shall end.
     pub fn stopping(&self) -> &CancellationToken {
         &self.stop
@@ -92,5 +113,39 @@ impl Tasks {
     pub async fn ended(&self, grace: Duration) -> bool {
         self.tracker.close();
         tokio::time::timeout(grace, self.tracker.wait()).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::ready,
+        pin::pin,
+        sync::{
+            atomic::{AtomicBool, Ordering::SeqCst},
+            mpsc,
+        },
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_has_turns_is_done_one_at_a_time_though_who_asked_is_gone() {
+        let (turns, tasks, ended) = (Arc::new(Semaphore::new(1)), Tasks::new(), Arc::new(AtomicBool::new(false)));
+        let (end, ends) = mpsc::sync_channel::<()>(1);
+        let first = ended.clone();
+        let asked = tasks.block_in_turn(&turns, move || {
+            ends.recv().unwrap();
+            first.store(true, SeqCst);
+        });
+        tokio::select! { biased; _ = asked => panic!("it waits"), () = ready(()) => {} }
+
+        let second = ended.clone();
+        let mut next = pin!(tasks.block_in_turn(&turns, move || second.load(SeqCst)));
+        tokio::select! { biased; _ = &mut next => panic!("it has no turn yet"), () = ready(()) => {} }
+        assert_eq!(tasks.len(), 1, "the second has not begun");
+        end.send(()).unwrap();
+
+        assert!(next.await.unwrap());
     }
 }

@@ -5,10 +5,9 @@
 //! Source: RFC 6750 §2.1.
 
 use std::{
-    fmt,
-    fs::{self, OpenOptions},
+    fmt, fs,
     io::{ErrorKind, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +16,8 @@ use argon2::password_hash::rand_core::{OsRng, RngCore};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::fresh;
 
 /// Octets of chance in a token that is made here.
 const OCTETS: usize = 32;
@@ -81,12 +82,7 @@ impl Token {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let unfinished = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
         let made = (|| {
-            // What lies at a name that can be guessed may be a link, or somebody else's to read.
-            match fs::remove_file(&unfinished) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+            let mut file = fresh::create(&unfinished, 0o600)?;
             file.write_all(format!("{token}\n").as_bytes())?;
             file.sync_all()?;
             // Unlike a rename it leaves what somebody else has made meanwhile.

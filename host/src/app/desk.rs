@@ -5,7 +5,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
-use tokio::task::JoinError;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{reload::Reload, retention::Retention};
@@ -35,28 +35,13 @@ pub(super) struct Desk {
     pub(super) shows_content: bool,
     /// Where records are.
     pub(super) logs: PathBuf,
-    /// Records are counted by all processors.
-    pub(super) counting: Turns,
+    /// Turns of counting records, which takes all processors: one at a time.
+    pub(super) counting: Arc<Semaphore>,
     pub(super) tasks: Tasks,
     /// Cancelled when the proxy begins to stop.
     pub(super) draining: CancellationToken,
     /// `None`: the configuration came from nowhere that could be read again.
     pub(super) reload: Option<Arc<Reload>>,
-}
-
-/// Work of which one is done at a time, to its end even if whoever asked for it is gone.
-#[derive(Debug, Default)]
-pub(super) struct Turns(Arc<tokio::sync::Mutex<()>>);
-
-impl Turns {
-    async fn block<T: Send + 'static>(&self, tasks: &Tasks, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
-        let turn = self.0.clone().lock_owned().await;
-        let turned = move || {
-            let _turn = turn;
-            work()
-        };
-        tasks.block(turned).await
-    }
 }
 
 impl Operator for Desk {
@@ -95,7 +80,10 @@ impl Operator for Desk {
     fn usage(&self, query: Query) -> BoxFuture<'_, anyhow::Result<Usage>> {
         Box::pin(async move {
             let logs = self.logs.clone();
-            self.counting.block(&self.tasks, move || usage::count(&logs, &query, &Progress::default())).await.context("counting records")?
+            self.tasks
+                .block_in_turn(&self.counting, move || usage::count(&logs, &query, &Progress::default()))
+                .await
+                .context("counting records")?
         })
     }
 
@@ -147,39 +135,5 @@ impl Operator for Desk {
             // A task of its own: whoever asked may be gone before it is taken over as a whole.
             self.tasks.spawn(async move { reload.run().await }).await.context("reading the configuration again")?
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        future::ready,
-        pin::pin,
-        sync::{
-            atomic::{AtomicBool, Ordering::SeqCst},
-            mpsc,
-        },
-    };
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_takes_all_processors_is_done_one_at_a_time_though_who_asked_is_gone() {
-        let (turns, tasks, ended) = (Turns::default(), Tasks::new(), Arc::new(AtomicBool::new(false)));
-        let (end, ends) = mpsc::sync_channel::<()>(1);
-        let first = ended.clone();
-        let asked = turns.block(&tasks, move || {
-            ends.recv().unwrap();
-            first.store(true, SeqCst);
-        });
-        tokio::select! { biased; _ = asked => panic!("it waits"), () = ready(()) => {} }
-
-        let second = ended.clone();
-        let mut next = pin!(turns.block(&tasks, move || second.load(SeqCst)));
-        tokio::select! { biased; _ = &mut next => panic!("it has no turn yet"), () = ready(()) => {} }
-        assert_eq!(tasks.len(), 1, "the second has not begun");
-        end.send(()).unwrap();
-
-        assert!(next.await.unwrap());
     }
 }

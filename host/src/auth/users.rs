@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, Metadata},
     io::{ErrorKind, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use tracing::{info, warn};
 
 use super::htpasswd::{self, Table};
-use crate::stamp::Stamp;
+use crate::{fresh, stamp::Stamp};
 
 /// How often the file is looked at while logins come in: a change takes effect within a second, or two if it is made in place, and a look costs
 /// one system call.
@@ -211,12 +211,7 @@ fn replace(path: &Path, folder: &Path, text: &str, old: Option<&Metadata>) -> an
     let name = path.file_name().context("this is no file's name")?.to_string_lossy();
     let temporary = folder.join(format!(".{name}.{}.new", std::process::id()));
     let result = (|| {
-        // Left by an edit that was killed, or put there by whoever may write in the folder: a link would be followed, and its target given away.
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let mut file = fresh::create(&temporary, 0o600)?;
         file.write_all(text.as_bytes())?;
         if let Some(old) = old {
             let new = file.metadata()?;

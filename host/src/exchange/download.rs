@@ -3,7 +3,7 @@
 //! Place: one of the two directions of `forward`; asks the response filters.
 //! Source: RFC 9110 §7.8, §15.2; RFC 9112 §6.
 
-use std::{io, sync::atomic::Ordering, time::Instant};
+use std::{sync::atomic::Ordering, time::Instant};
 
 use http::{Method, StatusCode, Version};
 
@@ -154,11 +154,13 @@ impl Exchange {
     ) -> Result<Option<LocalResponse>, Fault> {
         let client = responder.as_mut().ok_or(Fault::Client)?;
         let filtered = tokio::select! {
+            // Where nobody wants the response this is ready at once, and the client is not looked at.
+            biased;
             filtered = filter::response(open, head, framing, content) => filtered,
             _ = client.gone() => return Err(Fault::Client),
         };
         filtered.map_err(|fault| match fault {
-            Fault::Origin(error) if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() => {
+            Fault::Origin(error) if ends::stood_still(&error) => {
                 Fault::Refused(Refusal::ResponseTimeout { origin: origin.clone(), after: self.limits.idle })
             }
             Fault::Origin(error) => Fault::Refused(Refusal::BadResponse { origin: origin.clone(), reason: error.to_string() }),

@@ -190,6 +190,11 @@ fn not_content(error: FramingError) -> io::Error {
     io::Error::new(kind, error)
 }
 
+/// Whether content stood still for as long as it may. The system says the same, with a number, of a peer that is gone.
+pub(super) fn stood_still(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
+}
+
 /// What is wrong with content that came, if that is why there is no more of it.
 pub(super) fn malformed(error: &io::Error) -> Option<&'static str> {
     let framing: &FramingError = error.get_ref()?.downcast_ref()?;

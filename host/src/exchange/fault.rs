@@ -32,10 +32,7 @@ impl Fault {
     pub(super) fn of_request(error: &io::Error, idle: Duration) -> Self {
         match ends::malformed(error) {
             Some(reason) => Self::Refused(Refusal::BadRequest(reason)),
-            // The system says so of a client that is gone.
-            None if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() => {
-                Self::Refused(Refusal::RequestTimeout { after: idle })
-            }
+            None if ends::stood_still(error) => Self::Refused(Refusal::RequestTimeout { after: idle }),
             None => Self::Client,
         }
     }

@@ -163,7 +163,7 @@ impl Exchange {
         let ends = matches!(request.framing, Framing::Empty);
         let outgoing = http2::request(&request.head).map_err(Fault::Refused)?;
         let failed = |error| {
-            let source = Some(super::ends::h2_error(error));
+            let source = Some(ends::h2_error(error));
             Fault::Refused(Refusal::NoResponse { origin: origin.clone(), source })
         };
         let mut send = share.send.clone().ready().await.map_err(failed)?;

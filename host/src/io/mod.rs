@@ -16,6 +16,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},
+    net::TcpStream,
     time::timeout,
 };
 
@@ -54,7 +55,7 @@ pub fn whole(reader: HalfReader, writer: HalfWriter) -> Rewound {
 /// itself: its end has to be said.
 pub async fn abort(reader: HalfReader, writer: HalfWriter, patience: Duration) {
     let io = whole(reader, writer).into_inner();
-    if let Some(stream) = (&*io as &dyn Any).downcast_ref() {
+    if let Some(stream) = in_clear(&io) {
         // First of all: this wait may be cut off, too.
         tcp::reset_at_end(stream);
         let _ = timeout(patience, tcp::sent(stream)).await;
@@ -87,10 +88,15 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let Some((reader, writer)) = self.0.take().filter(|(_, writer)| writer.is_open_ended()) else { return };
-        if let Some(stream) = (&*whole(reader, writer).into_inner() as &dyn Any).downcast_ref() {
+        if let Some(stream) = in_clear(&whole(reader, writer).into_inner()) {
             tcp::reset_at_end(stream);
         }
     }
+}
+
+/// The TCP connection, if there is nothing over it.
+fn in_clear(io: &Io) -> Option<&TcpStream> {
+    (&**io as &dyn Any).downcast_ref()
 }
 
 /// The same connection, with what has been read of it in front.

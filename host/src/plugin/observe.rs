@@ -21,7 +21,7 @@ use tokio::{
         Mutex, OnceCell, Semaphore,
         mpsc::{self, OwnedPermit, Receiver, Sender},
     },
-    task::{JoinError, yield_now},
+    task::yield_now,
     time::{sleep, timeout},
 };
 
@@ -211,7 +211,7 @@ impl View {
         if is_small {
             return redacted();
         }
-        match self.off_the_runtime(tasks, redacted).await {
+        match tasks.block_in_turn(&self.turns, redacted).await {
             Ok(redacted) => redacted,
             // It panicked: what cannot be redacted is not shown.
             Err(_) => {
@@ -234,22 +234,11 @@ impl View {
         if content.len() <= REDACT_HERE {
             return redaction.message(content);
         }
-        let redacted = self.off_the_runtime(tasks, move || redaction.message(content)).await;
+        let redacted = tasks.block_in_turn(&self.turns, move || redaction.message(content)).await;
         redacted.unwrap_or_else(|_| {
             tracing::error!("redacting a WebSocket message failed: it is observed without its content");
             Bytes::new()
         })
-    }
-
-    /// Runs that when it has its turn. An error: it panicked.
-    async fn off_the_runtime<T: Send + 'static>(&self, tasks: &Tasks, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
-        // Never closed. It goes with the work, which ends even where nobody waits for it any more.
-        let turn = self.turns.clone().acquire_owned().await;
-        let working = move || {
-            let _turn = turn;
-            work()
-        };
-        tasks.block(working).await
     }
 }
 

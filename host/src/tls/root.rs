@@ -23,6 +23,7 @@ use time::OffsetDateTime;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::{permitted::Permitted, random, rotation};
+use crate::fresh;
 
 pub(super) const KEY_FILE: &str = "flowgate-ca-key.pem";
 pub(super) const CERTIFICATE_FILE: &str = "flowgate-ca.pem";
@@ -335,11 +336,7 @@ fn as_its_folder(file: &File, path: &Path) -> std::io::Result<()> {
 
 fn write_new(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     let write = || {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        let mut file = fresh::create(path, mode)?;
         as_its_folder(&file, path)?;
         file.write_all(content)?;
         file.sync_all()

@@ -8,10 +8,11 @@ use std::{
 
 /// What each part may name of the others. Everything may name `flow`; `main` and `trace` are left out: they name and are named by few.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("admin", &["hooks", "io", "meters", "plugin", "recording", "redaction", "stamp", "tasks", "usage"]),
+    ("admin", &["fresh", "hooks", "io", "meters", "plugin", "recording", "redaction", "stamp", "tasks", "usage"]),
     // The guard of a running flow hands it to its course at the end.
     ("flow", &["hooks"]),
     ("fuzzing", &[]),
+    ("fresh", &[]),
     ("stamp", &[]),
     ("pace", &[]),
     ("shares", &[]),
@@ -21,8 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("outbound", &["hooks"]),
     ("h1", &[]),
     ("io", &["h1"]),
-    ("auth", &["pace", "stamp", "tasks"]),
-    ("tls", &[]),
+    ("auth", &["fresh", "pace", "stamp", "tasks"]),
+    ("tls", &["fresh"]),
     ("origin", &["h1", "io", "meters", "tasks", "tls"]),
     ("exchange", &["h1", "hooks", "io", "meters", "origin", "outbound", "pace", "shares", "spans", "tasks"]),
     ("net", &["auth", "exchange", "h1", "hooks", "io", "meters", "origin", "pace", "shares", "tasks", "tls"]),
